@@ -1,0 +1,84 @@
+# `make` alone lists the targets. .venv serves and knows no torch; .venv-dev trains and tests.
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format train-fashion install-fashion-model lock clean serving-environment dev-environment
+
+HOST ?= 127.0.0.1
+PORT ?= 5000
+# The bundled model serves unless another is named.
+MODEL ?=
+# Passed to pytest: make test ARGS="-k bundle -x"
+ARGS ?=
+# A catalogue that is already here: make train-fashion DATA=/path/to/folder
+DATA ?=
+
+CACHE = $${XDG_CACHE_HOME:-$$HOME/.cache}/shopwindow
+FASHION = fashion-product-images-small
+FASHION_RUN = runs/fashion
+FASHION_MODEL = src/shopwindow/models/fashion.onnx
+# Downloaded once, beside or inside nothing that git sees.
+FASHION_ARCHIVE = ../shared/data/fashion-catalogue.tar.xz
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' Makefile
+
+serve: serving-environment  ## the web app; HOST, PORT and MODEL (a bundle) are variables
+	@exec .venv/bin/shopwindow serve --host "$(HOST)" --port "$(PORT)" $(if $(MODEL),--model "$(MODEL)")
+
+test: dev-environment  ## all tests; ARGS goes to pytest
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		echo "No Chromium here, so the browser tests will be skipped. To have it: apt-get install --no-install-recommends chromium"
+	@.venv-dev/bin/python -m pytest $(ARGS)
+
+check: dev-environment  ## formatting, lint, types and the direction of imports
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/mypy
+	.venv-dev/bin/lint-imports
+
+format: dev-environment  ## rewrite the code as `make check` wants it
+	.venv-dev/bin/ruff check --fix .
+	.venv-dev/bin/ruff format .
+
+train-fashion: dev-environment  ## train the bundled model, or go on where it stopped; DATA is the catalogue's folder
+	@set -eu; \
+	if [ -f "$(FASHION_RUN)/run.json" ]; then \
+		exec .venv-dev/bin/shopwindow train --resume --out "$(FASHION_RUN)"; \
+	fi; \
+	data="$(DATA)"; \
+	if [ -z "$$data" ] && [ -f "$(FASHION_ARCHIVE)" ]; then \
+		data="$(CACHE)/data/fashion-catalogue"; \
+		if [ ! -d "$$data" ]; then \
+			echo "Unpacking $(FASHION_ARCHIVE) to $$data"; \
+			mkdir -p "$$data.part"; \
+			tar -xJf "$(FASHION_ARCHIVE)" -C "$$data.part" --strip-components=1; \
+			mv "$$data.part" "$$data"; \
+		fi; \
+	elif [ -z "$$data" ]; then \
+		data="$(CACHE)/data/$(FASHION)"; \
+		[ -d "$$data" ] || .venv-dev/bin/shopwindow download $(FASHION) --out "$$data"; \
+	fi; \
+	exec .venv-dev/bin/shopwindow train "$$data" --recipe scratch \
+		--labels styles.csv --image-column id --label-column articleType \
+		--also gender,masterCategory,subCategory,baseColour,season,usage \
+		--size 80x60 --card src/shopwindow/models/fashion.toml --name fashion --out "$(FASHION_RUN)"
+
+install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
+	.venv-dev/bin/shopwindow export "$(FASHION_RUN)" --out $(FASHION_MODEL)
+
+lock: dev-environment  ## pin the newest versions that pyproject.toml allows, for every platform
+	.venv-dev/bin/uv pip compile pyproject.toml --extra train --group dev $(LOCK_OPTIONS) --output-file requirements/dev.txt
+	.venv-dev/bin/uv pip compile pyproject.toml --group build --constraint requirements/dev.txt $(LOCK_OPTIONS) --output-file requirements/serve.txt
+
+# Wheels only, since what is not a wheel would need an unpinned build; no index address is written.
+LOCK_OPTIONS = --quiet --upgrade --universal --python-version 3.11 --only-binary :all: \
+	--generate-hashes --no-emit-index-url --annotation-style line --custom-compile-command 'make lock'
+
+clean:  ## remove both environments and all caches of this checkout; runs/ stays
+	rm -rf .venv .venv-dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+serving-environment:
+	@PYTHON="$(PYTHON)" scripts/make-environment .venv requirements/serve.txt
+
+dev-environment:
+	@PYTHON="$(PYTHON)" scripts/make-environment .venv-dev requirements/dev.txt
