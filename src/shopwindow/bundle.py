@@ -1,0 +1,336 @@
+"""A trained classifier as one ONNX file, with everything about it as JSON in the file's metadata.
+
+The layout is described, for other tools too, in docs/bundle.md.
+
+Files are opened with onnxruntime rather than with the `onnx` package: the server has onnxruntime
+anyway, `onnx` would be one more dependency to install and to keep safe, and what counts is whether
+the runtime that will serve a file takes it, not whether its protobuf parses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shopwindow.errors import BundleError
+from shopwindow.imaging.preprocess import ResizeRule
+
+METADATA_KEY = "shopwindow"
+FORMAT = 1
+INPUT_NAME = "images"
+
+MAX_BUNDLE_BYTES = 500_000_000
+MAX_METADATA_CHARS = 5_000_000
+MAX_LABELS = 100_000
+MAX_LABEL_CHARS = 500
+
+# A tensor that lives in another file names it in an entry with the key "location" (onnx.proto3).
+_EXTERNAL_DATA_MARK = b"\x0a\x08location\x12"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelColumn:
+    """One question that the model answers, and the possible answers in the order of its output."""
+
+    name: str
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require(_is_text(self.name), "column name", "a non-empty text", self.name)
+        _require(
+            1 <= len(self.labels) <= MAX_LABELS,
+            f"labels of {self.name!r}",
+            f"1 to {MAX_LABELS:,} labels",
+            f"{len(self.labels):,}",
+        )
+        for label in self.labels:
+            _require(_is_text(label), f"labels of {self.name!r}", "non-empty texts", label)
+        twice = sorted(label for label, count in Counter(self.labels).items() if count > 1)
+        _require(not twice, f"labels of {self.name!r}", "each label once", twice)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Where "sure" begins.
+
+    Attributes:
+        min_confidence: Answers with at least this confidence (0 to 1) count as sure.
+        precision: The share of sure answers that was right on the validation images, 0 to 1.
+        coverage: The share of validation images whose answer was sure, 0 to 1.
+    """
+
+    min_confidence: float
+    precision: float
+    coverage: float
+
+    def __post_init__(self) -> None:
+        for name in ("min_confidence", "precision", "coverage"):
+            value = getattr(self, name)
+            _require(_is_share(value), f"threshold.{name}", "a number from 0 to 1", value)
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """What a bundle says about itself; docs/bundle.md explains the keys.
+
+    Attributes:
+        name: Short name, such as "fashion".
+        version: Version of the model, such as "1.0".
+        created: ISO 8601 date and time in UTC.
+        rule: Size of the input, and how images are brought to it.
+        columns: The label columns in the order of the outputs; the first is the main one.
+        threshold: Where "sure" begins, for the main column.
+        quality: Figures measured on the validation part.
+        data: Where the training images came from, and how they were split.
+        training: How the model was trained.
+        card: Texts for people: title, summary, licence, limits.
+    """
+
+    name: str
+    version: str
+    created: str
+    rule: ResizeRule
+    columns: tuple[LabelColumn, ...]
+    threshold: Threshold
+    quality: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("name", "version", "created"):
+            _require(_is_text(getattr(self, key)), key, "a non-empty text", getattr(self, key))
+        _require(bool(self.columns), "columns", "at least one label column", "none")
+        names = [column.name for column in self.columns]
+        _require(len(set(names)) == len(names), "columns", "each name once", names)
+        for key in ("quality", "data", "training", "card"):
+            value = getattr(self, key)
+            _require(isinstance(value, dict), key, "a JSON object", type(value).__name__)
+
+    @property
+    def main(self) -> LabelColumn:
+        """The label column that `Prediction.label` comes from."""
+        return self.columns[0]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object that is stored under the metadata key `shopwindow`."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "version": self.version,
+            "created": self.created,
+            "resize": self.rule.as_json(),
+            "columns": [
+                {"name": column.name, "labels": list(column.labels)} for column in self.columns
+            ],
+            "threshold": {
+                "min_confidence": self.threshold.min_confidence,
+                "precision": self.threshold.precision,
+                "coverage": self.threshold.coverage,
+            },
+            "quality": self.quality,
+            "data": self.data,
+            "training": self.training,
+            "card": self.card,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BundleInfo:
+        """Read and check what `as_json` wrote.
+
+        Raises:
+            BundleError: A key is missing, a value is wrong, or the format is a newer one.
+        """
+        _require(isinstance(data, Mapping), "metadata", "a JSON object", type(data).__name__)
+        found = data.get("format")
+        if type(found) is int and found > FORMAT:
+            raise BundleError(
+                f"This bundle was made by a newer shopwindow (bundle format {found}; this version "
+                f"reads {FORMAT}): upgrade with pip install --upgrade shopwindow."
+            )
+        _require(found == FORMAT, "format", FORMAT, found)
+        try:
+            columns = tuple(
+                LabelColumn(column["name"], tuple(column["labels"])) for column in data["columns"]
+            )
+            threshold = Threshold(
+                **{
+                    key: data["threshold"][key]
+                    for key in ("min_confidence", "precision", "coverage")
+                }
+            )
+            texts = {key: data[key] for key in ("name", "version", "created")}
+            tables = {key: data.get(key, {}) for key in ("quality", "data", "training", "card")}
+            rule = ResizeRule.from_json(data["resize"])
+        except KeyError as error:
+            raise BundleError(f"The bundle's metadata lack the key {error}.") from error
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"The bundle's metadata are wrong: {error}.") from error
+        return cls(**texts, rule=rule, columns=columns, threshold=threshold, **tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle in memory.
+
+    Attributes:
+        info: What it says about itself.
+        model: The whole ONNX file.
+        sha256: Of `model`, as lower-case hexadecimal text.
+        path: Where it was read from.
+    """
+
+    info: BundleInfo
+    model: bytes = field(repr=False)
+    sha256: str
+    path: Path | None = None
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle and check that what it says fits what it is.
+
+    Raises:
+        BundleError: No such file, too large, not ONNX, no or wrong metadata, or metadata that do
+            not fit the graph's input and outputs.
+    """
+    model = _read_limited(path)
+    session = _open(model, path)
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise BundleError(
+            f"{path} is an ONNX model, but not a shopwindow bundle: it has no metadata under the "
+            f"key {METADATA_KEY!r}; make one with shopwindow export."
+        )
+    info = BundleInfo.from_json(_parse(text, path))
+    _check_input(session.get_inputs(), info, path)
+    _check_outputs(session.get_outputs(), info, path)
+    return Bundle(info, model, hashlib.sha256(model).hexdigest(), path)
+
+
+def bundled_model_path() -> Path:
+    """Return where the model lies that comes with shopwindow (which may be missing in a clone)."""
+    return Path(str(importlib.resources.files("shopwindow") / "models" / "fashion.onnx"))
+
+
+def _read_limited(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            found = "it is a folder" if path.is_dir() else "there is no such file"
+            raise BundleError(f"Cannot read the model {path}: {found}; expected an .onnx bundle.")
+        with path.open("rb") as file:
+            model = file.read(MAX_BUNDLE_BYTES + 1)
+    except OSError as error:
+        raise BundleError(f"Cannot read the model {path}: {error.strerror}.") from error
+    if len(model) > MAX_BUNDLE_BYTES:
+        raise BundleError(
+            f"The model {path} is too large: expected at most {MAX_BUNDLE_BYTES // 10**6} MB."
+        )
+    return model
+
+
+def _open(model: bytes, path: Path) -> Any:
+    """Return an onnxruntime session that has parsed and checked the graph, but not optimised it."""
+    import onnxruntime  # 60 ms that only those pay who open a model
+
+    if not model or model[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        found = "is a PyTorch or pickle file, which shopwindow never opens" if model else "is empty"
+        raise BundleError(
+            f"The model {path} {found}: expected an ONNX bundle, as shopwindow export writes it."
+        )
+    if _EXTERNAL_DATA_MARK in model:
+        raise BundleError(
+            f"The model {path} keeps weights in other files (external data): expected one ONNX "
+            "file that holds everything."
+        )
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # fatal only: what goes wrong is raised as well
+    options.enable_cpu_mem_arena = False
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes share no base but Exception
+        raise BundleError(
+            f"The model {path} is not an ONNX model that onnxruntime "
+            f"{onnxruntime.__version__} can run: expected a bundle from shopwindow export "
+            f"({_first_line(error)})."
+        ) from error
+
+
+def _parse(text: str, path: Path) -> Any:
+    if len(text) > MAX_METADATA_CHARS:
+        raise BundleError(
+            f"The metadata of {path} are too long: expected at most {MAX_METADATA_CHARS:,} "
+            f"characters, found {len(text):,}."
+        )
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"The metadata of {path} are not valid JSON: {error}.") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check_input(inputs: list[Any], info: BundleInfo, path: Path) -> None:
+    height, width = info.rule.height_px, info.rule.width_px
+    expected = f"{INPUT_NAME}: tensor(uint8) [N, {height}, {width}, 3]"
+    found = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs)
+    if (
+        len(inputs) != 1
+        or inputs[0].name != INPUT_NAME
+        or inputs[0].type != "tensor(uint8)"
+        or len(inputs[0].shape) != 4
+        or isinstance(inputs[0].shape[0], int)
+        or list(inputs[0].shape[1:]) != [height, width, 3]
+    ):
+        raise BundleError(f"{path}: expected one input {expected}, found {found or 'none'}.")
+
+
+def _check_outputs(outputs: list[Any], info: BundleInfo, path: Path) -> None:
+    found = [node.name for node in outputs]
+    expected = [column.name for column in info.columns]
+    if found != expected:
+        raise BundleError(
+            f"{path}: expected the outputs {expected} (the label columns), found {found}."
+        )
+    for node, column in zip(outputs, info.columns, strict=True):
+        shape = node.shape
+        if (
+            node.type != "tensor(float)"
+            or len(shape) != 2
+            or isinstance(shape[0], int)
+            or shape[1] != len(column.labels)
+        ):
+            raise BundleError(
+                f"{path}: expected the output {column.name} to be tensor(float) "
+                f"[N, {len(column.labels)}], one per label, found {node.type} {shape}."
+            )
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or ["no details"])[0]
+    return line[:200].rstrip(".")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value.strip()) <= MAX_LABEL_CHARS
+
+
+def _is_share(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and 0 <= value <= 1  # type: ignore[arg-type, operator]
+
+
+def _require(holds: bool, what: str, expected: object, found: object) -> None:
+    if not holds:
+        raise BundleError(
+            f"The bundle's metadata are wrong: {what}: expected {expected}, found {found!r}."
+        )

@@ -1,0 +1,64 @@
+"""The one answer that the page, the API, the command line and bulk output all show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """A label and the probability (0 to 1) that the model gives it."""
+
+    label: str
+    confidence: float
+
+    def __post_init__(self) -> None:
+        # The tolerance is float32 rounding: a softmax may sum to 1.0000001.
+        if not -1e-6 <= self.confidence <= 1 + 1e-5:
+            raise ValueError(
+                f"confidence of {self.label!r}: expected 0 to 1, got {self.confidence}"
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return `{"label": str, "confidence": float}`, rounded to 6 decimals."""
+        return {"label": self.label, "confidence": round(self.confidence, 6)}
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says about one image.
+
+    Attributes:
+        label: The most probable label of the main label column.
+        confidence: Its calibrated probability, 0 to 1.
+        sure: Whether `confidence` reaches the bundle's threshold, above which answers were right
+            as often as the bundle's metadata states.
+        top: The most probable labels, best first; `top[0]` is `(label, confidence)`.
+        attributes: The best label of each further label column, by column name.
+    """
+
+    label: str
+    confidence: float
+    sure: bool
+    top: tuple[LabelScore, ...]
+    attributes: dict[str, LabelScore] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.top or self.top[0] != LabelScore(self.label, self.confidence):
+            raise ValueError(
+                f"top: expected ({self.label!r}, {self.confidence}) first, got {self.top[:1]}"
+            )
+        scores = [score.confidence for score in self.top]
+        if scores != sorted(scores, reverse=True):
+            raise ValueError(f"top: expected the best first, got {scores}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the prediction as JSON-ready data, in the shape that docs/api.md promises."""
+        return {
+            "label": self.label,
+            "confidence": round(self.confidence, 6),
+            "sure": self.sure,
+            "top": [score.as_json() for score in self.top],
+            "attributes": {name: score.as_json() for name, score in self.attributes.items()},
+        }

@@ -1,0 +1,154 @@
+"""Bundle + images -> predictions: decode, preprocess, batch, run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shopwindow.bundle import Bundle, LabelColumn, bundled_model_path, read_bundle
+from shopwindow.errors import BundleError, ImageError
+from shopwindow.imaging.decode import DEFAULT_MAX_PIXELS, decode_image
+from shopwindow.imaging.preprocess import preprocess
+from shopwindow.inference.engine import Engine
+from shopwindow.inference.prediction import LabelScore, Prediction
+
+MAX_BATCH = 64  # larger batches are no faster on a processor, but take memory in proportion
+
+
+class Predictor:
+    """Answers for images, from one bundle. Thread-safe.
+
+    Args:
+        bundle: From `read_bundle`.
+        threads: Processor threads for one run of the model; None takes one per physical core.
+        max_pixels: Width x height above which an image is refused.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        self.bundle = bundle
+        self._max_pixels = max_pixels
+        self._engine = Engine(bundle.model, threads=threads)
+
+    def prepare(self, blob: bytes) -> NDArray[np.uint8]:
+        """Decode one image file to (height_px, width_px, 3) uint8, RGB, of the resize rule.
+
+        Raises:
+            ImageError: The bytes are not an image that we accept.
+        """
+        return preprocess(decode_image(blob, max_pixels=self._max_pixels), self.bundle.info.rule)
+
+    def probabilities(self, images_nhwc: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Return what the model says, as numbers.
+
+        Args:
+            images_nhwc: (N, height_px, width_px, 3) uint8, RGB, already brought to size.
+
+        Returns:
+            By label column, (N, C) float32 in the order of the column's labels.
+
+        Raises:
+            ValueError: Another shape or dtype.
+        """
+        starts = range(0, max(1, len(images_nhwc)), MAX_BATCH)
+        parts = [self._engine.run(images_nhwc[start : start + MAX_BATCH]) for start in starts]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def predict_images(self, images_nhwc: NDArray[np.uint8], *, top: int = 5) -> list[Prediction]:
+        """Return one prediction per image.
+
+        Args:
+            images_nhwc: (N, height_px, width_px, 3) uint8, RGB, already brought to size.
+            top: How many labels to list; more than there are means all.
+
+        Raises:
+            ValueError: Another shape or dtype, or `top` below 1.
+        """
+        if top < 1:
+            raise ValueError(f"top: expected at least 1, got {top}")
+        probabilities = self.probabilities(images_nhwc)
+        return [
+            self._prediction({name: rows[index] for name, rows in probabilities.items()}, top)
+            for index in range(len(images_nhwc))
+        ]
+
+    def predict_bytes(
+        self, blobs: Sequence[bytes], *, top: int = 5
+    ) -> list[Prediction | ImageError]:
+        """Return one entry per image file, in order: the prediction, or why there is none.
+
+        Args:
+            blobs: The contents of image files.
+            top: How many labels to list; more than there are means all.
+
+        Raises:
+            ValueError: `top` is below 1.
+        """
+        prepared: list[NDArray[np.uint8] | ImageError] = []
+        for blob in blobs:
+            try:
+                prepared.append(self.prepare(blob))
+            except ImageError as error:
+                prepared.append(error)
+        images = [item for item in prepared if not isinstance(item, ImageError)]
+        rule = self.bundle.info.rule
+        stacked = (
+            np.stack(images)
+            if images
+            else np.empty((0, rule.height_px, rule.width_px, 3), np.uint8)
+        )
+        predictions = iter(self.predict_images(stacked, top=top))
+        return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]
+
+    def _prediction(self, scores: dict[str, NDArray[np.float32]], top: int) -> Prediction:
+        main, *further = self.bundle.info.columns
+        best = _best(main, scores[main.name], top)
+        return Prediction(
+            label=best[0].label,
+            confidence=best[0].confidence,
+            sure=best[0].confidence >= self.bundle.info.threshold.min_confidence,
+            top=best,
+            attributes={
+                column.name: _best(column, scores[column.name], 1)[0] for column in further
+            },
+        )
+
+
+def load_predictor(
+    model: Path | None = None,
+    *,
+    threads: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Predictor:
+    """Read a bundle and make it ready to predict.
+
+    Args:
+        model: A bundle file; None takes the model that comes with shopwindow.
+        threads: See `Predictor`.
+        max_pixels: See `Predictor`.
+
+    Raises:
+        BundleError: The file is missing or not a bundle.
+    """
+    if model is None and not bundled_model_path().is_file():
+        raise BundleError(
+            "This copy of shopwindow came without its bundled model: name one with --model FILE, "
+            "or train it with make train-fashion."
+        )
+    return Predictor(
+        read_bundle(model or bundled_model_path()), threads=threads, max_pixels=max_pixels
+    )
+
+
+def _best(column: LabelColumn, scores: NDArray[np.float32], top: int) -> tuple[LabelScore, ...]:
+    # A stable sort: of equally probable labels the first in label order wins, on every machine.
+    order = np.argsort(-scores, kind="stable")[:top]
+    return tuple(LabelScore(column.labels[index], float(scores[index])) for index in order)

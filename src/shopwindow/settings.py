@@ -1,0 +1,108 @@
+"""Every knob of the server, once: name, default, unit and help. docs/settings.md lists the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, cast
+
+from shopwindow.errors import UsageError
+
+PREFIX = "SHOPWINDOW_"
+
+
+def _setting(
+    default: Any, unit: str, help_text: str, *, least: int | None = None, most: int | None = None
+) -> Any:
+    metadata = {"unit": unit, "help": help_text, "least": least, "most": most}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the server behaves. Each setting can be given as `SHOPWINDOW_<NAME>` in the environment.
+
+    Raises:
+        UsageError: A value of the wrong type or out of its range.
+    """
+
+    host: str = _setting(
+        "127.0.0.1", "address", "Where to listen; 0.0.0.0 opens the app to the network."
+    )
+    port: int = _setting(5000, "port", "Where to listen.", least=0, most=65535)
+    model: str = _setting("", "path", "The bundle to serve; empty takes the bundled one.")
+    max_upload_bytes: int = _setting(
+        10 * 1024 * 1024, "bytes", "Largest request body that is accepted.", least=1024
+    )
+    max_pixels: int = _setting(
+        50_000_000, "pixels", "Largest image (width x height) that is decoded.", least=1
+    )
+    max_files: int = _setting(10, "files", "Most images in one request.", least=1, most=1000)
+    top: int = _setting(5, "labels", "How many labels an answer lists.", least=1, most=1000)
+    threads: int = _setting(
+        0, "threads", "Processor threads for one run of the model; 0 takes one per core.", least=0
+    )
+    request_threads: int = _setting(
+        8, "threads", "Requests that are worked on at the same time.", least=1, most=256
+    )
+
+    def __post_init__(self) -> None:
+        for knob in fields(self):
+            value, least, most = (
+                getattr(self, knob.name),
+                knob.metadata["least"],
+                knob.metadata["most"],
+            )
+            if type(value) is not type(knob.default):
+                raise UsageError(f"{knob.name}: expected {_expected(knob)}, found {value!r}.")
+            if (least is not None and value < least) or (most is not None and value > most):
+                raise UsageError(f"{knob.name}: expected {_expected(knob)}, found {value}.")
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str] | None = None, **overrides: Any
+    ) -> Settings:
+        """Read the settings from `SHOPWINDOW_...` variables.
+
+        Args:
+            environment: Instead of `os.environ`.
+            **overrides: Values that win over the environment, such as command line options;
+                None means not given.
+
+        Raises:
+            UsageError: An unknown name, or a value that cannot be used.
+        """
+        environment = os.environ if environment is None else environment
+        known = {PREFIX + knob.name.upper(): knob for knob in fields(cls)}
+        values: dict[str, Any] = {}
+        for variable, text in environment.items():
+            if not variable.startswith(PREFIX):
+                continue
+            if variable not in known:
+                raise UsageError(
+                    f"{variable} is not a setting: expected one of {', '.join(sorted(known))}."
+                )
+            values[known[variable].name] = _parse(variable, text, known[variable])
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        return cls(**values)
+
+
+def _parse(variable: str, text: str, knob: Field[Any]) -> str | int:
+    if isinstance(knob.default, str):
+        return text
+    try:
+        return int(text.strip().replace("_", ""))
+    except ValueError:
+        raise UsageError(f"{variable}: expected {_expected(knob)}, found {text!r}.") from None
+
+
+def _expected(knob: Field[Any]) -> str:
+    if isinstance(knob.default, str):
+        return "a text"
+    least, most = cast(
+        "tuple[int | None, int | None]", (knob.metadata["least"], knob.metadata["most"])
+    )
+    bounds = [f"at least {least:,}"] if least is not None else []
+    bounds += [f"at most {most:,}"] if most is not None else []
+    return " ".join(["a whole number", ", ".join(bounds)]).strip()

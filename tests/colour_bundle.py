@@ -1,0 +1,124 @@
+"""A real bundle, small enough to build in a test: it tells the colour of an image from its mean.
+
+The confidence is that of a softmax over the squared distance to five pure colours, so a plain red
+image is "red" with nearly 1, and a mixture is unsure: everything a trained model does, in 3 kB.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from shopwindow.bundle import METADATA_KEY, BundleInfo, LabelColumn, Threshold
+from shopwindow.imaging.preprocess import ResizeRule
+
+HEIGHT_PX, WIDTH_PX = 8, 6
+
+COLOURS = {
+    "red": (1, 0, 0),
+    "green": (0, 1, 0),
+    "blue": (0, 0, 1),
+    "black": (0, 0, 0),
+    "white": (1, 1, 1),
+}
+BRIGHTNESS = {"dark": (0, 0, 0), "light": (1, 1, 1)}
+
+
+def colour_info() -> BundleInfo:
+    return BundleInfo(
+        name="colours",
+        version="1.0",
+        created="2026-01-31T12:00:00Z",
+        rule=ResizeRule(HEIGHT_PX, WIDTH_PX, "pad"),
+        columns=(
+            LabelColumn("colour", tuple(COLOURS)),
+            LabelColumn("brightness", tuple(BRIGHTNESS)),
+        ),
+        threshold=Threshold(min_confidence=0.8, precision=0.95, coverage=0.9),
+        quality={
+            "accuracy": 0.93,
+            "top5_accuracy": 1.0,
+            "macro_f1": 0.92,
+            "ece": 0.02,
+            "images": 200,
+            "attributes": {"brightness": {"accuracy": 0.97}},
+        },
+        data={
+            "source": "plain colours",
+            "images": 1000,
+            "train": 800,
+            "valid": 200,
+            "dropped": 0,
+            "split": {"method": "grouped", "seed": 42, "valid_fraction": 0.2, "digest": "0" * 64},
+            "min_images": 11,
+        },
+        training={
+            "recipe": "none",
+            "arch": "mean colour",
+            "weights": "none",
+            "epochs": 0,
+            "seed": 42,
+            "minutes": 0.0,
+            "versions": {},
+        },
+        card={
+            "title": "Colours",
+            "summary": "Tells the main colour of an image from its mean.",
+            "data": "None: the five colours are written down.",
+            "licence": "MIT",
+            "limits": ["Knows five colours."],
+            "intended_use": "Tests.",
+        },
+    )
+
+
+def colour_graph() -> onnx.GraphProto:
+    nodes = [
+        helper.make_node("Cast", ["images"], ["as_float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["as_float", "white"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled"], ["mean"], axes=[1, 2], keepdims=0),
+    ]
+    constants = [_constant("white", np.float32(255))]
+    for column, prototypes in (("colour", COLOURS), ("brightness", BRIGHTNESS)):
+        points = np.array(list(prototypes.values()), np.float32)  # (C, 3)
+        constants += [
+            _constant(f"{column}_weight", 20 * points.T),
+            _constant(f"{column}_bias", -10 * (points**2).sum(1)),
+        ]
+        nodes += [
+            helper.make_node(
+                "Gemm", ["mean", f"{column}_weight", f"{column}_bias"], [f"{column}_logits"]
+            ),
+            helper.make_node("Softmax", [f"{column}_logits"], [column], axis=1),
+        ]
+    images = helper.make_tensor_value_info(
+        "images", TensorProto.UINT8, ["N", HEIGHT_PX, WIDTH_PX, 3]
+    )
+    outputs = [
+        helper.make_tensor_value_info(column, TensorProto.FLOAT, ["N", len(prototypes)])
+        for column, prototypes in (("colour", COLOURS), ("brightness", BRIGHTNESS))
+    ]
+    return helper.make_graph(nodes, "colours", [images], outputs, constants)
+
+
+def write_colour_bundle(
+    path: Path, *, metadata: str | None = "", graph: onnx.GraphProto | None = None
+) -> Path:
+    """Write the bundle, with another metadata text (None: without any) or another graph."""
+    model = helper.make_model(
+        graph or colour_graph(), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
+    )
+    if metadata is not None:
+        helper.set_model_props(
+            model, {METADATA_KEY: metadata or json.dumps(colour_info().as_json())}
+        )
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _constant(name: str, value: np.ndarray | np.generic) -> TensorProto:
+    return numpy_helper.from_array(np.asarray(value, np.float32), name)

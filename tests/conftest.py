@@ -1,0 +1,101 @@
+"""What many tests share: the data beside the repository, and a real, tiny bundle."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from colour_bundle import write_colour_bundle
+from shopwindow.inference.predictor import Predictor, load_predictor
+
+
+@pytest.fixture(scope="session")
+def repository_root() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data(repository_root: Path) -> Path:
+    folder = repository_root.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the test data are not on this machine (expected in {folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unpacked(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Unpack `<name>.tar.xz` of the shared data, once, and return the folder in it."""
+    folders: dict[str, Path] = {}
+
+    def unpack(name: str) -> Path:
+        if name not in folders:
+            archive = shared_data / f"{name}.tar.xz"
+            if not archive.is_file():
+                pytest.skip(f"{archive.name} is not on this machine (expected {archive})")
+            target = tmp_path_factory.mktemp(name)
+            with tarfile.open(archive) as tar:
+                tar.extractall(target, filter="data")
+            folders[name] = target / name if (target / name).is_dir() else target
+        return folders[name]
+
+    return unpack
+
+
+@pytest.fixture(scope="session")
+def fashion_catalogue(unpacked: Callable[[str], Path]) -> Path:
+    """Folder with `styles.csv` and `images/`: 44,445 rows, 39,584 photos of 60 x 80."""
+    return unpacked("fashion-catalogue")
+
+
+@pytest.fixture(scope="session")
+def hostile_images(unpacked: Callable[[str], Path]) -> Path:
+    """Folder with 198 odd image files and `INDEX.csv`."""
+    return unpacked("hostile-images")
+
+
+@pytest.fixture(scope="session")
+def large_photos(unpacked: Callable[[str], Path]) -> Path:
+    """Folder with 75 catalogue photos of up to 900 x 1200."""
+    return unpacked("large-photos")
+
+
+@pytest.fixture(scope="session")
+def phone_photos(unpacked: Callable[[str], Path]) -> Path:
+    """Folder with `images.csv` and 3,117 photos of clothes taken with phones."""
+    return unpacked("phone-photos")
+
+
+@pytest.fixture(scope="session")
+def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real bundle: column `colour` (red, green, blue, black, white), attribute `brightness`."""
+    return write_colour_bundle(tmp_path_factory.mktemp("bundle") / "colours.onnx")
+
+
+@pytest.fixture(scope="session")
+def predictor(colour_bundle: Path) -> Predictor:
+    return load_predictor(colour_bundle, threads=1)
+
+
+@pytest.fixture(scope="session")
+def image_bytes() -> Callable[..., bytes]:
+    """Return a function that makes an image file of one colour."""
+
+    def make(
+        color: str | tuple[int, ...] | int = "red",
+        size: tuple[int, int] = (40, 40),
+        format: str = "PNG",  # noqa: A002
+        *,
+        mode: str = "RGB",
+        **save_options: Any,
+    ) -> bytes:
+        buffer = io.BytesIO()
+        Image.new(mode, size, color).save(buffer, format, **save_options)
+        return buffer.getvalue()
+
+    return make

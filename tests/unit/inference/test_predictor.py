@@ -1,0 +1,104 @@
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from shopwindow.errors import OversizedImageError, UnsupportedImageError
+from shopwindow.inference.prediction import Prediction
+from shopwindow.inference.predictor import MAX_BATCH, Predictor
+
+
+def plain(color: tuple[int, int, int], count: int = 1) -> np.ndarray:
+    return np.full((count, 8, 6, 3), color, np.uint8)
+
+
+def test_a_plain_image_is_named_with_its_attributes(
+    predictor: Predictor, image_bytes: Callable[..., bytes]
+) -> None:
+    (answer,) = predictor.predict_bytes([image_bytes("red", (60, 80))])
+    assert isinstance(answer, Prediction)
+    assert answer.label == "red"
+    assert answer.confidence > 0.99
+    assert answer.sure
+    assert answer.attributes["brightness"].label == "dark"
+
+
+def test_a_bad_blob_keeps_its_place_among_good_ones(
+    predictor: Predictor, image_bytes: Callable[..., bytes]
+) -> None:
+    answers = predictor.predict_bytes([image_bytes("blue"), b"no image", image_bytes("lime")])
+    assert [getattr(answer, "label", type(answer)) for answer in answers] == [
+        "blue",
+        UnsupportedImageError,
+        "green",
+    ]
+
+
+def test_no_blobs_give_no_answers(predictor: Predictor) -> None:
+    assert predictor.predict_bytes([]) == []
+
+
+def test_only_bad_blobs_give_only_errors(predictor: Predictor) -> None:
+    answers = predictor.predict_bytes([b"", b"text"])
+    assert [type(answer) for answer in answers] == [UnsupportedImageError] * 2
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1, 1), (3, 3), (5, 5), (99, 5)])
+def test_top_is_clipped_to_the_number_of_labels(
+    predictor: Predictor, asked: int, given: int
+) -> None:
+    (answer,) = predictor.predict_images(plain((200, 30, 30)), top=asked)
+    assert len(answer.top) == given
+
+
+def test_top_below_one_is_refused(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match="top: expected at least 1, got 0"):
+        predictor.predict_images(plain((0, 0, 0)), top=0)
+
+
+def test_equally_probable_labels_keep_the_order_of_the_labels(predictor: Predictor) -> None:
+    (answer,) = predictor.predict_images(plain((255, 255, 0)))
+    ties = [score.label for score in answer.top if score.confidence == answer.confidence]
+    assert ties == ["red", "green", "white"]
+
+
+def test_an_answer_below_the_threshold_is_not_sure(predictor: Predictor) -> None:
+    (answer,) = predictor.predict_images(plain((130, 130, 0)))
+    assert answer.confidence < 0.8
+    assert not answer.sure
+
+
+def test_more_images_than_a_batch_give_the_same_answers_as_one_by_one(
+    predictor: Predictor,
+) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (MAX_BATCH + 3, 8, 6, 3), np.uint8)
+    together = predictor.probabilities(images)["colour"]
+    one_by_one = [predictor.probabilities(images[i : i + 1])["colour"] for i in range(len(images))]
+    assert together.shape == (MAX_BATCH + 3, 5)
+    np.testing.assert_allclose(together, np.concatenate(one_by_one), atol=1e-5)
+
+
+def test_no_images_give_empty_probabilities(predictor: Predictor) -> None:
+    shapes = {
+        name: rows.shape for name, rows in predictor.probabilities(plain((0, 0, 0), 0)).items()
+    }
+    assert shapes == {"colour": (0, 5), "brightness": (0, 2)}
+
+
+def test_the_pixel_limit_is_the_predictors_own(
+    predictor: Predictor, image_bytes: Callable[..., bytes]
+) -> None:
+    small = Predictor(predictor.bundle, threads=1, max_pixels=100)
+    (answer,) = small.predict_bytes([image_bytes("red", (11, 10))])
+    assert isinstance(answer, OversizedImageError)
+
+
+def test_many_threads_get_the_answers_of_one(
+    predictor: Predictor, image_bytes: Callable[..., bytes]
+) -> None:
+    colours = ["red", "blue", "black", "white"] * 10
+    blobs = [image_bytes(colour, format="JPEG") for colour in colours]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda blob: predictor.predict_bytes([blob]), blobs))
+    assert [getattr(answer, "label", answer) for (answer,) in answers] == colours
