@@ -1,0 +1,1 @@
+"""Labelled images: read, decoded once, searched for duplicates, split and inspected."""

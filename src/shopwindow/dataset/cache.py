@@ -1,0 +1,214 @@
+"""Images decoded once into a memory-mapped array, so that an epoch never opens a JPEG.
+
+A cache is a folder named after a hash of all that its pixels depend on. It is built under another
+name and renamed when it is complete: what is interrupted is never used, and of two processes that
+build the same at once, the second takes what the first has made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from shopwindow.dataset.catalogue import LabelledImages
+from shopwindow.errors import DataError, ImageError
+from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.preprocess import ResizeRule, preprocess
+
+# Raise this when decode_image or preprocess give other pixels than before.
+PIXELS_VERSION = 1
+_CHUNK_IMAGES = 128
+_STALE_AFTER_S = 24 * 3600
+_BUILDING = ".building-"
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """All images of a catalogue, decoded and resized.
+
+    Attributes:
+        folder: Where it lies.
+        images_nhwc: uint8 (N, S, T, 3), RGB, 0 to 255, read-only; all 0 where decoding failed.
+        failures: Index of each image that could not be decoded, with the reason.
+    """
+
+    folder: Path
+    images_nhwc: NDArray[np.uint8]
+    failures: dict[int, str]
+
+
+def default_cache_dir() -> Path:
+    """Return `$SHOPWINDOW_CACHE_DIR`, `$XDG_CACHE_HOME/shopwindow` or `~/.cache/shopwindow`."""
+    if own := os.environ.get("SHOPWINDOW_CACHE_DIR"):
+        return Path(own).expanduser()
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared).expanduser() / "shopwindow"
+    return Path("~/.cache/shopwindow").expanduser()
+
+
+def open_cache(
+    catalogue: LabelledImages,
+    rule: ResizeRule,
+    cache_dir: Path | None = None,
+    *,
+    progress: bool = True,
+) -> ImageCache:
+    """Open the cache of a catalogue's images, and build it first where there is none.
+
+    Args:
+        catalogue: The images, N of them.
+        rule: Size (S, T) in pixels and resize method.
+        cache_dir: By default `default_cache_dir()`. A cache takes N x S x T x 3 bytes.
+        progress: Show a progress bar with the time left on stderr while building.
+
+    Raises:
+        DataError: The folder cannot be written, or the disk has no room for the cache.
+    """
+    parent = cache_dir or default_cache_dir()
+    folder = parent / _key(catalogue, rule)
+    shape = (len(catalogue), rule.height_px, rule.width_px, 3)
+    cache = _load(folder, shape)
+    if cache is None:
+        try:
+            _build(catalogue, rule, folder, shape, progress=progress)
+        except OSError as error:
+            raise DataError(
+                f"The image cache cannot be written to {parent}: {error.strerror or error}. Set "
+                "SHOPWINDOW_CACHE_DIR to a folder that can."
+            ) from error
+        cache = _load(folder, shape)
+    if cache is None:
+        raise DataError(f"The image cache {folder} cannot be read: delete this folder.")
+    return cache
+
+
+def _key(catalogue: LabelledImages, rule: ResizeRule) -> str:
+    """Hash all that the pixels depend on: files, resize rule, and the code that decodes."""
+    versions = f"{PIXELS_VERSION} pillow {PIL.__version__}"
+    digest = hashlib.sha256(json.dumps([versions, rule.as_json()], sort_keys=True).encode())
+    digest.update(os.fsencode(catalogue.source.root))
+    for reference in catalogue.references:
+        size, modified_ns = catalogue.source.stamp(reference)
+        line = f"\0{reference}\0{size}\0{modified_ns}"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def _load(folder: Path, shape: tuple[int, ...]) -> ImageCache | None:
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        failures = json.loads((folder / "failures.json").read_text("utf-8"))
+    except (OSError, ValueError, EOFError):
+        return None
+    if images.shape != shape or images.dtype != np.uint8:
+        return None
+    return ImageCache(folder, images, {int(index): text for index, text in failures.items()})
+
+
+def _build(
+    catalogue: LabelledImages,
+    rule: ResizeRule,
+    folder: Path,
+    shape: tuple[int, ...],
+    *,
+    progress: bool,
+) -> None:
+    parent = folder.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
+    wanted_bytes, free_bytes = int(np.prod(shape)), shutil.disk_usage(parent).free
+    if wanted_bytes > free_bytes:
+        raise DataError(
+            f"The image cache takes {wanted_bytes / 1e6:,.0f} MB, and {parent} has "
+            f"{free_bytes / 1e6:,.0f} MB free: make room, or set SHOPWINDOW_CACHE_DIR."
+        )
+    building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=parent))
+    try:
+        failures = _write_images(catalogue, rule, building / "images.npy", shape, progress)
+        (building / "failures.json").write_text(json.dumps(failures), "utf-8")
+        if folder.exists() and _load(folder, shape) is None:
+            shutil.rmtree(folder)  # damaged, for a complete one would have been opened
+        try:
+            building.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+            # Another process was quicker: its cache has the same key, so the same pixels.
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what builds left that were killed more than a day ago."""
+    for path in parent.glob(f"{_BUILDING}*"):
+        try:
+            stale = time.time() - path.stat().st_mtime > _STALE_AFTER_S
+        except OSError:
+            continue  # its own process has just removed or renamed it
+        if stale:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_images(
+    catalogue: LabelledImages, rule: ResizeRule, path: Path, shape: tuple[int, ...], progress: bool
+) -> dict[int, str]:
+    failures: dict[int, str] = {}
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    # Plain writes, not a memory map: on a full disk a map kills the process, a write raises.
+    with (
+        path.open("wb") as file,
+        tqdm(total=shape[0], desc="Decoding images", unit=" images", disable=not progress) as bar,
+    ):
+        np.lib.format.write_array_header_1_0(file, header)
+        for images, failed in _decode_chunks(catalogue, rule):
+            file.write(images.data)
+            failures |= failed
+            bar.update(len(images))
+        file.flush()
+        os.fsync(file.fileno())
+    return failures
+
+
+_Chunk = tuple[NDArray[np.uint8], dict[int, str]]
+
+
+def _decode_chunks(catalogue: LabelledImages, rule: ResizeRule) -> Iterator[_Chunk]:
+    """Yield decoded chunks in order. Pillow releases the GIL, so threads use all cores."""
+    workers = (os.cpu_count() or 1) + 1
+    waiting: deque[Future[_Chunk]] = deque()
+    with ThreadPoolExecutor(workers, "decode") as pool:
+        try:
+            for start in range(0, len(catalogue), _CHUNK_IMAGES):
+                indices = range(start, min(start + _CHUNK_IMAGES, len(catalogue)))
+                waiting.append(pool.submit(_decode_chunk, catalogue, rule, indices))
+                if len(waiting) > 2 * workers:  # bounds the memory
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode_chunk(catalogue: LabelledImages, rule: ResizeRule, indices: range) -> _Chunk:
+    images = np.zeros((len(indices), rule.height_px, rule.width_px, 3), np.uint8)
+    failed: dict[int, str] = {}
+    for position, index in enumerate(indices):
+        try:
+            images[position] = preprocess(decode_image(catalogue.read_bytes(index)), rule)
+        except ImageError as error:
+            failed[index] = str(error)
+    return images, failed

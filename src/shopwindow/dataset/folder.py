@@ -1,0 +1,144 @@
+"""The image files of a folder, listed once, and never one outside of it."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from pathlib import Path
+
+from shopwindow.errors import DataError, OversizedImageError, UnreadableImageError
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+)
+MAX_IMAGE_BYTES = 100_000_000
+# Where a bare file name is looked for, in this order.
+_PLACES = ("", "images/")
+_MAX_NAME_CHARACTERS = 1_000
+
+
+class ImageFolder:
+    """What lies below a folder: files by relative POSIX path and by path without extension.
+
+    Names that start with a dot, and the `__MACOSX` folder of zip archives, are passed over. Links
+    to folders are not followed, and a link to a file is used only if the file lies in the folder.
+
+    Args:
+        root: An existing folder. A link to one is fine: its target is the folder then.
+
+    Attributes:
+        root: The folder, absolute and without links.
+        images: Relative POSIX paths of all files with an image extension, sorted.
+        refused: Relative path of each link that is not followed, with the reason.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.refused: dict[str, str] = {}
+        self._files: set[str] = set()
+        self._by_stem: dict[str, list[str]] = {}
+        try:
+            self._list_folder("")
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be listed: {error.strerror}.") from error
+        self.images = sorted(name for name in self._files if _is_image_name(name))
+        for name in self.images:
+            self._by_stem.setdefault(posixpath.splitext(name)[0], []).append(name)
+
+    def _list_folder(self, prefix: str) -> None:
+        # One scandir per folder instead of several stat calls per row: 40,000 files in 50 ms.
+        with os.scandir(self.root / prefix) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                    continue
+                if entry.is_symlink() and not self._link_is_usable(entry):
+                    continue
+                if entry.is_dir():
+                    self._list_folder(name + "/")
+                elif entry.is_file():
+                    self._files.add(name)
+
+    def _link_is_usable(self, entry: os.DirEntry[str]) -> bool:
+        target = Path(os.path.realpath(entry.path))
+        name = Path(entry.path).relative_to(self.root).as_posix()
+        if not target.is_relative_to(self.root):
+            self.refused[name] = "path leaves the folder: it is a link that leads outside"
+        elif entry.is_dir():
+            self.refused[name] = "link to a folder: not followed"
+        return name not in self.refused
+
+    def find(self, name: str) -> tuple[str, str]:
+        r"""Find the file that a table means by `name`.
+
+        Args:
+            name: A path or file name, with or without extension, relative to the folder or to its
+                `images` folder. `\` is read as `/`.
+
+        Returns:
+            The file's relative POSIX path and "", or "" and the reason why there is none.
+        """
+        if not name:
+            return "", "no image: the cell is empty"
+        if len(name) > _MAX_NAME_CHARACTERS or "\0" in name:
+            return "", f"no image: a cell of {len(name):,} characters is no file name"
+        path = name.replace("\\", "/")
+        if path.startswith("/") or re.match(r"[A-Za-z]:", path):
+            return "", "path leaves the folder: it is absolute"
+        path = posixpath.normpath(path)
+        if path.split("/", 1)[0] == "..":
+            return "", "path leaves the folder: it goes above it"
+        places = [place + path for place in _PLACES]
+        for place in places:
+            if place in self._files:
+                return place, ""
+        for place in places:
+            fitting = self._by_stem.get(place, [])
+            if len(fitting) == 1:
+                return fitting[0], ""
+            if fitting:
+                return "", f"more than one image file: {', '.join(fitting[:5])}"
+        return "", self._why_missing(places)
+
+    def _why_missing(self, places: list[str]) -> str:
+        if self.refused:
+            links = {posixpath.splitext(link)[0]: link for link in self.refused}
+            for place in places:
+                parts = place.split("/")
+                for depth in range(len(parts), 0, -1):
+                    start = "/".join(parts[:depth])
+                    link = start if start in self.refused else links.get(start)
+                    if link:
+                        return self.refused[link]
+        return "no image file"
+
+    def read_bytes(self, reference: str) -> bytes:
+        """Return the content of an image file.
+
+        Raises:
+            OversizedImageError: It has more than 100 MB.
+            UnreadableImageError: It is gone, or may not be read.
+        """
+        try:
+            with (self.root / reference).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > MAX_IMAGE_BYTES:
+                    raise OversizedImageError(
+                        f"The file has {size:,} bytes; at most {MAX_IMAGE_BYTES:,} are accepted."
+                    )
+                return file.read()
+        except OSError as error:
+            raise UnreadableImageError(f"The file cannot be read: {error.strerror}.") from error
+
+    def stamp(self, reference: str) -> tuple[int, int]:
+        """Return size (bytes) and modification time (ns): a change shows that a file changed."""
+        try:
+            status = os.stat(f"{self.root}/{reference}")  # noqa: PTH116 (40,000 Paths cost 0.3 s)
+        except OSError:
+            return -1, -1
+        return status.st_size, status.st_mtime_ns
+
+
+def _is_image_name(name: str) -> bool:
+    return posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES
