@@ -14,8 +14,9 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def _load(folder: Path, shape: tuple[int, ...]) -> ImageCache | None:
         failures = json.loads((folder / "failures.json").read_text("utf-8"))
     except (OSError, ValueError, EOFError):
         return None
-    if images.shape != shape or images.dtype != np.uint8:
+    if images.shape != shape or images.dtype != np.uint8 or not isinstance(failures, dict):
         return None
     return ImageCache(folder, images, {int(index): text for index, text in failures.items()})
 
@@ -174,10 +175,11 @@ def _write_images(
         tqdm(total=shape[0], desc="Decoding images", unit=" images", disable=not progress) as bar,
     ):
         np.lib.format.write_array_header_1_0(file, header)
-        for images, failed in _decode_chunks(catalogue, rule):
-            file.write(images.data)
-            failures |= failed
-            bar.update(len(images))
+        with closing(_decode_chunks(catalogue, rule)) as chunks:  # ends the threads on any error
+            for images, failed in chunks:
+                file.write(images.data)
+                failures |= failed
+                bar.update(len(images))
         file.flush()
         os.fsync(file.fileno())
     return failures
@@ -186,7 +188,7 @@ def _write_images(
 _Chunk = tuple[NDArray[np.uint8], dict[int, str]]
 
 
-def _decode_chunks(catalogue: LabelledImages, rule: ResizeRule) -> Iterator[_Chunk]:
+def _decode_chunks(catalogue: LabelledImages, rule: ResizeRule) -> Generator[_Chunk, None, None]:
     """Yield decoded chunks in order. Pillow releases the GIL, so threads use all cores."""
     workers = (os.cpu_count() or 1) + 1
     waiting: deque[Future[_Chunk]] = deque()

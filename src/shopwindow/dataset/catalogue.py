@@ -176,19 +176,26 @@ def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
             if path.is_file():
                 return data, path
         raise UsageError(f"There is no file {labels_file}, neither here nor in {data}.")
-    tables = sorted(
-        path for path in data.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.is_file()
-    )
+    try:
+        tables = sorted(path for path in data.iterdir() if _is_table(path))
+    except OSError as error:
+        raise DataError(f"{data} cannot be listed: {error.strerror}.") from error
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise UsageError(f"{data} holds {len(tables)} tables ({names}): name one with --labels.")
     return data, tables[0] if tables else None
 
 
+def _is_table(path: Path) -> bool:
+    hidden = path.name.startswith(".")  # macOS leaves a `._labels.csv` beside each `labels.csv`
+    return not hidden and path.suffix.lower() in TABLE_SUFFIXES and path.is_file()
+
+
 def _choose_columns(
     table: LabelTable, image_column: str | None, label_column: str | None, also: Sequence[str]
 ) -> tuple[str, tuple[str, ...]]:
-    listed = f"The columns of {table.path} are: {', '.join(table.columns)}"
+    more = f" and {len(table.columns) - 50:,} more" if len(table.columns) > 50 else ""
+    listed = f"The columns of {table.path} are: {', '.join(table.columns[:50])}{more}"
     if image_column is None:
         image_column = next((name for name in IMAGE_COLUMN_NAMES if name in table.columns), None)
         if image_column is None:
@@ -238,9 +245,8 @@ def _read_table(
     dropped += repeated
     if folder is not None:
         dropped += [
-            DroppedRow("file", name, "no row names this image file")
-            for name in folder.images
-            if name not in named
+            DroppedRow("file", name, folder.refused.get(name, "no row names this image file"))
+            for name in sorted({*folder.images, *folder.refused} - named)
         ]
     return _build(label_columns, unique, dropped, source)
 

@@ -77,7 +77,8 @@ class ImageFolder:
                 `images` folder. `\` is read as `/`.
 
         Returns:
-            The file's relative POSIX path and "", or "" and the reason why there is none.
+            The file's relative POSIX path and "". Or the reason why there is none, after the
+            path of the link that is refused, if that is the reason.
         """
         if not name:
             return "", "no image: the cell is empty"
@@ -99,19 +100,21 @@ class ImageFolder:
                 return fitting[0], ""
             if fitting:
                 return "", f"more than one image file: {', '.join(fitting[:5])}"
-        return "", self._why_missing(places)
+        link = self._refused_link(places) if self.refused else ""
+        return (link, self.refused[link]) if link else ("", "no image file")
 
-    def _why_missing(self, places: list[str]) -> str:
-        if self.refused:
-            links = {posixpath.splitext(link)[0]: link for link in self.refused}
-            for place in places:
-                parts = place.split("/")
-                for depth in range(len(parts), 0, -1):
-                    start = "/".join(parts[:depth])
-                    link = start if start in self.refused else links.get(start)
-                    if link:
-                        return self.refused[link]
-        return "no image file"
+    def _refused_link(self, places: list[str]) -> str:
+        """Return the link that a path is, or goes through, or "" if there is none."""
+        by_stem = {posixpath.splitext(link)[0]: link for link in self.refused}
+        for place in places:
+            parts = place.split("/")
+            for depth in range(len(parts), 0, -1):
+                start = "/".join(parts[:depth])
+                if start in self.refused:
+                    return start
+                if depth == len(parts) and start in by_stem:
+                    return by_stem[start]
+        return ""
 
     def read_bytes(self, reference: str) -> bytes:
         """Return the content of an image file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -105,8 +106,6 @@ class ParquetImages:
             OversizedImageError: It has more than 100 MB.
             UnreadableImageError: The cell is empty, or the file is damaged.
         """
-        import bisect
-
         row = int(reference.rpartition("#")[2])
         group = bisect.bisect_right(self._starts, row) - 1
         value = self._read_group(group)[row - self._starts[group]]
@@ -165,4 +164,10 @@ def _bytes_path(file: Any, column: str) -> str | None:
 
 
 def _as_text(value: object) -> str:
+    if isinstance(value, float):
+        if value != value:
+            return ""
+        # pandas turns whole numbers into floats where one is missing: 15970.0 means 15970.
+        if value.is_integer():
+            value = int(value)
     return "" if value is None else str(value).strip()

@@ -99,12 +99,12 @@ class DelimitedTable:
     def _parse(self) -> Iterator[list[str]]:
         # newline="" lets the csv module see the line endings inside of quoted cells as they are.
         reader = csv.reader(io.StringIO(self._text, newline=""), delimiter=self._delimiter)
-        line = 0
+        first_line = line = 0
         try:
             for cells in reader:
                 yield cells
                 first_line, line = line + 1, reader.line_num
-            if line and line > first_line:
+            if line:
                 self._check_last_quote(first_line)
         except csv.Error as error:
             raise DataError(
