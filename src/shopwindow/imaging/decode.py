@@ -29,11 +29,25 @@ from shopwindow.errors import (
     UnsupportedImageError,
 )
 from shopwindow.imaging.colour import to_rgb
+from shopwindow.imaging.containers import (
+    count_jpeg_scans,
+    read_gif_size,
+    read_webp_size,
+    strip_jpeg,
+    strip_png,
+    strip_tiff,
+)
 from shopwindow.imaging.exif import read_orientation, turn_upright
 
 ACCEPTED_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 DEFAULT_MAX_PIXELS = 50_000_000
+# From here on Pillow warns by itself (`Image.MAX_IMAGE_PIXELS`), a global that is not ours to set.
+HIGHEST_MAX_PIXELS = 89_000_000
+MAX_JPEG_SCANS = 100  # a progressive file as libjpeg writes it has 10
+
+# TIFF tags
+_PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 262, 322, 323
 
 _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -54,6 +68,21 @@ _MAGIC = (
     (b"II+\x00", "TIFF"),
     (b"MM\x00+", "TIFF"),
 )
+# What people try most often, to name it in the answer; each mark within the first 16 bytes.
+_OTHER_FORMATS = (
+    (b"ftypheic", "HEIC"),
+    (b"ftypheix", "HEIC"),
+    (b"ftypmif1", "HEIC"),
+    (b"ftypavi", "AVIF"),
+    (b"%PDF", "PDF"),
+    (b"<svg", "SVG"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"<!DOCTYPE", "HTML"),
+    (b"<html", "HTML"),
+    (b"8BPS", "Photoshop"),
+    (b"\x00\x00\x01\x00", "ICO"),
+    (b"jP  \r\n", "JPEG 2000"),
+)
 
 
 def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
@@ -63,7 +92,7 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArra
 
     Args:
         data: The content of a file, in one of `ACCEPTED_FORMATS`; its name plays no part.
-        max_pixels: Width x height above which the image is refused unseen.
+        max_pixels: Width x height above which the image is refused unseen, 1 to 89 million.
 
     Returns:
         (H, W, 3) uint8, RGB, 0 to 255.
@@ -72,24 +101,56 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArra
         UnsupportedImageError: Empty, or not one of the accepted formats.
         OversizedImageError: More than `max_pixels`.
         UnreadableImageError: An accepted format, but damaged or truncated.
+        ValueError: `max_pixels` is out of range.
     """
+    if not 1 <= max_pixels <= HIGHEST_MAX_PIXELS:
+        raise ValueError(f"max_pixels: expected 1 to {HIGHEST_MAX_PIXELS:,}, got {max_pixels:,}")
     format_ = _identify(data)
     try:
-        image = _OPENERS[format_](io.BytesIO(data))
-        _check_size(image.size, max_pixels)
-        image.load()
-        orientation = 1 if format_ == "TIFF" else read_orientation(image.info.get("exif", b""))
-        bit_depth = data[24] if format_ == "PNG" else 8
-        return np.array(turn_upright(to_rgb(image, bit_depth=bit_depth), orientation))
+        return _decode(format_, data, max_pixels)
     except ImageError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise OversizedImageError(_oversized(None, max_pixels)) from error
     except Exception as error:  # Pillow raises a dozen unrelated types on damaged files
         raise UnreadableImageError(
-            f"This {format_} image is damaged or incomplete and could not be read; "
-            "try to open and save it again."
+            f"This {format_} image is damaged, incomplete or of a rare kind, and could not be "
+            "read. Try to open and save it again."
         ) from error
+
+
+def _decode(format_: str, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    orientation = None
+    if format_ == "JPEG":
+        data, orientation = strip_jpeg(data)
+        if (scans := count_jpeg_scans(data)) > MAX_JPEG_SCANS:
+            raise UnreadableImageError(
+                f"This JPEG image has {scans:,} scans; at most {MAX_JPEG_SCANS} are accepted. "
+                "Try to open and save it again."
+            )
+    elif format_ == "PNG":
+        data = strip_png(data)
+    elif format_ == "TIFF":
+        data, orientation = strip_tiff(data)
+    elif format_ == "GIF":
+        # Pillow would allocate this canvas, and WebP's decoder that one, on opening.
+        _check_size(read_gif_size(data), max_pixels)
+    elif format_ == "WEBP":
+        _check_size(read_webp_size(data), max_pixels)
+    image = _OPENERS[format_](io.BytesIO(data))
+    _check_size(image.size, max_pixels)
+    white_is_zero = False
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        white_is_zero = tags.get(_PHOTOMETRIC) == 0
+        # A tile is decompressed as a whole, however little of it lies in the image.
+        _check_size((tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1)), max_pixels)
+    image.load()
+    if orientation is None:  # PNG keeps it in a chunk that may follow the pixels, WebP likewise
+        orientation = read_orientation(image.info.get("exif", b""))
+    bit_depth = data[24] if format_ == "PNG" else 8
+    rgb = to_rgb(image, bit_depth=bit_depth, white_is_zero=white_is_zero)
+    return np.array(turn_upright(rgb, orientation))
 
 
 def _identify(data: bytes) -> str:
@@ -98,12 +159,18 @@ def _identify(data: bytes) -> str:
             return format_
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    found = "is empty" if not data else "is not an image in a format that is accepted here"
-    raise UnsupportedImageError(f"This file {found}: expected {', '.join(ACCEPTED_FORMATS)}.")
+    name = next((name for mark, name in _OTHER_FORMATS if mark in data[:16]), None)
+    if not data:
+        found = "This file is empty"
+    elif name is not None:
+        found = f"This is a file of the format {name}"
+    else:
+        found = "This file is not an image of a known format"
+    raise UnsupportedImageError(f"{found}: expected {', '.join(ACCEPTED_FORMATS)}.")
 
 
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
+def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
+    width, height = size or (0, 0)
     if width < 1 or height < 1:
         raise UnreadableImageError(f"This image is {width} x {height} pixels: it shows nothing.")
     if width * height > max_pixels:
