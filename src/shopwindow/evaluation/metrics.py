@@ -1,0 +1,310 @@
+"""Probabilities and targets in, figures out. numpy only.
+
+Arrays have one row per image. `probabilities` is float (N, C), each row from 0 to 1 and summing to
+1; `targets` is integer (N,), each the column of the true label, or -1 where the image has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shopwindow.errors import DataError
+from shopwindow.evaluation.grades import (
+    ClassScore,
+    ConfusedPair,
+    Grades,
+    ReliabilityBin,
+    SureAnswers,
+)
+
+RELIABILITY_BINS = 15
+# What a bundle with fp16 weights is off by at most; a row of logits is off by far more.
+_SUM_TOLERANCE = 1e-3
+# The smallest probability a float32 softmax can say: a true label given 0 costs 87 nats, not inf.
+_SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def grade(probabilities: ArrayLike, targets: ArrayLike, labels: Sequence[str]) -> Grades:
+    """Work out every figure of one label column.
+
+    Args:
+        probabilities: Float (N, C).
+        targets: Integer (N,); images with -1 are left out and counted as missing.
+        labels: The C labels, in the order of the columns of `probabilities`.
+
+    Returns:
+        The figures over the images that have a label.
+
+    Raises:
+        ValueError: If shapes, types or ranges are not as above.
+        DataError: If no image has a label.
+    """
+    shares, codes = _checked(probabilities, targets)
+    names = _checked_labels(labels, shares.shape[1])
+    has_label = codes >= 0
+    if not has_label.any():
+        raise DataError(
+            f"Expected at least one image with a label to grade, found none among {len(codes)}: "
+            "grade this column on other data, or leave it out."
+        )
+    shares, codes = shares[has_label], codes[has_label]
+    predicted = shares.argmax(axis=1)
+    correct = predicted == codes
+    bins = reliability(shares.max(axis=1), correct)
+    confusion = confusion_matrix(predicted, codes, len(names))
+    per_class = class_scores(confusion, names)
+    hits = int(correct.sum())
+    return Grades(
+        labels=names,
+        images=len(codes),
+        missing=int((~has_label).sum()),
+        accuracy=hits / len(codes),
+        accuracy_interval=wilson_interval(hits, len(codes)),
+        top5_accuracy=top_k_accuracy(shares, codes, 5),
+        macro_f1=macro_f1(per_class),
+        ece=expected_calibration_error(bins),
+        log_loss=float(losses(shares, codes).mean()),
+        per_class=per_class,
+        reliability=bins,
+        confused_pairs=confused_pairs(confusion, names),
+        confusion=confusion,
+    )
+
+
+def top_k_accuracy(probabilities: ArrayLike, targets: ArrayLike, k: int) -> float:
+    """Return the share of images (0 to 1) whose label is among the k most probable.
+
+    Equal probabilities rank in the order of the labels, so that k = 1 agrees with argmax. With k
+    labels or fewer the answer is 1.
+
+    Raises:
+        ValueError: If an argument is not as the module says, or k is less than 1.
+    """
+    shares, codes = _checked(probabilities, targets)
+    if k < 1:
+        raise ValueError(f"k: expected 1 or more, got {k}")
+    shares, codes = _labelled(shares, codes)
+    own = shares[np.arange(len(codes)), codes][:, None]
+    earlier = np.arange(shares.shape[1])[None, :] < codes[:, None]
+    rank = ((shares > own) | ((shares == own) & earlier)).sum(axis=1)
+    return float((rank < k).mean())
+
+
+def losses(probabilities: ArrayLike, targets: ArrayLike) -> Floats:
+    """Return each image's negative log-likelihood, -ln(probability of its label).
+
+    Returns:
+        Float (N,), in nats, 0 to 87.4: a probability under the smallest normal float32 counts as
+        that. NaN where the image has no label.
+
+    Raises:
+        ValueError: If an argument is not as the module says.
+    """
+    shares, codes = _checked(probabilities, targets)
+    own = shares[np.arange(len(codes)), codes]  # -1 picks the last column; masked in the next line
+    # A softmax may say 1.0000001; the loss of a certain right answer is 0, not below.
+    nats = -np.log(np.clip(own, _SMALLEST_PROBABILITY, 1.0)) + 0.0
+    return np.where(codes >= 0, nats, np.nan)
+
+
+def highest_loss(probabilities: ArrayLike, targets: ArrayLike, count: int = 24) -> Ints:
+    """Return the indices of the `count` images with the highest loss, worst first.
+
+    Images without a label are left out; equal losses keep the order of the images.
+
+    Raises:
+        ValueError: If an argument is not as the module says, or `count` is negative.
+    """
+    if count < 0:
+        raise ValueError(f"count: expected 0 or more, got {count}")
+    nats = losses(probabilities, targets)
+    order = np.argsort(-nats, kind="stable")  # NaN sorts last
+    return order[: min(count, int((~np.isnan(nats)).sum()))].astype(np.int64)
+
+
+def sure_answers(
+    probabilities: ArrayLike, targets: ArrayLike, min_confidence: float
+) -> SureAnswers:
+    """Count the answers of at least `min_confidence` (0 to 1), and those of them that are right.
+
+    Raises:
+        ValueError: If an argument is not as the module says, or no image has a label.
+    """
+    shares, codes = _labelled(*_checked(probabilities, targets))
+    correct = shares.argmax(axis=1) == codes
+    sure = shares.max(axis=1) >= min_confidence
+    return SureAnswers(
+        min_confidence=min_confidence,
+        images=len(codes),
+        correct=int(correct.sum()),
+        sure=int(sure.sum()),
+        sure_correct=int((sure & correct).sum()),
+    )
+
+
+def confusion_matrix(predicted: Ints, targets: Ints, classes: int) -> Ints:
+    """Return int64 (C, C) counts: row = true label, column = predicted label.
+
+    Args:
+        predicted: Integer (N,), 0 to C - 1.
+        targets: Integer (N,), 0 to C - 1: no -1 here.
+        classes: C.
+    """
+    cells = np.bincount(targets * classes + predicted, minlength=classes * classes)
+    return cells.reshape(classes, classes).astype(np.int64)
+
+
+def class_scores(confusion: Ints, labels: Sequence[str]) -> tuple[ClassScore, ...]:
+    """Return support, precision, recall and F1 of each label, in the order of `labels`."""
+    support, predicted, correct = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
+    return tuple(
+        ClassScore(label, int(support[i]), int(predicted[i]), int(correct[i]))
+        for i, label in enumerate(labels)
+    )
+
+
+def macro_f1(scores: Sequence[ClassScore]) -> float:
+    """Return the unweighted mean F1 (0 to 1) of the labels that occur among the targets.
+
+    A label that no image has says nothing about the model, and is left out even where it was
+    predicted: those wrong answers already lower the recall of the labels they took images from.
+    """
+    return float(np.mean([score.f1 for score in scores if score.support]))
+
+
+def confused_pairs(confusion: Ints, labels: Sequence[str]) -> tuple[ConfusedPair, ...]:
+    """Return every (true, predicted) pair of different labels that occurs, most frequent first.
+
+    Pairs of the same count are sorted by their share of the true label, then by the labels' order.
+    """
+    support = confusion.sum(axis=1)
+    pairs = [
+        ConfusedPair(
+            labels[true],
+            labels[wrong],
+            int(confusion[true, wrong]),
+            float(confusion[true, wrong] / support[true]),
+        )
+        for true, wrong in zip(*np.nonzero(confusion), strict=True)
+        if true != wrong
+    ]
+    return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.share)))
+
+
+def reliability(
+    confidences: Floats, correct: NDArray[np.bool_], bins: int = RELIABILITY_BINS
+) -> tuple[ReliabilityBin, ...]:
+    """Sort answers into `bins` bins of equal width, ((m - 1) / bins, m / bins].
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
+
+    Args:
+        confidences: Float (N,), the probability of the most probable label, 0 to 1.
+        correct: Bool (N,), whether that label is right.
+        bins: How many.
+    """
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    clipped = np.clip(confidences, 0.0, 1.0)
+    where = np.clip(np.searchsorted(edges, clipped, side="left") - 1, 0, bins - 1)
+    images = np.bincount(where, minlength=bins)
+    hits = np.bincount(where, weights=correct, minlength=bins)
+    # A mean can leave 0 to 1 by rounding alone.
+    total = np.bincount(where, weights=clipped, minlength=bins)
+    return tuple(
+        ReliabilityBin(
+            low=float(edges[m]),
+            high=float(edges[m + 1]),
+            images=int(images[m]),
+            accuracy=float(hits[m] / images[m]) if images[m] else None,
+            confidence=min(1.0, float(total[m] / images[m])) if images[m] else None,
+        )
+        for m in range(bins)
+    )
+
+
+def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Return the mean gap between accuracy and confidence, bins weighted by images; 0 to 1.
+
+    Source: Naeini et al. 2015, in the form of Guo et al. 2017, equation 3.
+    """
+    images = sum(one.images for one in bins)
+    return sum(
+        one.images / images * abs(one.accuracy - one.confidence)
+        for one in bins
+        if one.accuracy is not None and one.confidence is not None
+    )
+
+
+def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % interval (low, high), 0 to 1, of a share seen as `hits` of `trials`.
+
+    Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
+    """
+    z = 1.959963984540054
+    share = hits / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = (
+        z
+        / (1 + z * z / trials)
+        * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    )
+    # By rounding, 0 of n could give a low edge just above 0, and n of n a high edge just below 1.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def _labelled(shares: Floats, codes: Ints) -> tuple[Floats, Ints]:
+    """Return the rows that have a label; ValueError if there is none."""
+    has_label = codes >= 0
+    if not has_label.any():
+        raise ValueError(f"targets: expected at least one label, got none in {len(codes)} images")
+    return shares[has_label], codes[has_label]
+
+
+def _checked_labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:
+    if isinstance(labels, str):
+        raise ValueError(f"labels: expected a sequence of labels, got the text {labels!r}")
+    names = tuple(labels)
+    if len(names) != classes or len(set(names)) != classes:
+        raise ValueError(
+            f"labels: expected {classes} different labels, one per column of the probabilities, "
+            f"got {len(names)}, {len(set(names))} of them different"
+        )
+    return names
+
+
+def _checked(probabilities: ArrayLike, targets: ArrayLike) -> tuple[Floats, Ints]:
+    """Return both as float64 and int64 arrays, or raise ValueError saying what is wrong."""
+    shares, codes = np.asarray(probabilities), np.asarray(targets)
+    if shares.ndim != 2 or shares.shape[1] < 1 or not np.issubdtype(shares.dtype, np.floating):
+        raise ValueError(
+            f"probabilities: expected a float array (N, C), got {shares.dtype} {shares.shape}"
+        )
+    images, classes = shares.shape
+    if codes.shape != (images,) or not np.issubdtype(codes.dtype, np.integer):
+        raise ValueError(
+            f"targets: expected an integer array ({images},), one per row of the probabilities, "
+            f"got {codes.dtype} {codes.shape}"
+        )
+    if images and (codes.min() < -1 or codes.max() >= classes):
+        raise ValueError(
+            f"targets: expected -1 (missing) to {classes - 1}, got {codes.min()} to {codes.max()}"
+        )
+    shares = shares.astype(np.float64)
+    # `not all(good)` rather than `any(bad)`, so that NaN is refused too.
+    good = ((shares >= -1e-6) & (shares <= 1 + 1e-5)).all(axis=1)
+    good &= np.abs(shares.sum(axis=1) - 1) <= _SUM_TOLERANCE
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        raise ValueError(
+            "probabilities: expected rows of 0 to 1 that sum to 1 (not logits, not NaN), got row "
+            f"{row} from {shares[row].min():.4g} to {shares[row].max():.4g} "
+            f"with sum {shares[row].sum():.4g}"
+        )
+    return shares, codes.astype(np.int64)

@@ -1,0 +1,264 @@
+"""An evaluation as one HTML page and one JSON file."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from shopwindow.errors import UsageError
+from shopwindow.evaluation.charts import (
+    FULL_SHARE,
+    colour_strength,
+    confusion_picture,
+    reliability_bars,
+)
+from shopwindow.evaluation.grades import Grades, SureAnswers
+from shopwindow.evaluation.metrics import highest_loss
+from shopwindow.evaluation.summary import percent
+
+FORMAT = 1
+WEAKEST_SUPPORT = 10  # a label with fewer images is not called weak: its F1 is mostly chance
+_THUMBNAIL_PX = 192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LossImage:
+    """An image that the model got badly wrong (or nearly so).
+
+    Attributes:
+        reference: What the data set calls the image.
+        true: Its label.
+        predicted: The label it was given.
+        confidence: The probability of `predicted`, 0 to 1.
+        true_confidence: The probability of `true`, 0 to 1.
+        image_hwc: uint8 (H, W, 3), RGB.
+    """
+
+    reference: str
+    true: str
+    predicted: str
+    confidence: float
+    true_confidence: float
+    image_hwc: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        image = self.image_hwc
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(
+                f"image of {self.reference!r}: expected uint8 (H, W, 3), "
+                f"got {image.dtype} {image.shape}"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """One model graded on one set of images.
+
+    Attributes:
+        model_name: As the bundle (or the run) calls itself.
+        model_version: Its version; may be empty.
+        model_sha256: Checksum of the model file; may be empty.
+        created: When it was graded: ISO 8601 date and time, UTC.
+        data: What the images are and where they came from, for people.
+        split: Which part of them was graded, and how it was chosen, for people.
+        images: How many images were graded.
+        column: Name of the main label column.
+        grades: The figures of the main column.
+        attributes: The figures of each further label column, by name.
+        sure: What the model's threshold does to the main column's answers.
+        hardest: The images of highest loss, worst first (`hardest_images` picks them).
+        seconds: How long answering all images took.
+        notes: What else a reader must know, such as images that were left out and why.
+    """
+
+    model_name: str
+    model_version: str
+    model_sha256: str
+    created: str
+    data: str
+    split: str
+    images: int
+    column: str
+    grades: Grades
+    sure: SureAnswers
+    seconds: float
+    attributes: Mapping[str, Grades] = field(default_factory=dict)
+    hardest: tuple[LossImage, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        datetime.fromisoformat(self.created)
+        if not 0 <= self.seconds < float("inf"):
+            raise ValueError(f"seconds: expected 0 or more, got {self.seconds}")
+        for name, grades in {self.column: self.grades, **self.attributes}.items():
+            if grades.images + grades.missing != self.images:
+                raise ValueError(
+                    f"{name}: expected grades of {self.images} images, "
+                    f"got {grades.images} and {grades.missing} without a label"
+                )
+        if self.sure.images != self.grades.images:
+            raise ValueError(f"sure: expected {self.grades.images} answers, got {self.sure.images}")
+        if self.column in self.attributes:
+            raise ValueError(f"attributes: {self.column!r} is the main column already")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all figures as JSON-ready data, in the shape that docs/evaluation.md promises."""
+        return {
+            "format": FORMAT,
+            "created": self.created,
+            "model": {
+                "name": self.model_name,
+                "version": self.model_version,
+                "sha256": self.model_sha256,
+            },
+            "data": self.data,
+            "split": self.split,
+            "notes": list(self.notes),
+            "images": self.images,
+            "seconds": round(self.seconds, 3),
+            "column": self.column,
+            "grades": self.grades.as_json(),
+            "sure": self.sure.as_json(),
+            "attributes": {name: grades.as_json() for name, grades in self.attributes.items()},
+            "highest_loss": [
+                {
+                    "reference": one.reference,
+                    "true": one.true,
+                    "predicted": one.predicted,
+                    "confidence": round(one.confidence, 6),
+                    "true_confidence": round(one.true_confidence, 6),
+                }
+                for one in self.hardest
+            ],
+        }
+
+
+def hardest_images(
+    probabilities: ArrayLike,
+    targets: ArrayLike,
+    labels: Sequence[str],
+    references: Sequence[str],
+    read_images: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
+    count: int = 24,
+) -> tuple[LossImage, ...]:
+    """Return the `count` images of highest loss, worst first.
+
+    Args:
+        probabilities: Float (N, C), as in `metrics`.
+        targets: Integer (N,), -1 where the image has no label.
+        labels: The C labels.
+        references: What the data set calls each of the N images.
+        read_images: Takes indices (n,) into those N and returns uint8 (n, H, W, 3).
+        count: How many.
+
+    Raises:
+        ValueError: If an argument is not as above.
+    """
+    if len(references) != len(np.asarray(targets)):
+        raise ValueError(
+            f"references: expected one per image ({len(np.asarray(targets))}), "
+            f"got {len(references)}"
+        )
+    indices = highest_loss(probabilities, targets, count)
+    shares, codes = np.asarray(probabilities)[indices], np.asarray(targets)[indices]
+    return tuple(
+        LossImage(
+            reference=references[int(index)],
+            true=labels[int(code)],
+            predicted=labels[int(row.argmax())],
+            confidence=float(row.max()),
+            true_confidence=float(row[code]),
+            image_hwc=image,
+        )
+        for index, code, row, image in zip(
+            indices, codes, shares, read_images(indices), strict=True
+        )
+    )
+
+
+def write_report(out_dir: Path, evaluation: Evaluation) -> tuple[Path, Path]:
+    """Write `report.html` (self-contained: no script, no other file or host) and `report.json`.
+
+    Each replaces an older file of its name in one step; a failure leaves the older one as it was.
+
+    Args:
+        out_dir: Folder for both; made where it is missing.
+        evaluation: What to show.
+
+    Returns:
+        The paths of the HTML and the JSON file.
+
+    Raises:
+        UsageError: If the folder or the files cannot be written.
+    """
+    # Both texts before either file, so that no failure in between leaves a mismatched pair.
+    page = _render(evaluation)
+    figures = json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
+    paths = out_dir / "report.html", out_dir / "report.json"
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(paths, (page, figures + "\n"), strict=True):
+            _replace(path, text)
+    except OSError as error:
+        raise UsageError(
+            f"Expected a folder to write the report to, but {out_dir} cannot be written "
+            f"({error.strerror}): choose another with --out."
+        ) from error
+    return paths
+
+
+def _replace(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        # Lone surrogates can be part of a file name; they must not cost the whole report.
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _render(evaluation: Evaluation) -> str:
+    environment = Environment(
+        loader=PackageLoader("shopwindow.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "jpeg": _jpeg_data_uri}
+    grades = evaluation.grades
+    by_support = sorted(grades.per_class, key=lambda score: (-score.support, score.label))
+    return environment.get_template("report.html").render(
+        evaluation=evaluation,
+        grades=grades,
+        sure=evaluation.sure,
+        by_support=[score for score in by_support if score.support or score.predicted],
+        weakest=sorted(
+            (score for score in by_support if score.support >= WEAKEST_SUPPORT),
+            key=lambda score: score.f1 or 0.0,
+        )[:12],
+        weakest_support=WEAKEST_SUPPORT,
+        bars=reliability_bars(grades),
+        confusion=confusion_picture(grades),
+        scale=[(share, colour_strength(share)) for share in (0.01, 0.05, 0.1, 0.25, FULL_SHARE)],
+    )
+
+
+def _jpeg_data_uri(image_hwc: NDArray[np.uint8]) -> str:
+    picture = Image.fromarray(image_hwc)
+    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")
