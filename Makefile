@@ -77,8 +77,8 @@ clean:  ## remove both environments and all caches of this checkout; runs/ stays
 	rm -rf .venv .venv-dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-serving-environment:
+serving-environment:  ## only install what `make serve` runs in (.venv)
 	@PYTHON="$(PYTHON)" scripts/make-environment .venv requirements/serve.txt
 
-dev-environment:
+dev-environment:  ## only install what trains and tests (.venv-dev)
 	@PYTHON="$(PYTHON)" scripts/make-environment .venv-dev requirements/dev.txt

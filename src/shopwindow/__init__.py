@@ -1,0 +1,102 @@
+"""From labelled images to a trained classifier, and from the classifier to people.
+
+This module is the whole public surface; `__all__` lists it. Names are loaded when they are first
+used, so that `import shopwindow` costs nothing and serving never touches the training stack.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from shopwindow.errors import (
+    BundleError,
+    DataError,
+    DownloadError,
+    ImageError,
+    MissingExtraError,
+    OversizedImageError,
+    ShopwindowError,
+    TrainingError,
+    UnreadableImageError,
+    UnsupportedImageError,
+    UsageError,
+    WeightsError,
+)
+
+if TYPE_CHECKING:
+    from shopwindow.bundle import Bundle, BundleInfo, read_bundle
+    from shopwindow.dataset.dataset import Dataset, load_dataset
+    from shopwindow.dataset.split import Split, split_images
+    from shopwindow.imaging.decode import decode_image
+    from shopwindow.imaging.preprocess import ResizeRule, preprocess
+    from shopwindow.inference.prediction import LabelScore, Prediction
+    from shopwindow.inference.predictor import Predictor, load_predictor
+    from shopwindow.settings import Settings
+    from shopwindow.web.app import create_app
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "BundleInfo",
+    "DataError",
+    "Dataset",
+    "DownloadError",
+    "ImageError",
+    "LabelScore",
+    "MissingExtraError",
+    "OversizedImageError",
+    "Prediction",
+    "Predictor",
+    "ResizeRule",
+    "Settings",
+    "ShopwindowError",
+    "Split",
+    "TrainingError",
+    "UnreadableImageError",
+    "UnsupportedImageError",
+    "UsageError",
+    "WeightsError",
+    "__version__",
+    "create_app",
+    "decode_image",
+    "load_dataset",
+    "load_predictor",
+    "preprocess",
+    "read_bundle",
+    "split_images",
+]
+
+# Where each lazily loaded name lives; the imports above tell type checkers the same.
+_HOMES = {
+    "Bundle": "shopwindow.bundle",
+    "BundleInfo": "shopwindow.bundle",
+    "Dataset": "shopwindow.dataset.dataset",
+    "LabelScore": "shopwindow.inference.prediction",
+    "Prediction": "shopwindow.inference.prediction",
+    "Predictor": "shopwindow.inference.predictor",
+    "ResizeRule": "shopwindow.imaging.preprocess",
+    "Settings": "shopwindow.settings",
+    "Split": "shopwindow.dataset.split",
+    "create_app": "shopwindow.web.app",
+    "decode_image": "shopwindow.imaging.decode",
+    "load_dataset": "shopwindow.dataset.dataset",
+    "load_predictor": "shopwindow.inference.predictor",
+    "preprocess": "shopwindow.imaging.preprocess",
+    "read_bundle": "shopwindow.bundle",
+    "split_images": "shopwindow.dataset.split",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,110 @@
+"""Data flows down, and serving works where the training stack does not exist."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter import api, cli
+
+TRAINING_STACK = (
+    "accelerate",
+    "fastai",
+    "matplotlib",
+    "onnx",
+    "onnxscript",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "timm",
+    "torch",
+    "torchvision",
+)
+
+BLOCK = f"""
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {TRAINING_STACK!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+SERVE_ONE = """
+import io
+from pathlib import Path
+from PIL import Image
+from shopwindow import create_app, load_predictor
+
+image = io.BytesIO()
+Image.new("RGB", (40, 40), "red").save(image, "PNG")
+client = create_app(load_predictor(Path(sys.argv[1]))).test_client()
+answer = client.post("/api/v1/predict", data=image.getvalue(), content_type="image/png")
+print(answer.status_code, answer.json["predictions"][0]["label"])
+"""
+
+
+def test_all_import_contracts_are_kept(
+    repository_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository_root)
+    assert cli.lint_imports(no_cache=True) == cli.EXIT_STATUS_SUCCESS
+
+
+def test_contracts_can_be_broken(repository_root: Path) -> None:
+    contracts = api.read_configuration(str(repository_root / "pyproject.toml"))["contracts_options"]
+    forbidden = contracts[0]["forbidden_modules"]
+    # What the test below blocks and what the linter forbids must not drift apart.
+    assert set(forbidden) - {"pickle"} <= set(TRAINING_STACK)
+
+
+def test_a_prediction_is_served_without_the_training_stack(colour_bundle: Path) -> None:
+    completed = subprocess.run(
+        [sys.executable, "-c", BLOCK + SERVE_ONE, colour_bundle],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout == "200 red\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "."], ["find-lr", "."], ["export", "."], ["train", "--resume", "--out", "."]],
+)
+def test_training_without_its_packages_says_what_to_install(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    completed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            BLOCK + "from shopwindow.cli import main\nsys.exit(main(sys.argv[1:]))",
+            *arguments,
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 2
+    assert completed.stderr == (
+        "shopwindow: Training needs packages that are not installed here: "
+        "pip install 'shopwindow[train]'\n"
+    )
+
+
+def test_no_module_of_the_server_is_loaded_from_the_training_stack(colour_bundle: Path) -> None:
+    """The same without a block: nothing that is installed is loaded by the way either."""
+    script = (
+        "import sys\n" + SERVE_ONE + f"\nprint(sorted(set({TRAINING_STACK!r}) & set(sys.modules)))"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", script, colour_bundle], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout == "200 red\n[]\n"

@@ -1,0 +1,184 @@
+"""What a stranger's machine gets: lock files, environments, the wheel, the container."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+LOCK_FILES = ("serve.txt", "dev.txt")
+
+
+def read_pins(path: Path) -> dict[str, set[str]]:
+    """Return the versions of each package that a lock file pins; several where markers differ."""
+    pins: dict[str, set[str]] = {}
+    for name, version in re.findall(
+        r"^([a-z0-9._-]+)==([^\s;\\]+)", path.read_text(), re.MULTILINE
+    ):
+        pins.setdefault(name, set()).add(version)
+    return pins
+
+
+@pytest.fixture
+def requirements(repository_root: Path) -> Path:
+    return repository_root / "requirements"
+
+
+@pytest.mark.parametrize("name", LOCK_FILES)
+def test_lock_file_names_no_host_and_no_folder_of_a_machine(requirements: Path, name: str) -> None:
+    text = (requirements / name).read_text()
+    assert not re.search(r"://|--(?:extra-)?index-url|--find-links|(?<=\s)/|file:|@ ", text)
+
+
+@pytest.mark.parametrize("name", LOCK_FILES)
+def test_every_pin_has_a_hash(requirements: Path, name: str) -> None:
+    entries = re.split(r"^(?=[a-z0-9])", (requirements / name).read_text(), flags=re.MULTILINE)[1:]
+    assert len(entries) >= 20
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_tests_run_on_the_versions_that_serve(requirements: Path) -> None:
+    dev = read_pins(requirements / "dev.txt")
+    for name, versions in read_pins(requirements / "serve.txt").items():
+        assert dev[name] == versions
+
+
+def test_serving_pins_nothing_of_the_training_stack(requirements: Path) -> None:
+    pins = read_pins(requirements / "serve.txt")
+    assert not set(pins) & {"torch", "torchvision", "fastai", "onnx", "pandas", "scipy", "timm"}
+
+
+def test_lock_files_are_up_to_date_with_the_project_file(
+    repository_root: Path, requirements: Path
+) -> None:
+    project = tomllib.loads((repository_root / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"].values()
+    groups = project["dependency-groups"].values()
+    wanted = {
+        "serve.txt": project["project"]["dependencies"],
+        "dev.txt": [one for group in (*extras, *groups) for one in group if isinstance(one, str)],
+    }
+    for name, declared in wanted.items():
+        pins = read_pins(requirements / name)
+        for requirement in map(Requirement, declared):
+            if requirement.name != "shopwindow":
+                for version in pins[requirement.name]:
+                    assert requirement.specifier.contains(version), f"{requirement}: {version}"
+
+
+def test_wheel_carries_templates_assets_and_model(repository_root: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=repository_root,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("shopwindow/")}
+    package = repository_root / "src"
+    present = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+    assert packed == present
+    assert "shopwindow/py.typed" in packed
+
+
+def test_container_copies_only_what_is_there_and_let_through(repository_root: Path) -> None:
+    text = (repository_root / "Dockerfile").read_text()
+    sources = [
+        source
+        for arguments in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE)
+        for source in arguments.split()[:-1]
+    ]
+    let_through = re.findall(
+        r"^!(.+)$", (repository_root / ".dockerignore").read_text(), re.MULTILINE
+    )
+    assert sorted(sources) == sorted(let_through)
+    assert all((repository_root / source).exists() for source in sources)
+
+
+def test_make_alone_lists_every_target(repository_root: Path) -> None:
+    listed = subprocess.run(
+        ["make", "-s"], cwd=repository_root, check=True, capture_output=True, text=True
+    ).stdout
+    targets = re.findall(
+        r"^\.PHONY:(.+)$", (repository_root / "Makefile").read_text(), re.MULTILINE
+    )
+    assert re.findall(r"^make (\S+)", listed, re.MULTILINE) == targets[0].split()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (
+            'case "$1" in --version) echo Python 3.9.2;; *) exit 1;; esac',
+            "expected Python 3.11 or newer, found Python 3.9.2",
+        ),
+        # New enough, but without ensurepip, as Debian's python3 comes.
+        (
+            'case "$2" in *ensurepip*) exit 1;; *print*) echo 3.12;; esac',
+            "apt-get install python3.12-venv",
+        ),
+    ],
+)
+def test_unsuitable_python_is_one_sentence_and_makes_nothing(
+    repository_root: Path, tmp_path: Path, script: str, expected: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    completed = subprocess.run(
+        [
+            repository_root / "scripts" / "make-environment",
+            tmp_path / "env",
+            "requirements/serve.txt",
+        ],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 2
+    assert expected in completed.stderr
+    assert completed.stderr.count("\n") == 1
+    assert not (tmp_path / "env").exists()
+
+
+def test_environment_whose_making_failed_is_not_taken_for_a_finished_one(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text("shopwindow-does-not-exist==0 --hash=sha256:" + 64 * "0" + "\n")
+    environment = tmp_path / "env"
+    for _ in range(2):
+        completed = subprocess.run(
+            [repository_root / "scripts" / "make-environment", environment, lock],
+            env={
+                "PATH": "/usr/bin:/bin",
+                "PYTHON": sys.executable,
+                "PIP_NO_INDEX": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert completed.returncode != 0
+        assert "Making" in completed.stdout
+        assert not (environment / ".locked").exists()
+
+
+def test_shell_scripts_are_valid(repository_root: Path) -> None:
+    subprocess.run(["sh", "-n", repository_root / "scripts" / "make-environment"], check=True)
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    subprocess.run([bash, "-n", repository_root / ".ci" / "run"], check=True)
