@@ -1,0 +1,132 @@
+"""What reaches Pillow of a file, and that it changes no pixel."""
+
+import io
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from shopwindow.imaging import containers
+from shopwindow.imaging.decode import decode_image
+
+
+def noise(mode: str = "RGB") -> Image.Image:
+    return Image.effect_noise((24, 16), 80).convert(mode)
+
+
+def saved(image: Image.Image, format_: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def pixels(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_jpeg_metadata_are_dropped_and_pixels_kept() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(noise(), "JPEG", exif=exif, icc_profile=b"profile" * 9, comment=b"secret")
+    stripped, orientation = containers.strip_jpeg(data)
+    assert orientation == 6
+    for dropped in (b"Exif", b"profile", b"secret"):
+        assert dropped in data
+        assert dropped not in stripped
+    np.testing.assert_array_equal(pixels(stripped), pixels(data))
+
+
+def test_adobes_segment_stays_in_a_jpeg() -> None:
+    assert b"Adobe" in containers.strip_jpeg(saved(noise("CMYK"), "JPEG"))[0]
+
+
+def test_junk_between_jpeg_segments_is_dropped() -> None:
+    data = saved(noise(), "JPEG")
+    stripped, _ = containers.strip_jpeg(data[:2] + b"junk\xff\x00\xff\xff" + data[2:])
+    np.testing.assert_array_equal(pixels(stripped), pixels(data))
+
+
+@pytest.mark.parametrize(
+    "tail", [b"", b"\xff", b"\xff\xe1", b"\xff\xe1\xff\xff", b"\xff\xe1\x00\x00"]
+)
+def test_a_jpeg_that_ends_in_its_header_ends_the_walk(tail: bytes) -> None:
+    stripped, orientation = containers.strip_jpeg(b"\xff\xd8" + tail)
+    assert len(stripped) <= 6
+    assert orientation == 1
+
+
+def test_scans_are_counted_to_the_end_of_the_image() -> None:
+    one, ten = saved(noise(), "JPEG"), saved(noise(), "JPEG", progressive=True)
+    assert containers.count_jpeg_scans(one) == 1
+    assert containers.count_jpeg_scans(ten) == 10
+    assert containers.count_jpeg_scans(one + ten) == 1
+
+
+def test_an_animated_png_keeps_its_default_image_only() -> None:
+    data = saved(noise(), "PNG", save_all=True, append_images=[noise(), noise()])
+    stripped = containers.strip_png(data)
+    assert b"acTL" not in stripped
+    assert b"fdAT" not in stripped
+    np.testing.assert_array_equal(pixels(stripped), pixels(data))
+
+
+def test_a_png_without_animation_is_passed_on_untouched() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("a", "b")
+    data = saved(noise(), "PNG", pnginfo=info)
+    assert containers.strip_png(data) is data
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg", "packbits"])
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_keeps_its_pixels_and_loses_the_rest(compression: str | None, big: bool) -> None:
+    data = saved(
+        noise(), "TIFF", compression=compression, big_tiff=big, description="secret", dpi=(9, 9)
+    )
+    stripped, orientation = containers.strip_tiff(data)
+    with Image.open(io.BytesIO(stripped)) as image:
+        assert 270 not in image.tag_v2  # ImageDescription
+        assert image.tag_v2.keys() <= containers._TIFF_PIXEL_TAGS
+    assert orientation == 1
+    np.testing.assert_array_equal(pixels(stripped), pixels(data))
+
+
+def test_a_tiff_of_many_pages_keeps_the_first() -> None:
+    data = saved(noise(), "TIFF", save_all=True, append_images=[noise()])
+    with Image.open(io.BytesIO(containers.strip_tiff(data)[0])) as image:
+        assert image.n_frames == 1
+
+
+def test_broken_tiff_tags_neither_fail_nor_warn() -> None:
+    data = bytearray(saved(noise(), "TIFF", description="x" * 40))
+    at = data.index(struct.pack("<HHI", 270, 2, 41))
+    data[at + 4 : at + 12] = struct.pack("<II", 2**31, 2**31)  # 2 GB, far outside the file
+    assert decode_image(bytes(data)).shape == (16, 24, 3)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_directory_outside_the_file_ends_the_walk(big: bool) -> None:
+    head = b"II+\x00\x08\x00\x00\x00" + b"\xff" * 8 if big else b"II*\x00" + b"\xff" * 4
+    assert containers.strip_tiff(head)[1] == 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (24, 16), (300, 200)])
+def test_gif_and_webp_sizes_are_read_without_a_decoder(
+    size: tuple[int, int], image_bytes: Callable[..., bytes]
+) -> None:
+    assert containers.read_gif_size(image_bytes("red", size, "GIF")) == size
+    for options in ({}, {"lossless": True}, {"exif": b"Exif\x00\x00II*\x00"}):
+        assert containers.read_webp_size(image_bytes("red", size, "WEBP", **options)) == size
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"GIF89a\x05\x00\x05\x00\x00\x00\x00\x21\xff"])
+def test_a_gif_without_a_frame_has_no_size(data: bytes) -> None:
+    assert containers.read_gif_size(data) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(4), bytes(40)])
+def test_a_webp_without_a_header_has_no_size(data: bytes) -> None:
+    assert containers.read_webp_size(data) is None
