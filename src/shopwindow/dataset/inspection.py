@@ -1,0 +1,169 @@
+"""A data set to look at: a summary for the terminal, and one page with everything."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.findings import ColumnSizes, Findings, find_out
+from shopwindow.errors import UsageError
+
+_SHEET_IMAGES = 60
+_SHEET_SEED = 42
+_MAX_GROUPS = 40
+_MAX_BARS = 300
+_MAX_LISTED = 50_000
+_THUMBNAIL_SIDE_PX = 160
+
+
+def summarise_dataset(dataset: Dataset) -> str:
+    """Return what is in a data set as a few lines of text, for the terminal."""
+    findings = find_out(dataset)
+    rule = dataset.rule
+    main = findings.columns[0]
+    lines = [
+        f"{len(dataset):,} images with {len(main.sizes):,} labels in {main.name}, "
+        f"{rule.width_px} x {rule.height_px} px",
+        "",
+        *_column_lines(findings.columns),
+        "",
+        *_duplicate_lines(findings),
+        "",
+        *_dropped_lines(findings),
+    ]
+    # Labels come from files: none may move the cursor, or break a terminal that is not UTF-8.
+    return "\n".join(
+        "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
+        for line in lines
+    )
+
+
+def _column_lines(columns: tuple[ColumnSizes, ...]) -> list[str]:
+    width = max(len(column.name) for column in columns)
+    lines = []
+    for column in columns:
+        largest = ", ".join(f"{label} {count:,}" for label, count in column.sizes[:4])
+        rest = f", … {column.sizes[-1][0]} {column.sizes[-1][1]:,}" if column.sizes[4:] else ""
+        missing = f" ({column.missing:,} images without)" if column.missing else ""
+        lines.append(
+            f"  {column.name:{width}}  {len(column.sizes):>4,} labels: {largest}{rest}{missing}"
+        )
+    return lines
+
+
+def _duplicate_lines(findings: Findings) -> list[str]:
+    groups = findings.duplicates
+    if not groups:
+        return ["No duplicates"]
+    images = sum(len(group.indices) for group in groups)
+    exact = sum(group.exact for group in groups)
+    lines = [
+        f"{len(groups):,} groups of duplicates, {images:,} images "
+        f"({exact:,} exact, {len(groups) - exact:,} near; largest {len(groups[0].indices):,})"
+    ]
+    if findings.contradictions:
+        example = " / ".join(findings.contradictions[0].labels)
+        lines.append(
+            f"  {len(findings.contradictions):,} of them with different labels, such as {example}"
+        )
+    return lines
+
+
+def _dropped_lines(findings: Findings) -> list[str]:
+    if not findings.dropped:
+        return ["Nothing left out"]
+    total = sum(len(kind.rows) for kind in findings.dropped)
+    lines = [f"{total:,} rows and image files left out"]
+    for kind in findings.dropped:
+        first = kind.rows[0]
+        detail = first.reason.removeprefix(kind.kind).removeprefix(": ")
+        example = f"{first.where}, {first.reference[:60]}" + (f": {detail}" if detail else "")
+        lines.append(f"  {len(kind.rows):>7,}  {kind.kind} ({example})")
+    return lines
+
+
+def write_inspection(dataset: Dataset, path: Path) -> Path:
+    """Write one HTML page that shows a data set, with everything in it and nothing to load.
+
+    It has a contact sheet with labels, the sizes of the classes, duplicates, duplicates with
+    different labels, and all rows and images that were left out, by reason.
+
+    Args:
+        dataset: What to show.
+        path: The page. Its folder is made where there is none.
+
+    Returns:
+        `path`.
+
+    Raises:
+        UsageError: The page cannot be written there.
+    """
+    findings = find_out(dataset)
+    main = dataset.label_columns[0]
+    environment = Environment(
+        autoescape=True,
+        loader=PackageLoader("shopwindow.dataset", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["image"] = lambda index: _as_data_uri(dataset.images([index])[0])
+    environment.filters["number"] = lambda value: f"{value:,}"
+    page = environment.get_template("inspection.html").render(
+        dataset=dataset,
+        findings=findings,
+        source=dataset.catalogue.source.root.name,
+        sheet=_contact_sheet(dataset),
+        labels=[dataset.vocabularies[main][code] for code in dataset.codes[main]],
+        max_bars=_MAX_BARS,
+        max_groups=_MAX_GROUPS,
+        max_listed=_MAX_LISTED,
+    )
+    _write_text(path, page)
+    return path
+
+
+def _contact_sheet(dataset: Dataset) -> list[int]:
+    """Return images by chance, sorted by label: one of each label first, then any others."""
+    codes = dataset.codes[dataset.label_columns[0]]
+    shuffled = np.random.default_rng(_SHEET_SEED).permutation(len(dataset))
+    _, first = np.unique(codes[shuffled], return_index=True)
+    one_each = shuffled[np.sort(first)]
+    others = shuffled[~np.isin(shuffled, one_each)]
+    chosen = np.concatenate([one_each, others])[:_SHEET_IMAGES]
+    return sorted(chosen.tolist(), key=lambda index: (codes[index], index))
+
+
+def _as_data_uri(image_hwc: NDArray[np.uint8]) -> str:
+    image = Image.fromarray(image_hwc)
+    image.thumbnail((_THUMBNAIL_SIDE_PX, _THUMBNAIL_SIDE_PX))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _write_text(path: Path, text: str) -> None:
+    # A file name that is not UTF-8 is shown with its odd bytes escaped, instead of failing.
+    content = text.encode("utf-8", "backslashreplace")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(f"The page cannot be written to {path}: {error.strerror}.") from error
