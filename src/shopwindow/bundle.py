@@ -75,6 +75,13 @@ class Threshold:
             value = getattr(self, name)
             _require(_is_share(value), f"threshold.{name}", "a number from 0 to 1", value)
 
+    def is_sure(self, confidence: float) -> bool:
+        """Say whether an answer with this confidence (0 to 1) counts as sure.
+
+        With coverage 0 none does: no confidence was high enough on the validation images.
+        """
+        return self.coverage > 0 and confidence >= self.min_confidence
+
 
 @dataclass(frozen=True)
 class BundleInfo:

@@ -114,7 +114,7 @@ class Predictor:
         return Prediction(
             label=best[0].label,
             confidence=best[0].confidence,
-            sure=best[0].confidence >= self.bundle.info.threshold.min_confidence,
+            sure=self.bundle.info.threshold.is_sure(best[0].confidence),
             top=best,
             attributes={
                 column.name: _best(column, scores[column.name], 1)[0] for column in further
