@@ -136,8 +136,9 @@ def _read(path: Path) -> bytes:
     if path.exists() and not path.is_file():  # reading a pipe or a device may never end
         raise ImageError("This is not a regular file: expected an image file.")
     with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > MAX_FILE_BYTES else file.read(MAX_FILE_BYTES + 1)
+    if max(size, len(data)) > MAX_FILE_BYTES:
         raise OversizedImageError(
             f"This file is larger than {MAX_FILE_BYTES // 10**6} MB: send a smaller version."
         )

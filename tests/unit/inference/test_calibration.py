@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+
+from shopwindow.inference.calibration import choose_threshold, fit_temperature
+
+
+def labelled_logits(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Scores that are honest as they are: the targets are drawn from their own softmax."""
+    generator = np.random.default_rng(5)
+    logits = generator.normal(0, 2, (count, 6))
+    odds = np.exp(logits)
+    chances = odds / odds.sum(1, keepdims=True)
+    targets = (chances.cumsum(1) > generator.random((count, 1))).argmax(1)
+    return logits, targets
+
+
+def test_honest_scores_need_no_temperature() -> None:
+    assert fit_temperature(*labelled_logits()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("exaggeration", [0.5, 2.0, 7.0])
+def test_exaggerated_scores_get_the_temperature_that_undoes_it(exaggeration: float) -> None:
+    logits, targets = labelled_logits()
+    honest = fit_temperature(logits, targets)
+    assert fit_temperature(logits * exaggeration, targets) == pytest.approx(
+        honest * exaggeration, rel=1e-3
+    )
+
+
+def test_the_temperature_has_the_lowest_loss_around() -> None:
+    logits, targets = labelled_logits(500)
+
+    def loss(temperature: float) -> float:
+        scaled = logits * 3 / temperature
+        chances = np.exp(scaled - scaled.max(1, keepdims=True))
+        chances /= chances.sum(1, keepdims=True)
+        return float(-np.log(chances[np.arange(500), targets]).mean())
+
+    best = fit_temperature(logits * 3, targets)
+    assert loss(best) < min(loss(best * 0.97), loss(best * 1.03))
+
+
+def test_adding_to_all_scores_of_an_image_changes_nothing() -> None:
+    logits, targets = labelled_logits(300)
+    assert fit_temperature(logits + 500, targets) == pytest.approx(fit_temperature(logits, targets))
+
+
+def test_scores_that_are_always_right_get_a_usable_temperature() -> None:
+    """The loss falls for ever here; the bounds end the search."""
+    logits = np.eye(4).repeat(10, 0) * 0.01
+    assert fit_temperature(logits, np.arange(4).repeat(10)) == pytest.approx(0.05, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "message"),
+    [
+        (np.zeros((0, 3)), np.zeros(0, int), "needs validation images, got none"),
+        (np.zeros((2, 3)), np.zeros(3, int), r"got \(2, 3\) and \(3,\)"),
+        (np.full((2, 3), np.nan), np.zeros(2, int), "finite"),
+        (np.zeros((2, 3)), np.array([0, 3]), "targets: expected 0 to 2, got 0 to 3"),
+        (np.zeros((2, 3)), np.array([-1, 0]), "targets"),
+    ],
+)
+def test_a_temperature_from_nothing_usable_is_refused(
+    logits: np.ndarray, targets: np.ndarray, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_temperature(logits, targets)
+
+
+def test_the_threshold_is_the_lowest_that_keeps_the_precision() -> None:
+    confidences = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    correct = np.array([True, True, False, True, False])
+    threshold = choose_threshold(confidences, correct, precision=0.75)
+    assert threshold.min_confidence == 0.6  # 3 of 4; at 0.7 it was 2 of 3, at 0.5 3 of 5
+    assert threshold.precision == 0.75
+    assert threshold.coverage == 0.8
+
+
+def test_equal_confidences_are_sure_together_or_not_at_all() -> None:
+    confidences = np.array([0.9, 0.7, 0.7, 0.7])
+    correct = np.array([True, True, False, False])
+    threshold = choose_threshold(confidences, correct, precision=0.9)
+    assert threshold.min_confidence == 0.9
+    assert threshold.coverage == 0.25
+
+
+def test_what_the_threshold_promises_holds_on_the_images_it_was_chosen_on() -> None:
+    generator = np.random.default_rng(6)
+    confidences = generator.random(2000).astype(np.float32)
+    correct = generator.random(2000) < confidences
+    threshold = choose_threshold(confidences, correct, precision=0.9)
+    sure = np.array([threshold.is_sure(float(value)) for value in confidences])
+    assert correct[sure].mean() == pytest.approx(threshold.precision)
+    assert sure.mean() == pytest.approx(threshold.coverage)
+    assert threshold.precision >= 0.9
+
+
+def test_a_precision_out_of_reach_makes_nothing_sure() -> None:
+    threshold = choose_threshold(np.array([1.0, 0.9]), np.array([False, False]))
+    assert (threshold.min_confidence, threshold.coverage) == (1.0, 0.0)
+    assert not threshold.is_sure(1.0)
+
+
+def test_answers_that_are_all_right_are_all_sure() -> None:
+    threshold = choose_threshold(np.array([0.4, 0.9]), np.array([True, True]))
+    assert (threshold.min_confidence, threshold.coverage) == (0.4, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("confidences", "correct", "precision", "message"),
+    [
+        ([], [], 0.95, "needs validation images, got none"),
+        ([0.5], [True, False], 0.95, r"got \(1,\) and \(2,\)"),
+        ([0.5], [1], 0.95, "int64"),
+        ([1.5], [True], 0.95, "confidences: expected 0 to 1"),
+        ([float("nan")], [True], 0.95, "confidences: expected 0 to 1"),
+        ([0.5], [True], 95, "precision: expected 0 to 1, got 95"),
+    ],
+)
+def test_a_threshold_from_nothing_usable_is_refused(
+    confidences: list[float], correct: list[object], precision: float, message: str
+) -> None:
+    outcomes = np.array(correct) if correct else np.zeros(0, bool)
+    with pytest.raises(ValueError, match=message):
+        choose_threshold(np.array(confidences), outcomes, precision=precision)
