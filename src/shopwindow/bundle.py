@@ -16,6 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ class BundleInfo:
     def __post_init__(self) -> None:
         for key in ("name", "version", "created"):
             _require(_is_text(getattr(self, key)), key, "a non-empty text", getattr(self, key))
+        _require(_is_utc(self.created), "created", "an ISO 8601 date and time in UTC", self.created)
         _require(bool(self.columns), "columns", "at least one label column", "none")
         names = [column.name for column in self.columns]
         _require(len(set(names)) == len(names), "columns", "each name once", names)
@@ -162,11 +164,9 @@ class BundleInfo:
                 f"This bundle was made by a newer shopwindow (bundle format {found}; this version "
                 f"reads {FORMAT}): upgrade with pip install --upgrade shopwindow."
             )
-        _require(found == FORMAT, "format", FORMAT, found)
+        _require(found == FORMAT and found is not True, "format", FORMAT, found)
         try:
-            columns = tuple(
-                LabelColumn(column["name"], tuple(column["labels"])) for column in data["columns"]
-            )
+            columns = tuple(_read_column(column) for column in data["columns"])
             threshold = Threshold(
                 **{
                     key: data["threshold"][key]
@@ -326,6 +326,19 @@ def _check_outputs(outputs: list[Any], info: BundleInfo, path: Path) -> None:
 def _first_line(error: Exception) -> str:
     line = (str(error).strip().splitlines() or ["no details"])[0]
     return line[:200].rstrip(".")
+
+
+def _read_column(data: Mapping[str, Any]) -> LabelColumn:
+    labels = data["labels"]
+    _require(isinstance(labels, list), "columns", "a list of labels", type(labels).__name__)
+    return LabelColumn(data["name"], tuple(labels))
+
+
+def _is_utc(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).utcoffset() == timedelta(0)
+    except ValueError:
+        return False
 
 
 def _is_text(value: object) -> bool:

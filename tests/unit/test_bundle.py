@@ -1,0 +1,245 @@
+import copy
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from colour_bundle import colour_graph, colour_info, write_colour_bundle
+from shopwindow import bundle
+from shopwindow.bundle import BundleInfo, LabelColumn, Threshold, bundled_model_path, read_bundle
+from shopwindow.errors import BundleError
+
+
+def test_a_bundle_is_read_with_all_it_says(colour_bundle: Path) -> None:
+    read = read_bundle(colour_bundle)
+    assert read.info == colour_info()
+    assert read.model == colour_bundle.read_bytes()
+    assert read.sha256 == hashlib.sha256(read.model).hexdigest()
+    assert read.path == colour_bundle
+    assert read.info.main.name == "colour"
+
+
+def test_what_a_bundle_says_survives_json() -> None:
+    text = json.dumps(colour_info().as_json())
+    assert BundleInfo.from_json(json.loads(text)) == colour_info()
+
+
+def test_any_onnx_tool_can_read_the_metadata(colour_bundle: Path) -> None:
+    model = onnx.load(colour_bundle)
+    onnx.checker.check_model(model, full_check=True)
+    (entry,) = model.metadata_props
+    assert entry.key == "shopwindow"
+    assert json.loads(entry.value)["format"] == 1
+
+
+def test_showing_a_bundle_does_not_print_the_model(colour_bundle: Path) -> None:
+    assert len(repr(read_bundle(colour_bundle))) < 3000
+
+
+def test_the_bundled_model_lies_in_the_package() -> None:
+    assert bundled_model_path().parts[-3:] == ("shopwindow", "models", "fashion.onnx")
+
+
+def refused(path: Path) -> str:
+    """Read a bundle that must be refused, and return the one sentence that says why."""
+    with pytest.raises(BundleError) as caught:
+        read_bundle(path)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty: expected an ONNX bundle"),
+        (b"just text", "is not an ONNX model"),
+        (os.urandom(5000), "is not an ONNX model"),
+        (pickle.dumps({"weights": [1]}), "is a PyTorch or pickle file, which shopwindow never"),
+        (b"PK\x03\x04 as torch.save writes it", "is a PyTorch or pickle file"),
+    ],
+    ids=["empty", "text", "noise", "pickle", "pth"],
+)
+def test_a_file_that_is_no_onnx_model_is_refused(
+    tmp_path: Path, content: bytes, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    assert reason in refused(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    assert "there is no such file" in refused(tmp_path / "missing.onnx")
+    assert "it is a folder" in refused(tmp_path)
+
+
+def test_a_truncated_bundle_is_refused(tmp_path: Path, colour_bundle: Path) -> None:
+    path = tmp_path / "half.onnx"
+    path.write_bytes(colour_bundle.read_bytes()[:700])
+    assert "is not an ONNX model" in refused(path)
+
+
+def test_a_file_over_the_limit_is_refused(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "MAX_BUNDLE_BYTES", 1000)
+    assert "too large: expected at most" in refused(colour_bundle)
+
+
+def test_an_onnx_model_from_elsewhere_is_named_as_such(tmp_path: Path) -> None:
+    path = write_colour_bundle(tmp_path / "plain.onnx", metadata=None)
+    assert "is an ONNX model, but not a shopwindow bundle" in refused(path)
+
+
+def test_weights_in_other_files_are_refused(tmp_path: Path, colour_bundle: Path) -> None:
+    """They could name any file of this machine."""
+    model = onnx.load(colour_bundle)
+    path = tmp_path / "external.onnx"
+    onnx.save_model(
+        model, path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    assert "keeps weights in other files" in refused(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": NaN}', "[" * 100_000])
+def test_metadata_that_are_no_json_object_are_refused(tmp_path: Path, text: str) -> None:
+    path = write_colour_bundle(tmp_path / "bundle.onnx", metadata=text or " ")
+    assert "metadata" in refused(path)
+
+
+def test_endless_metadata_are_refused_unparsed(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "MAX_METADATA_CHARS", 100)
+    assert "too long: expected at most 100 characters" in refused(colour_bundle)
+
+
+def test_a_newer_format_says_to_upgrade(tmp_path: Path) -> None:
+    newer = json.dumps({"format": 2, "whatever": "comes"})
+    path = write_colour_bundle(tmp_path / "newer.onnx", metadata=newer)
+    assert "made by a newer shopwindow (bundle format 2" in refused(path)
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data.pop("columns"), "lack the key 'columns'"),
+        (lambda data: data.pop("threshold"), "lack the key 'threshold'"),
+        (lambda data: data.update(format="1"), "format: expected 1, found '1'"),
+        (lambda data: data.update(format=True), "format: expected 1, found True"),
+        (lambda data: data.update(name=""), "name: expected a non-empty text"),
+        (lambda data: data.update(version=1), "version: expected a non-empty text, found 1"),
+        (lambda data: data.update(created="yesterday"), "created: expected an ISO 8601"),
+        (lambda data: data.update(columns=[]), "columns: expected at least one"),
+        (lambda data: data.update(columns=data["columns"][:1] * 2), "columns: expected each name"),
+        (lambda data: data.update(quality=[]), "quality: expected a JSON object, found 'list'"),
+        (lambda data: data["columns"][0].update(labels="red"), "expected a list of labels"),
+        (lambda data: data["columns"][0].update(labels=[]), "expected 1 to 100,000 labels"),
+        (lambda data: data["columns"][0].update(labels=["a", "a"]), "expected each label once"),
+        (lambda data: data["columns"][0].update(labels=[1, 2]), "expected non-empty texts"),
+        (lambda data: data["threshold"].update(coverage=1.5), "threshold.coverage: expected a"),
+        (lambda data: data["resize"].update(height_px=0), "height_px: expected a whole number"),
+        (lambda data: data["resize"].update(method="stretch"), "method: expected squish"),
+        (lambda data: data.update(resize="pad"), "resize rule: expected"),
+    ],
+)
+def test_metadata_with_a_wrong_value_are_refused_naming_it(
+    tmp_path: Path, change: Change, reason: str
+) -> None:
+    data = copy.deepcopy(colour_info().as_json())
+    change(data)
+    path = write_colour_bundle(tmp_path / "bundle.onnx", metadata=json.dumps(data))
+    assert reason in refused(path)
+
+
+def graph_with(change: Callable[[onnx.GraphProto], object]) -> onnx.GraphProto:
+    graph = colour_graph()
+    change(graph)
+    return graph
+
+
+def rename_input(graph: onnx.GraphProto) -> None:
+    graph.input[0].name = graph.node[0].input[0] = "pixels"
+
+
+def fix_the_batch(graph: onnx.GraphProto) -> None:
+    graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def take_floats(graph: onnx.GraphProto) -> None:
+    graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def swap_outputs(graph: onnx.GraphProto) -> None:
+    first, second = graph.output[0], graph.output[1]
+    swapped = [copy.deepcopy(second), copy.deepcopy(first)]
+    del graph.output[:]
+    graph.output.extend(swapped)
+
+
+def drop_an_output(graph: onnx.GraphProto) -> None:
+    del graph.output[1]
+
+
+def answer_in_integers(graph: onnx.GraphProto) -> None:
+    graph.node.append(helper.make_node("ArgMax", ["colour_logits"], ["best"], axis=1))
+    graph.node.append(helper.make_node("Identity", ["best"], ["brightness2"]))
+    graph.output[1].CopyFrom(helper.make_tensor_value_info("brightness2", TensorProto.INT64, None))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (rename_input, "expected one input images: tensor(uint8) [N, 8, 6, 3], found pixels"),
+        (fix_the_batch, "[1, 8, 6, 3]"),
+        (take_floats, "found images: tensor(float)"),
+        (swap_outputs, "expected the outputs ['colour', 'brightness']"),
+        (drop_an_output, "found ['colour']"),
+        (answer_in_integers, "found ['colour', 'brightness2']"),
+    ],
+)
+def test_a_graph_that_does_not_fit_the_metadata_is_refused(
+    tmp_path: Path, change: Callable[[onnx.GraphProto], object], reason: str
+) -> None:
+    path = write_colour_bundle(tmp_path / "bundle.onnx", graph=graph_with(change))
+    assert reason in refused(path)
+
+
+def test_another_number_of_labels_than_outputs_is_refused(tmp_path: Path) -> None:
+    data = colour_info().as_json()
+    data["columns"][0]["labels"].append("purple")
+    path = write_colour_bundle(tmp_path / "bundle.onnx", metadata=json.dumps(data))
+    assert "tensor(float) [N, 6], one per label, found tensor(float) ['N', 5]" in refused(path)
+
+
+def test_another_size_than_the_input_is_refused(tmp_path: Path) -> None:
+    data = colour_info().as_json()
+    data["resize"]["width_px"] = 8
+    path = write_colour_bundle(tmp_path / "bundle.onnx", metadata=json.dumps(data))
+    assert "[N, 8, 8, 3], found images: tensor(uint8) ['N', 8, 6, 3]" in refused(path)
+
+
+def test_a_label_column_checks_itself() -> None:
+    with pytest.raises(BundleError, match="each label once, found"):
+        LabelColumn("colour", ("red", "red"))
+
+
+@pytest.mark.parametrize(
+    ("coverage", "confidence", "sure"), [(0.5, 0.8, True), (0.5, 0.79, False), (0.0, 1.0, False)]
+)
+def test_sure_begins_at_the_threshold_unless_nothing_is(
+    coverage: float, confidence: float, sure: bool
+) -> None:
+    assert Threshold(0.8, 0.95, coverage).is_sure(confidence) is sure
