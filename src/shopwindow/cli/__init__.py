@@ -1,0 +1,99 @@
+"""The command line.
+
+Each command imports what it needs when it runs: `shopwindow --help` is instant, and `serve` and
+`predict` work where neither torch nor fastai is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from shopwindow import __version__
+from shopwindow.cli.data import download, inspect
+from shopwindow.cli.evaluate import evaluate
+from shopwindow.cli.serving import predict, serve
+from shopwindow.cli.training import export, find_lr, train
+from shopwindow.errors import ShopwindowError
+
+WRONG_USAGE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+class _InOrder(click.Group):
+    """Lists the commands in the order of a project's life, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="shopwindow", message="%(prog)s %(version)s")
+def program() -> None:
+    """Put an image classifier in the window.
+
+    A folder of labelled images becomes a trained model; the model becomes a web app, a JSON API
+    and a bulk tool.
+    """
+
+
+for command in (serve, predict, inspect, train, find_lr, evaluate, export, download):
+    program.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: What follows the program's name; those of this process where left out.
+
+    Returns:
+        0 done, 1 some inputs failed, 2 wrong usage, 130 stopped by Ctrl-C, 141 the reader of our
+        output went away.
+    """
+    try:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()  # here, where a closed pipe is still ours to report
+    except ShopwindowError as error:
+        return _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return WRONG_USAGE
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "shopwindow"
+        sentence = error.format_message().rstrip(".")
+        return _fail(f"{sentence}; see: {path} --help", WRONG_USAGE)
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("stopped by Ctrl-C", INTERRUPTED)
+    except BrokenPipeError:
+        # Python flushes stdout once more when it ends; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except OSError as error:
+        # The machine's fault (no space, no permission), not a bug: a trace would not help anyone.
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", 1)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    # Not `program.main`: that prints usage text of several lines and an empty line on Ctrl-C.
+    try:
+        with program.make_context("shopwindow", arguments) as context:
+            code = program.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    # One line whatever the message quotes; a control character must not reach the terminal.
+    line = " ".join(message.split())
+    click.echo("shopwindow: " + "".join(c if c.isprintable() else "�" for c in line), err=True)
+    return code

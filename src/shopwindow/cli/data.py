@@ -1,0 +1,68 @@
+"""inspect and download: before any training."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shopwindow.cli.options import data_argument, data_options, example, given, parse_size
+
+
+@click.command(
+    short_help="What is in a data set.",
+    epilog=example("shopwindow inspect photos/ --labels labels.csv --label-column kind"),
+)
+@data_argument
+@data_options()
+@click.option(
+    "--size",
+    callback=parse_size,
+    default="60",
+    show_default=True,
+    metavar="S or HxW",
+    help="Pixels at which images are compared; as in training, its cache serves both.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("inspect.html"),
+    show_default=True,
+    help="The page.",
+)
+@click.pass_context
+def inspect(context: click.Context, /, size: tuple[int, int], out: Path, **_: Any) -> None:
+    """Print what is in DATA, and write a page about it.
+
+    The page has a contact sheet, the sizes of the labels, duplicates, and every row and image that
+    was left out, with the reason.
+    """
+    from shopwindow.dataset.dataset import load_dataset
+    from shopwindow.dataset.inspection import summarise_dataset, write_inspection
+    from shopwindow.imaging.preprocess import ResizeRule
+
+    options = {k: v for k, v in given(context).items() if k not in ("size", "out")}
+    rule = ResizeRule(height_px=size[0], width_px=size[1])
+    dataset = load_dataset(rule=rule, progress=sys.stderr.isatty(), **options)
+    click.echo(summarise_dataset(dataset))
+    click.echo(f"\nPage: {write_inspection(dataset, out)}")
+
+
+@click.command(
+    short_help="Fetch a public data set.",
+    epilog=example("shopwindow download fashion-product-images-small"),
+)
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for it.  [default: NAME, here]",
+)
+def download(name: str, out: Path | None) -> None:
+    """Fetch the public data set NAME."""
+    from shopwindow.dataset.download import PUBLIC_DATASETS, download_dataset
+
+    folder = download_dataset(name, out or Path(name))
+    click.echo(f"Train on it: shopwindow train {folder} {PUBLIC_DATASETS[name].train_options}")

@@ -1,0 +1,97 @@
+"""evaluate: a bundle, or the trained model in a run folder."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shopwindow.cli.options import data_argument, data_options, example, given
+from shopwindow.cli.training import import_training
+from shopwindow.errors import TrainingError
+
+if TYPE_CHECKING:
+    from shopwindow.grading import Part
+
+_LABEL_OPTIONS = ("labels_file", "image_column", "label_column", "also")
+
+
+@click.command(
+    short_help="Grade a model: report.html and report.json.",
+    epilog=example("shopwindow evaluate runs/photos/model.onnx photos/"),
+)
+@click.argument("model", type=click.Path(exists=True, path_type=Path))
+@data_argument
+@data_options(default_min_images="as in training")
+@click.option(
+    "--part",
+    type=click.Choice(["valid", "all"]),
+    help="Which images.  [default: valid where DATA is what MODEL was trained on, else all]",
+)
+@click.option(
+    "--out",
+    "--report",
+    "out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("evaluation"),
+    show_default=True,
+    help="Folder for the report.",
+)
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    /,
+    model: Path,
+    data: Path,
+    part: Part | None,
+    out: Path,
+    cache_dir: Path | None,
+    **_: Any,
+) -> None:
+    """Grade MODEL on DATA.
+
+    MODEL is a bundle (.onnx), graded through the predictor that serves it, or a run folder, whose
+    trained model is asked itself. DATA is read as it was for training; with any option on labels
+    or columns, as those options say and no more.
+    """
+    from shopwindow.bundle import read_bundle
+    from shopwindow.evaluation.report import write_report
+    from shopwindow.evaluation.summary import format_summary
+    from shopwindow.grading import Reading, grade_bundle, recorded_reading
+
+    answer = None
+    bundle_path = model
+    if model.is_dir():
+        # The bundle in the run tells how the data was read and split, and which labels there are.
+        bundle_path = model / "model.onnx"
+        if not bundle_path.exists():
+            raise TrainingError(
+                f"{model}: expected a finished run, found no model.onnx in it; go on with: "
+                f"shopwindow train --resume --out {model}"
+            )
+        answer = partial(import_training().run_probabilities, model)
+    bundle = read_bundle(bundle_path)
+
+    options = given(context)
+    if any(name in options for name in _LABEL_OPTIONS):
+        reading = Reading(**{n: options[n] for n in _LABEL_OPTIONS if n in options})
+    else:
+        reading = recorded_reading(bundle, data)
+    if "min_images" in options:
+        reading = replace(reading, min_images=options["min_images"])
+    evaluation = grade_bundle(
+        bundle,
+        data,
+        reading=reading,
+        part=part,
+        answer=answer,
+        cache_dir=cache_dir,
+        progress=sys.stderr.isatty(),
+    )
+    click.echo(format_summary(evaluation))
+    page, _figures = write_report(out, evaluation)
+    click.echo(f"\nReport: {page}")

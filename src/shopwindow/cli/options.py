@@ -1,0 +1,119 @@
+"""Options that several commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def example(command_line: str) -> str:
+    """Return an epilog with one example, on a line of its own however long it is."""
+    return f"\b\nExample: {command_line}"
+
+
+def parse_size(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
+    """Return `60` or `80x60` (height x width) as (height, width) in pixels."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text)
+    if not match:
+        raise click.BadParameter(
+            f"expected pixels such as 60 or 80x60 (height x width), got {text!r}"
+        )
+    height = int(match[1])
+    return height, int(match[2] or height)
+
+
+def parse_whole_numbers(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    """Return `6,6` as (6, 6)."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d{1,6}(,\d{1,6})*", text):
+        raise click.BadParameter(f"expected whole numbers such as 6,6, got {text!r}")
+    return tuple(int(part) for part in text.split(","))
+
+
+def parse_names(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[str, ...]:
+    """Return `colour,gender` as ("colour", "gender")."""
+    if text is None:
+        return ()
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise click.BadParameter(f"expected names with single commas between them, got {text!r}")
+    return names
+
+
+def data_argument(command: Command) -> Command:
+    """Add DATA."""
+    return click.argument("data", type=click.Path(exists=True, path_type=Path))(command)
+
+
+def data_options(*, default_min_images: str = "11") -> Callable[[Command], Command]:
+    """Add the options that say how DATA is to be read, named as in `load_dataset`."""
+    options = (
+        click.option(
+            "--labels",
+            "labels_file",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="The table of labels, here or in DATA; not needed where DATA has only one.",
+        ),
+        click.option("--image-column", metavar="C", help="Its column that names the image."),
+        click.option("--label-column", metavar="C", help="Its column with the label."),
+        click.option(
+            "--also",
+            callback=parse_names,
+            metavar="C,C",
+            help="Further label columns, such as colour,gender.",
+        ),
+        click.option(
+            "--min-images",
+            metavar="N",
+            type=click.IntRange(1),
+            help=f"Leave out labels with fewer images.  [default: {default_min_images}]",
+        ),
+        click.option(
+            "--cache-dir",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Where decoded images are kept, instead of your cache folder.",
+        ),
+    )
+    return lambda command: with_options(command, options)
+
+
+def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Add options, so that the help lists them in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def model_option(command: Command) -> Command:
+    """Add --model."""
+    return click.option(
+        "--model",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A bundle (.onnx); the one that comes with shopwindow where left out.",
+    )(command)
+
+
+def given(context: click.Context) -> dict[str, Any]:
+    """Return the parameters that stood on the command line, so that code has the only defaults."""
+    return {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }

@@ -1,0 +1,186 @@
+"""train, find-lr and export: what needs the training stack."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+from shopwindow.cli.options import (
+    Command,
+    data_options,
+    example,
+    given,
+    parse_size,
+    parse_whole_numbers,
+    with_options,
+)
+from shopwindow.errors import MissingExtraError, UsageError
+
+
+def network_options(command: Command) -> Command:
+    """Add the options that choose recipe and network, named as in `TrainingOptions`."""
+    return with_options(
+        command,
+        (
+            click.option(
+                "--recipe",
+                type=click.Choice(["transfer", "scratch"]),
+                help="Fine-tune ImageNet weights, or start from none.  [default: transfer]",
+            ),
+            click.option(
+                "--arch",
+                help="A torchvision or timm name.  [default: the recipe's]",
+            ),
+            click.option(
+                "--weights",
+                metavar="[imagenet|none|FILE]",
+                help="What the network starts from.  [default: the recipe's]",
+            ),
+            click.option(
+                "--size",
+                callback=parse_size,
+                metavar="S or HxW",
+                help="Input size in pixels, such as 60 or 80x60.  [default: the recipe's]",
+            ),
+            click.option("--batch-size", type=click.IntRange(2), help="Images in a step."),
+            click.option(
+                "--split",
+                type=click.Choice(["grouped", "random"]),
+                help="Keep duplicates on one side, or split blindly.  [default: grouped]",
+            ),
+            click.option("--seed", type=int, help="Of all that is left to chance.  [default: 42]"),
+        ),
+    )
+
+
+@click.command(
+    short_help="Train a model.",
+    epilog=example(
+        "shopwindow train photos/ --labels labels.csv --label-column kind --out runs/photos"
+    ),
+)
+@click.argument("data", required=False, type=click.Path(exists=True, path_type=Path))
+@data_options()
+@network_options
+@click.option(
+    "--epochs",
+    callback=parse_whole_numbers,
+    metavar="N or N,N",
+    help="Epochs of each stage: two for transfer, one for scratch.  [default: the recipe's]",
+)
+@click.option("--lr", type=float, help="Peak learning rate.  [default: the recipe's choice]")
+@click.option(
+    "--card",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file with the texts of the model's card.",
+)
+@click.option("--name", help="Of the model.  [default: the name of DATA]")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The run's folder.  [default: runs/NAME]",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
+@click.pass_context
+def train(context: click.Context, /, **_: Any) -> None:
+    """Train a classifier on DATA and export it as a bundle.
+
+    DATA is a folder with one folder per label, or a folder with a table of labels (CSV, TSV,
+    Parquet), or such a table. Ctrl-C saves; --resume goes on.
+    """
+    options = given(context)
+    if options.pop("resume", False):
+        run = _resume(options)
+    else:
+        if "data" not in options:
+            raise click.UsageError("Missing argument 'DATA'", ctx=context)
+        training = import_training()
+        run = training.train(training.TrainingOptions(**options))
+    click.echo(f"Serve it: shopwindow serve --model {run / 'model.onnx'}")
+
+
+@click.command(
+    "find-lr",
+    short_help="Find a learning rate.",
+    epilog=example("shopwindow find-lr photos/ --recipe scratch"),
+)
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@data_options()
+@network_options
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for lr-find.png.  [default: this one]",
+)
+@click.pass_context
+def find_lr(context: click.Context, /, **_: Any) -> None:
+    """Try rising learning rates on DATA, draw the loss over them and suggest one."""
+    training = import_training()
+    suggestion, picture = training.find_learning_rate(training.TrainingOptions(**given(context)))
+    click.echo(f"Suggested: --lr {suggestion:.2g} (the curve: {picture})")
+
+
+@click.command(
+    short_help="Make a bundle of a finished run.",
+    epilog=example("shopwindow export runs/photos --out photos.onnx"),
+)
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The bundle.  [default: model.onnx in RUN]",
+)
+def export(run: Path, out: Path | None) -> None:
+    """Export the trained model of RUN as one file, and prove that it answers like the model."""
+    import_training().export_run(run, out)
+
+
+def import_training() -> ModuleType:
+    """Import what needs torch and fastai, which takes seconds.
+
+    Raises:
+        MissingExtraError: They are not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            # What torch and pandas have to say to fastai is nothing that a user can act on.
+            warnings.simplefilter("ignore")
+            return import_module("shopwindow.training")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "shopwindow":
+            raise
+        raise MissingExtraError("Training", "train") from None
+
+
+def _resume(options: dict[str, Any]) -> Path:
+    """Go on with a run. Options may be given again, as they were; others would have no effect."""
+    folder = options.pop("out", None)
+    if folder is None:
+        raise UsageError("--resume: expected the folder of the run to go on with, as --out RUN")
+    training = import_training()
+    recorded = import_module("shopwindow.training.run").Run.open(folder).options
+    for name, value in options.items():
+        before = getattr(recorded, name)
+        if _settled(value) != _settled(before):
+            option = "DATA" if name == "data" else "--" + name.replace("_", "-")
+            raise UsageError(
+                f"{option.replace('labels-file', 'labels')} {_shown(value)} has no effect with "
+                f"--resume: the run in {folder} was started with {_shown(before)}; leave it out, "
+                "or start a new run in another --out"
+            )
+    return Path(training.resume(folder))
+
+
+def _settled(value: Any) -> Any:
+    return value.resolve() if isinstance(value, Path) else value
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "the default"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,231 @@
+"""Grade a model on a data set: read the data, find its validation part, ask the model, add up.
+
+`shopwindow.evaluation` gets arrays and knows neither models nor data sets; this is where they meet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from shopwindow.bundle import Bundle
+from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.split import Split, split_images
+from shopwindow.errors import DataError, ShopwindowError, UsageError
+from shopwindow.evaluation.metrics import grade, sure_answers
+from shopwindow.evaluation.report import Evaluation, hardest_images
+from shopwindow.inference.predictor import Predictor
+
+BATCH_SIZE = 64
+
+Part = Literal["valid", "all"]
+Probabilities = dict[str, NDArray[np.float32]]
+# Takes a data set and indices (n,) into it; returns (n, C) per label column of the model.
+Answer = Callable[[Dataset, NDArray[np.int64]], Probabilities]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the data is read; the arguments of `load_dataset` by the same names."""
+
+    labels_file: Path | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    also: tuple[str, ...] = ()
+    min_images: int = 1
+
+
+def recorded_reading(bundle: Bundle, data: Path) -> Reading:
+    """Return how the bundle's own training data was read, so that it is read the same way again.
+
+    Data that has no table of the recorded name is other data, and is read as it comes.
+    """
+    record = bundle.info.data.get("read")
+    if not isinstance(record, dict):
+        return Reading()
+    # Only the name: a bundle may come from anywhere, and says nothing about where to read.
+    labels = Path(record["labels"]).name if record.get("labels") else None
+    if labels and not any(Path(folder, labels).exists() for folder in (data, ".")):
+        return Reading()
+    return Reading(
+        labels_file=Path(labels) if labels else None,
+        image_column=record.get("image_column"),
+        label_column=record.get("label_column"),
+        also=tuple(record.get("also") or ()),
+        min_images=record.get("min_images") or 1,
+    )
+
+
+def grade_bundle(
+    bundle: Bundle,
+    data: Path,
+    *,
+    reading: Reading | None = None,
+    part: Part | None = None,
+    answer: Answer | None = None,
+    cache_dir: Path | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Grade a bundle through the predictor that serves it.
+
+    Args:
+        bundle: What to grade. Its labels, threshold and record of the training data are used.
+        data: As for `load_dataset`.
+        reading: How to read `data`; by default as the bundle recorded it.
+        part: `valid` grades the validation part of the training, `all` every image. None takes the
+            validation part if `data` is what the bundle was trained on, and all of it if not.
+        answer: Whom to ask instead of the bundle, such as the trained model it was made from.
+        cache_dir: As for `load_dataset`.
+        progress: Whether to show progress on stderr.
+
+    Raises:
+        UsageError: `part` is `valid`, but `data` is not what the bundle was trained on.
+        DataError: Nothing in `data` has a label that the model knows.
+    """
+    info = bundle.info
+    reading = reading or recorded_reading(bundle, data)
+    dataset = load_dataset(
+        data,
+        rule=info.rule,
+        labels_file=reading.labels_file,
+        image_column=reading.image_column,
+        label_column=reading.label_column,
+        also=reading.also,
+        min_images=reading.min_images,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+    indices, split_text, notes = _choose(dataset, info.data.get("split"), part)
+
+    started = time.perf_counter()
+    if answer is None:
+        probabilities = _ask(Predictor(bundle), dataset, indices, progress=progress)
+    else:
+        probabilities = answer(dataset, indices)
+        notes.append("answers of the trained model itself, before its confidences were calibrated")
+    seconds = time.perf_counter() - started
+
+    main, *further = info.columns
+    # The main columns belong together whatever they are called; attributes by their names.
+    targets, unknown = _targets(dataset, dataset.label_columns[0], indices, main.labels)
+    if unknown:
+        notes.append(_unknown_note(unknown, targets))
+    if not (targets >= 0).any():
+        raise DataError(
+            f"expected labels that the model knows, such as {main.labels[0]!r}, found "
+            f"{', '.join(map(repr, unknown[:3]))}; name the column with --label-column"
+        )
+    attributes = {}
+    for column in further:
+        if column.name in dataset.label_columns[1:]:
+            codes, _ = _targets(dataset, column.name, indices, column.labels)
+            if (codes >= 0).any():
+                attributes[column.name] = grade(probabilities[column.name], codes, column.labels)
+    if dataset.dropped:
+        notes.append(
+            f"{len(dataset.dropped):,} rows or images were left out; shopwindow inspect lists them"
+        )
+    shares = probabilities[main.name]
+    return Evaluation(
+        model_name=info.name,
+        model_version=info.version,
+        model_sha256=bundle.sha256 if answer is None else "",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data=f"{data.resolve().name}: {len(dataset):,} images",
+        split=split_text,
+        images=len(indices),
+        column=main.name,
+        grades=grade(shares, targets, main.labels),
+        sure=sure_answers(shares, targets, info.threshold.min_confidence),
+        seconds=seconds,
+        attributes=attributes,
+        hardest=hardest_images(
+            shares,
+            targets,
+            main.labels,
+            [dataset.references[index] for index in indices],
+            lambda chosen: dataset.images(indices[chosen]),
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _choose(
+    dataset: Dataset, record: object, part: Part | None
+) -> tuple[NDArray[np.int64], str, list[str]]:
+    """Return which images to grade, the same in words, and what a reader must know about it."""
+    everything = np.arange(len(dataset), dtype=np.int64)
+    text = f"all {len(dataset):,} images"
+    if part == "all":
+        return everything, text, ["all images were graded, also any that the model learned from"]
+    split = _recorded_split(dataset, record)
+    if split is not None:
+        text = (
+            f"the validation part: {len(split.valid):,} of {len(dataset):,} images "
+            f"({split.method} split, seed {split.seed})"
+        )
+        return split.valid, text, []
+    if part == "valid":
+        raise UsageError(
+            "--part valid: expected the data that the model was trained on, read in the same way, "
+            "found other images or labels; leave it out to grade all of them"
+        )
+    return everything, text, ["not the data that the model was trained on: all images were graded"]
+
+
+def _recorded_split(dataset: Dataset, record: object) -> Split | None:
+    """Return the split of the training, or None if this is not the data that was split."""
+    try:
+        match record:
+            case {"method": method, "seed": seed, "valid_fraction": fraction, "digest": digest}:
+                split = split_images(dataset, valid_fraction=fraction, seed=seed, method=method)
+                return split if split.digest(dataset) == digest else None
+    except (ShopwindowError, TypeError, ValueError):
+        pass  # data that cannot be split so, or a record that this version does not understand
+    return None
+
+
+def _ask(
+    predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], *, progress: bool
+) -> Probabilities:
+    """Ask as a server would: from the original file's bytes."""
+    parts: dict[str, list[NDArray[np.float32]]] = {
+        column.name: [] for column in predictor.bundle.info.columns
+    }
+    with tqdm(total=len(indices), desc="Predicting", unit=" images", disable=not progress) as bar:
+        for start in range(0, len(indices), BATCH_SIZE):
+            batch = indices[start : start + BATCH_SIZE]
+            images = [predictor.prepare(dataset.read_bytes(int(index))) for index in batch]
+            for name, rows in predictor.probabilities(np.stack(images)).items():
+                parts[name].append(rows)
+            bar.update(len(batch))
+    return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
+def _targets(
+    dataset: Dataset, column: str, indices: NDArray[np.int64], labels: Sequence[str]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the images' labels as the model numbers them, -1 for none, and the labels it lacks."""
+    known = {label: number for number, label in enumerate(labels)}
+    vocabulary = dataset.vocabularies[column]
+    codes = dataset.codes[column][indices]
+    # The last entry is for code -1: no label.
+    numbers = np.array([known.get(label, -1) for label in vocabulary] + [-1], np.int64)
+    present = np.unique(codes[codes >= 0])
+    return numbers[codes], [vocabulary[code] for code in present if vocabulary[code] not in known]
+
+
+def _unknown_note(unknown: Sequence[str], targets: NDArray[np.int64]) -> str:
+    names = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    return (
+        f"{int((targets < 0).sum()):,} images were not graded: the model does not know their "
+        f"labels ({names})"
+    )

@@ -1,0 +1,74 @@
+"""What is wrong is said in one line on stderr, with the right exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import Run, assert_one_line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["tarin"], "No such command 'tarin'"),
+        (["train"], "Missing argument 'DATA'"),
+        (["predict"], "Missing argument 'PATHS...'"),
+        (["predict", "x.png", "--top", "0"], "0 is not in the range"),
+        (["predict", "x.png", "--format", "xml"], "'xml' is not one of"),
+        (["inspect", "nowhere"], "'nowhere' does not exist"),
+        (["train", ".", "--size", "60by60"], "expected pixels such as 60 or 80x60"),
+        (["train", ".", "--epochs", "6;6"], "expected whole numbers such as 6,6, got '6;6'"),
+        (["train", ".", "--also", "a,,b"], "expected names with single commas between them"),
+        (["train", "--resume"], "expected the folder of the run to go on with, as --out RUN"),
+        (["serve", "--port", "99999"], "99999 is not in the range"),
+        (["serve", "--model", "nowhere.onnx"], "'nowhere.onnx' does not exist"),
+        (["evaluate", "."], "Missing argument 'DATA'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    run_shopwindow: Run, arguments: list[str], expected: str
+) -> None:
+    assert expected in assert_one_line(run_shopwindow(*arguments), 2)
+
+
+def test_wrong_usage_names_the_help_of_the_command(run_shopwindow: Run) -> None:
+    said = assert_one_line(run_shopwindow("predict", "x.png", "--top", "none"), 2)
+    assert said.endswith("see: shopwindow predict --help")
+
+
+def test_without_a_command_the_help_is_shown_with_exit_code_2(run_shopwindow: Run) -> None:
+    completed = run_shopwindow()
+    assert completed.returncode == 2
+    assert "Commands:" in completed.stderr
+    assert completed.stdout == ""
+
+
+def test_file_that_is_no_bundle_is_refused_with_exit_code_1(
+    run_shopwindow: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    said = assert_one_line(run_shopwindow("predict", "a.png", "--model", "model.onnx"), 1)
+    assert "model.onnx" in said
+
+
+def test_message_with_control_characters_is_still_one_harmless_line(run_shopwindow: Run) -> None:
+    said = assert_one_line(run_shopwindow("inspect", "no\nsuch\x1b[31m"), 2)
+    assert "\x1b" not in said
+
+
+def test_place_that_cannot_be_written_is_one_line_and_no_trace(
+    run_shopwindow: Run, colour_photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    page = tmp_path / "file" / "page.html"
+    assert str(page) in assert_one_line(run_shopwindow("inspect", colour_photos, "--out", page), 2)
+
+
+def test_failure_of_the_machine_is_one_line_and_no_trace(
+    run_shopwindow: Run, colour_photos: Path
+) -> None:
+    # A run folder cannot be made where a file is: nobody foresaw it, and no trace would help.
+    options = ("--recipe", "scratch", "--out", colour_photos / "red" / "00.png" / "run")
+    said = assert_one_line(run_shopwindow("train", colour_photos, *options), 1)
+    assert said.endswith("Not a directory")

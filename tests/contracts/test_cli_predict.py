@@ -1,0 +1,95 @@
+"""`shopwindow predict` as people and scripts use it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from command_line import Run, assert_one_line
+
+HEADER = ["path", "label", "confidence", "sure", "top", "attributes", "error"]
+
+
+def test_a_folder_becomes_a_table_in_input_order(
+    run_shopwindow: Run, colour_bundle: Path, colour_photos: Path
+) -> None:
+    completed = run_shopwindow("predict", colour_photos, "--model", colour_bundle, "--top", "2")
+    assert (completed.returncode, completed.stderr) == (0, "")
+    header, *rows = csv.reader(io.StringIO(completed.stdout))
+    assert header == HEADER
+    assert [row[0] for row in rows] == sorted(map(str, colour_photos.glob("*/*.png")))
+    assert {(Path(row[0]).parent.name, row[1]) for row in rows} == {
+        ("red", "red"),
+        ("blue", "blue"),
+    }
+    assert {row[3] for row in rows} <= {"true", "false"}
+    assert all(len(json.loads(row[4])) == 2 for row in rows)
+    assert all(set(json.loads(row[5])) == {"brightness"} for row in rows)
+
+
+def test_unreadable_inputs_have_rows_and_the_exit_code_is_1(
+    run_shopwindow: Run, colour_bundle: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    good = colour_photos / "red" / "00.png"
+    completed = run_shopwindow(
+        "predict", "broken.jpg", good, "gone.png", "--model", colour_bundle, "--format", "jsonl"
+    )
+    assert "2 of 3 inputs" in assert_one_line(completed, 1)
+    rows = [json.loads(line) for line in completed.stdout.splitlines()]
+    assert [row["path"] for row in rows] == ["broken.jpg", str(good), "gone.png"]
+    assert [row["label"] for row in rows] == [None, "red", None]
+    assert [bool(row["error"]) for row in rows] == [True, False, True]
+
+
+def test_format_follows_the_name_of_the_output(
+    run_shopwindow: Run, colour_bundle: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    completed = run_shopwindow(
+        "predict", colour_photos, "--model", colour_bundle, "--output", "labels.jsonl"
+    )
+    assert (completed.returncode, completed.stdout) == (0, "")
+    lines = (tmp_path / "labels.jsonl").read_text().splitlines()
+    assert len(lines) == 40
+    assert list(json.loads(lines[0])) == HEADER
+
+
+def test_reader_that_goes_away_is_no_error_worth_a_word(
+    colour_bundle: Path, colour_photos: Path
+) -> None:
+    completed = subprocess.run(
+        [
+            "sh",
+            "-c",
+            '{ "$0" -m shopwindow predict $(yes "$1" | head -500) --model "$2"; echo $? >&2; }'
+            " | head -1",
+            sys.executable,
+            colour_photos / "red",
+            colour_bundle,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.stdout == ",".join(HEADER) + "\n"
+    assert completed.stderr == "141\n"
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(colour_bundle: Path, colour_photos: Path) -> None:
+    folders = [str(colour_photos)] * 200  # far more rows than a pipe holds: it cannot be done yet
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shopwindow", "predict", *folders, "--model", str(colour_bundle)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "shopwindow: stopped by Ctrl-C\n")

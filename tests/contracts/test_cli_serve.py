@@ -1,0 +1,96 @@
+"""`shopwindow serve` as a process: started, asked, stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from command_line import Run, assert_one_line
+
+Start = Callable[..., tuple["subprocess.Popen[str]", str]]
+
+
+@pytest.fixture
+def start(colour_bundle: Path) -> Iterator[Start]:
+    """Start a server on a free port; return the process and the address that it printed."""
+    servers: list[subprocess.Popen[str]] = []
+
+    def start_server(*arguments: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "shopwindow", "serve", *arguments],
+            env=os.environ | {"SHOPWINDOW_MODEL": str(colour_bundle)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        servers.append(server)
+        assert server.stdout is not None
+        line = server.stdout.readline()  # comes when the first request will be answered
+        address = re.search(r"http://\S+", line)
+        assert address, f"{line!r} {server.stderr.read() if server.stderr else ''}"
+        return server, address[0]
+
+    yield start_server
+    for server in servers:
+        if server.poll() is None:
+            server.kill()
+        server.communicate()
+
+
+def test_served_model_answers_at_the_address_that_is_printed(
+    start: Start, image_bytes: Callable[..., bytes]
+) -> None:
+    _, address = start("--port", "0")
+    request = urllib.request.Request(  # noqa: S310
+        f"{address}/api/v1/predict", image_bytes("blue"), {"Content-Type": "image/png"}
+    )
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        assert b'"label":"blue"' in answer.read().replace(b": ", b":")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_server_that_is_stopped_ends_quietly_with_exit_code_0(
+    start: Start, how: signal.Signals
+) -> None:
+    server, _ = start("--port", "0")
+    server.send_signal(how)
+    _, errors = server.communicate(timeout=30)
+    assert (server.returncode, errors) == (0, "")
+
+
+def test_command_line_wins_over_the_environment(start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        _, address = start("--port", "0", SHOPWINDOW_PORT=str(port))
+    assert not address.endswith(f":{port}")
+
+
+def test_port_in_use_is_one_line_that_names_another(
+    run_shopwindow: Run, colour_bundle: Path
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = assert_one_line(
+            run_shopwindow("serve", "--model", colour_bundle, "--port", str(port)), 2
+        )
+    assert f"127.0.0.1:{port} is in use" in said
+    assert "--port" in said
+
+
+def test_unknown_setting_in_the_environment_is_refused(
+    run_shopwindow: Run, colour_bundle: Path
+) -> None:
+    completed = run_shopwindow("serve", "--model", colour_bundle, env={"SHOPWINDOW_PROT": "80"})
+    assert "SHOPWINDOW_PROT is not a setting" in assert_one_line(completed, 2)

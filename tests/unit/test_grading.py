@@ -1,0 +1,202 @@
+"""Which images are graded, against which labels, and what the reader is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from colour_bundle import colour_info, write_colour_bundle
+from shopwindow.bundle import Bundle, read_bundle
+from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.split import split_images
+from shopwindow.errors import DataError, UsageError
+from shopwindow.grading import Reading, grade_bundle, recorded_reading
+
+RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+TABLE = Reading(labels_file=Path("table.csv"), label_column="colour", also=("brightness",))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """30 photos with a table: 10 red, 10 green, and 10 blue ones of which 5 are called red."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rows = ["file,colour,brightness"]
+    for number in range(30):
+        colour, label = [(RED, "red"), (GREEN, "green"), (BLUE, "blue")][number // 10]
+        image = Image.new("RGB", (12, 16), colour)
+        image.paste((255, 255, 255), (number % 10, 0, number % 10 + 2, 1 + number % 10))
+        image.save(folder / f"{number:02}.png")
+        rows.append(f"{number:02}.png,{'red' if number >= 25 else label},dark")
+    (folder / "table.csv").write_text("\n".join(rows))
+    return folder
+
+
+def load(photos: Path, cache_dir: Path) -> Dataset:
+    return load_dataset(
+        photos,
+        rule=colour_info().rule,
+        labels_file=Path("table.csv"),
+        label_column="colour",
+        also=("brightness",),
+        min_images=1,
+        cache_dir=cache_dir,
+        progress=False,
+    )
+
+
+def bundle_with_data(folder: Path, **data: Any) -> Bundle:
+    info = replace(colour_info(), data=data)
+    return read_bundle(
+        write_colour_bundle(folder / "model.onnx", metadata=json.dumps(info.as_json()))
+    )
+
+
+@pytest.fixture
+def trained(photos: Path, tmp_path: Path) -> Bundle:
+    """A bundle that says it was trained on `photos`."""
+    dataset = load(photos, tmp_path / "cache")
+    split = split_images(dataset, seed=7)
+    return bundle_with_data(
+        tmp_path,
+        read={
+            "labels": "table.csv",
+            "image_column": None,
+            "label_column": "colour",
+            "also": ["brightness"],
+            "min_images": 1,
+        },
+        split={
+            "method": split.method,
+            "seed": split.seed,
+            "valid_fraction": split.valid_fraction,
+            "digest": split.digest(dataset),
+        },
+    )
+
+
+def test_validation_part_is_found_again_and_graded_alone(
+    trained: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    graded = grade_bundle(trained, photos, cache_dir=tmp_path / "cache", progress=False)
+    dataset = load(photos, tmp_path / "cache")
+    split = split_images(dataset, seed=7)
+    assert graded.images == len(split.valid) < len(dataset)
+    assert "validation part" in graded.split
+    assert graded.notes == ()
+    wrong = sum(dataset.references[index] >= "25" for index in split.valid)
+    assert graded.grades.accuracy == pytest.approx(1 - wrong / graded.images)
+    assert set(graded.attributes) == {"brightness"}
+
+
+def test_all_images_are_graded_when_asked_for(
+    trained: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    graded = grade_bundle(trained, photos, part="all", cache_dir=tmp_path / "cache", progress=False)
+    assert graded.images == 30
+    assert graded.grades.accuracy == pytest.approx(25 / 30)
+    assert "also any that the model learned from" in graded.notes[0]
+    assert {image.reference for image in graded.hardest[:5]} == {f"{n}.png" for n in range(25, 30)}
+
+
+def test_changed_data_is_graded_whole_with_a_note(
+    trained: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    with (photos / "table.csv").open("a") as table:
+        table.write("\n00-again.png,red,dark")
+    (photos / "00-again.png").write_bytes((photos / "00.png").read_bytes())
+    graded = grade_bundle(trained, photos, cache_dir=tmp_path / "cache", progress=False)
+    assert graded.images == 31
+    assert "not the data that the model was trained on" in graded.notes[0]
+
+
+def test_validation_part_of_other_data_is_refused(
+    trained: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "00.png").unlink()
+    with pytest.raises(UsageError, match="--part valid: expected the data that the model"):
+        grade_bundle(trained, photos, part="valid", cache_dir=tmp_path / "cache", progress=False)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        "text",
+        {"method": "grouped"},
+        {"method": 1, "seed": [], "valid_fraction": "", "digest": 2},
+    ],
+)
+def test_record_that_makes_no_sense_means_all_images(
+    photos: Path, tmp_path: Path, record: object
+) -> None:
+    bundle = bundle_with_data(tmp_path, split=record)
+    graded = grade_bundle(
+        bundle, photos, reading=TABLE, cache_dir=tmp_path / "cache", progress=False
+    )
+    assert graded.images == 30
+
+
+def test_labels_that_the_model_lacks_are_named_and_not_graded(photos: Path, tmp_path: Path) -> None:
+    text = (photos / "table.csv").read_text().replace("green", "olive")
+    (photos / "table.csv").write_text(text)
+    bundle = bundle_with_data(tmp_path)
+    graded = grade_bundle(
+        bundle, photos, reading=TABLE, cache_dir=tmp_path / "cache", progress=False
+    )
+    assert (graded.grades.images, graded.grades.missing) == (20, 10)
+    assert graded.grades.accuracy == pytest.approx(15 / 20)
+    assert any("10 images were not graded" in n and "olive" in n for n in graded.notes)
+
+
+def test_data_without_any_known_label_is_refused(photos: Path, tmp_path: Path) -> None:
+    (photos / "table.csv").write_text("file,colour\n00.png,round\n01.png,square\n")
+    reading = replace(TABLE, also=())
+    with pytest.raises(DataError, match="expected labels that the model knows, such as 'red'"):
+        grade_bundle(
+            bundle_with_data(tmp_path),
+            photos,
+            reading=reading,
+            cache_dir=tmp_path / "cache",
+            progress=False,
+        )
+
+
+def test_another_answer_is_graded_in_place_of_the_bundle(
+    trained: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    def always_green(dataset: Dataset, indices: NDArray[np.int64]) -> dict[str, Any]:
+        return {
+            column.name: np.eye(len(column.labels), dtype=np.float32)[np.ones(len(indices), int)]
+            for column in trained.info.columns
+        }
+
+    graded = grade_bundle(
+        trained,
+        photos,
+        part="all",
+        answer=always_green,
+        cache_dir=tmp_path / "cache",
+        progress=False,
+    )
+    assert graded.grades.accuracy == pytest.approx(10 / 30)
+    assert graded.model_sha256 == ""
+
+
+def test_recorded_table_is_taken_by_name_only(tmp_path: Path) -> None:
+    secret = tmp_path / "elsewhere" / "secret.csv"
+    secret.parent.mkdir()
+    secret.write_text("file,label\n")
+    data = tmp_path / "data"
+    data.mkdir()
+    bundle = bundle_with_data(tmp_path, read={"labels": str(secret), "label_column": "label"})
+    assert recorded_reading(bundle, data) == Reading()
+    (data / "secret.csv").write_text("file,label\n")
+    assert recorded_reading(bundle, data).labels_file == Path("secret.csv")
