@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, cast
+from typing import Any
 
 from shopwindow.errors import UsageError
 
 PREFIX = "SHOPWINDOW_"
+OTHER_VARIABLES = frozenset({"SHOPWINDOW_CACHE_DIR"})  # read by dataset/cache.py, not by a server
+
+DEFAULT_MAX_PIXELS = 50_000_000
+# From here on Pillow warns by itself (`Image.MAX_IMAGE_PIXELS`), a global that is not ours to set.
+HIGHEST_MAX_PIXELS = 89_000_000
 
 
 def _setting(
@@ -36,7 +41,11 @@ class Settings:
         10 * 1024 * 1024, "bytes", "Largest request body that is accepted.", least=1024
     )
     max_pixels: int = _setting(
-        50_000_000, "pixels", "Largest image (width x height) that is decoded.", least=1
+        DEFAULT_MAX_PIXELS,
+        "pixels",
+        "Largest image (width x height) that is decoded.",
+        least=1,
+        most=HIGHEST_MAX_PIXELS,
     )
     max_files: int = _setting(10, "files", "Most images in one request.", least=1, most=1000)
     top: int = _setting(5, "labels", "How many labels an answer lists.", least=1, most=1000)
@@ -49,15 +58,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         for knob in fields(self):
-            value, least, most = (
-                getattr(self, knob.name),
-                knob.metadata["least"],
-                knob.metadata["most"],
-            )
-            if type(value) is not type(knob.default):
+            value: Any = getattr(self, knob.name)
+            least, most = _bounds(knob)
+            if (
+                type(value) is not type(knob.default)
+                or (least is not None and value < least)
+                or (most is not None and value > most)
+            ):
                 raise UsageError(f"{knob.name}: expected {_expected(knob)}, found {value!r}.")
-            if (least is not None and value < least) or (most is not None and value > most):
-                raise UsageError(f"{knob.name}: expected {_expected(knob)}, found {value}.")
+        if not self.host:
+            raise UsageError("host: expected a text, found ''.")
 
     @classmethod
     def from_environment(
@@ -77,7 +87,7 @@ class Settings:
         known = {PREFIX + knob.name.upper(): knob for knob in fields(cls)}
         values: dict[str, Any] = {}
         for variable, text in environment.items():
-            if not variable.startswith(PREFIX):
+            if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
                 continue
             if variable not in known:
                 raise UsageError(
@@ -100,9 +110,11 @@ def _parse(variable: str, text: str, knob: Field[Any]) -> str | int:
 def _expected(knob: Field[Any]) -> str:
     if isinstance(knob.default, str):
         return "a text"
-    least, most = cast(
-        "tuple[int | None, int | None]", (knob.metadata["least"], knob.metadata["most"])
-    )
+    least, most = _bounds(knob)
     bounds = [f"at least {least:,}"] if least is not None else []
     bounds += [f"at most {most:,}"] if most is not None else []
     return " ".join(["a whole number", ", ".join(bounds)]).strip()
+
+
+def _bounds(knob: Field[Any]) -> tuple[int | None, int | None]:
+    return knob.metadata["least"], knob.metadata["most"]

@@ -38,12 +38,10 @@ from shopwindow.imaging.containers import (
     strip_tiff,
 )
 from shopwindow.imaging.exif import read_orientation, turn_upright
+from shopwindow.settings import DEFAULT_MAX_PIXELS, HIGHEST_MAX_PIXELS
 
 ACCEPTED_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
-DEFAULT_MAX_PIXELS = 50_000_000
-# From here on Pillow warns by itself (`Image.MAX_IMAGE_PIXELS`), a global that is not ours to set.
-HIGHEST_MAX_PIXELS = 89_000_000
 MAX_JPEG_SCANS = 100  # a progressive file as libjpeg writes it has 10
 
 # TIFF tags

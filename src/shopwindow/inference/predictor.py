@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle, LabelColumn, bundled_model_path, read_bundle
 from shopwindow.errors import BundleError, ImageError
-from shopwindow.imaging.decode import DEFAULT_MAX_PIXELS, decode_image
+from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import preprocess
 from shopwindow.inference.engine import Engine
 from shopwindow.inference.prediction import LabelScore, Prediction
+from shopwindow.settings import DEFAULT_MAX_PIXELS
 
 MAX_BATCH = 64  # larger batches are no faster on a processor, but take memory in proportion
 

@@ -18,7 +18,8 @@ from shopwindow.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from shopwindow.imaging.decode import ACCEPTED_FORMATS, HIGHEST_MAX_PIXELS, decode_image
+from shopwindow.imaging.decode import ACCEPTED_FORMATS, decode_image
+from shopwindow.settings import HIGHEST_MAX_PIXELS
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", pickle.dumps([1]), b"\x89PN", b"\x00" * 100])
