@@ -1,0 +1,68 @@
+"""The JSON API under /api/v1, and health. Described for its users in docs/api.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest
+
+from shopwindow.errors import ImageError
+from shopwindow.inference.predictor import Predictor
+from shopwindow.settings import Settings
+from shopwindow.web.problem import Problem
+from shopwindow.web.uploads import read_images
+
+
+def make_api(predictor: Predictor, settings: Settings) -> Blueprint:
+    """Return the routes that answer in JSON."""
+    api = Blueprint("api", __name__)
+    info = predictor.bundle.info
+    label_count = len(info.columns[0].labels)
+    model = {"name": info.name, "version": info.version}
+
+    @api.post("/api/v1/predict")
+    def predict() -> ResponseReturnValue:
+        top = _read_top(request.args.get("top"), default=settings.top, label_count=label_count)
+        blobs = read_images(request, max_files=settings.max_files)
+        entries = predictor.predict_bytes(blobs, top=top)
+        if len(entries) == 1 and isinstance(entries[0], ImageError):
+            return Problem.from_image_error(entries[0]).as_response()
+        predictions = [
+            {"error": Problem.from_image_error(entry).as_json()}
+            if isinstance(entry, ImageError)
+            else entry.as_json()
+            for entry in entries
+        ]
+        return jsonify(predictions=predictions, model=model)
+
+    @api.get("/api/v1/model")
+    def describe_model() -> Response:
+        return jsonify(_describe(predictor))
+
+    @api.get("/health/live")
+    def live() -> Response:
+        return jsonify(status="ok")
+
+    @api.get("/health/ready")
+    def ready() -> Response:
+        # `serve` answers its first request only after the model has run once.
+        return jsonify(status="ready", model=model)
+
+    return api
+
+
+def _read_top(text: str | None, *, default: int, label_count: int) -> int:
+    if text is None:
+        return min(default, label_count)
+    if text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= label_count:
+        return int(text)
+    raise BadRequest(f"top: expected a whole number from 1 to {label_count}, got {text[:40]!r}.")
+
+
+def _describe(predictor: Predictor) -> dict[str, Any]:
+    described = predictor.bundle.info.as_json()
+    described["input"] = described.pop("resize")
+    del described["format"]  # of the file's metadata, and of no concern to clients
+    return described | {"sha256": predictor.bundle.sha256}

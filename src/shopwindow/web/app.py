@@ -1,0 +1,98 @@
+"""The app factory."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from flask import Flask, Response, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from shopwindow import __version__
+from shopwindow.inference.predictor import Predictor
+from shopwindow.settings import Settings
+from shopwindow.web import wording
+from shopwindow.web.api import make_api
+from shopwindow.web.pages import make_pages
+from shopwindow.web.problem import Problem, http_error_in_words
+from shopwindow.web.uploads import UploadRequest
+
+# Nothing inline and nothing from another host: what an attacker might smuggle into a label or a
+# file name cannot run, and an upload cannot leave.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_JSON_PREFIXES = ("/api/", "/health/")
+_ASSET_AGE_S = 365 * 24 * 3600
+
+
+def create_app(predictor: Predictor, settings: Settings | None = None) -> Flask:
+    """Return the web app around one model.
+
+    Args:
+        predictor: The model to serve; shared by all threads.
+        settings: Limits and defaults; those of the documentation where left out.
+    """
+    settings = settings or Settings()
+    app = Flask(__name__)
+    app.request_class = UploadRequest
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.max_upload_bytes,
+        # A few more than files, so that too many files get their own sentence.
+        MAX_FORM_PARTS=2 * settings.max_files + 20,
+        SEND_FILE_MAX_AGE_DEFAULT=_ASSET_AGE_S,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(
+        per_cent=wording.per_cent,
+        measured_per_cent=wording.measured_per_cent,
+        in_words=wording.confidence_in_words,
+    )
+    asset_versions = _digest_assets(Path(app.static_folder or ""))
+
+    def asset(name: str) -> str:
+        """Return the address of a static file, which changes whenever its content does."""
+        return url_for("static", filename=name, v=asset_versions[name])
+
+    app.jinja_env.globals.update(
+        asset=asset, title=wording.title_of(predictor.bundle.info), app_version=__version__
+    )
+    app.register_blueprint(make_pages(predictor, settings))
+    app.register_blueprint(make_api(predictor, settings))
+
+    @app.errorhandler(HTTPException)
+    def answer_error(error: HTTPException) -> ResponseReturnValue:
+        # Also reached for a bug: Flask has logged its traceback by then, and made it a 500.
+        if error.code is None or error.code < 400:
+            return error  # a redirect
+        if request.path.startswith(_JSON_PREFIXES):
+            response = Problem.from_http_error(error).as_response()
+        else:
+            words = http_error_in_words(error)
+            html = render_template("error.html", name=error.name, detail=words)
+            response = Response(html, status=error.code)
+        if error.code == 405:
+            response.headers["Allow"] = dict(error.get_headers())["Allow"]
+        return response
+
+    @app.after_request
+    def secure(response: Response) -> Response:
+        response.headers.update(SECURITY_HEADERS)
+        return response
+
+    return app
+
+
+def _digest_assets(folder: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+    }

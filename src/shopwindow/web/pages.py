@@ -1,0 +1,96 @@
+"""The page and /about: everything here works without JavaScript."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Blueprint, Response, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from shopwindow.errors import ImageError
+from shopwindow.imaging.decode import ACCEPTED_FORMATS, decode_image
+from shopwindow.imaging.preprocess import preprocess
+from shopwindow.inference.prediction import Prediction
+from shopwindow.inference.predictor import Predictor
+from shopwindow.settings import Settings
+from shopwindow.web import wording
+from shopwindow.web.preview import Preview, make_preview
+from shopwindow.web.problem import http_error_in_words
+from shopwindow.web.uploads import read_field
+
+_FIELD = "image-file"
+_SHOWN_LABELS = 20
+_FORMAT_NAMES = {"WEBP": "WebP"}
+
+
+def make_pages(predictor: Predictor, settings: Settings) -> Blueprint:
+    """Return the routes that answer in HTML."""
+    pages = Blueprint("pages", __name__)
+    info = predictor.bundle.info
+    labels = info.columns[0].labels
+    top = min(settings.top, len(labels))
+    formats = [_FORMAT_NAMES.get(name, name) for name in ACCEPTED_FORMATS]
+    # What the page needs in every state, and what its script needs to do the same in place.
+    constants = {
+        "question": wording.QUESTION,
+        "summary": wording.summary_of(info),
+        "field": _FIELD,
+        "accept": ",".join(f"image/{name.lower()}" for name in ACCEPTED_FORMATS),
+        "formats": wording.list_in_words(formats),
+        "max_upload_bytes": settings.max_upload_bytes,
+        "max_upload": wording.size_in_words(settings.max_upload_bytes),
+        "top": top,
+        "label_count": len(labels),
+        "shown_labels": _spread(labels, _SHOWN_LABELS),
+        "levels": json.dumps(wording.LEVELS),
+        "not_sure": wording.NOT_SURE,
+        "sure_note": wording.sure_note(info.threshold),
+        "unsure_note": wording.unsure_note(info.threshold),
+    }
+
+    def render_page(
+        prediction: Prediction | None = None,
+        preview: Preview | None = None,
+        error: str | None = None,
+        status: int = 200,
+    ) -> Response:
+        html = render_template(
+            "page.html", **constants, prediction=prediction, preview=preview, error=error
+        )
+        return Response(html, status=status, headers={"Cache-Control": "no-store"})
+
+    @pages.get("/")
+    def show_page() -> Response:
+        return render_page()
+
+    @pages.post("/")
+    def answer() -> ResponseReturnValue:
+        blobs = read_field(request, _FIELD)
+        if not blobs:
+            return render_page(error="Choose a photo first.", status=400)
+        try:
+            image_hwc = decode_image(blobs[0], max_pixels=settings.max_pixels)
+        except ImageError as error:
+            return render_page(error=str(error), status=error.http_status)
+        (prediction,) = predictor.predict_images(preprocess(image_hwc, info.rule)[None], top=top)
+        return render_page(prediction, make_preview(image_hwc))
+
+    @pages.errorhandler(RequestEntityTooLarge)
+    def refuse_large_body(error: RequestEntityTooLarge) -> Response:
+        return render_page(error=http_error_in_words(error), status=413)
+
+    @pages.get("/about")
+    def about() -> str:
+        return render_template(
+            "about.html", info=info, sha256=predictor.bundle.sha256, summary=constants["summary"]
+        )
+
+    return pages
+
+
+def _spread(labels: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """Return at most `count` labels from all over the alphabet, not only its beginning."""
+    if len(labels) <= count:
+        return labels
+    return tuple(labels[index * len(labels) // count] for index in range(count))

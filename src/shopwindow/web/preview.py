@@ -1,0 +1,46 @@
+"""The small picture that the page shows back, made anew from the decoded pixels."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# Catalogue thumbnails of some 60 px look broken when they are blown up to fill the window.
+_SMALL_PX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A JPEG as a `data:` URI, and its size in pixels."""
+
+    uri: str
+    width_px: int
+    height_px: int
+
+    @property
+    def small(self) -> bool:
+        """Whether it should not be stretched over the whole window."""
+        return max(self.width_px, self.height_px) < _SMALL_PX
+
+
+def make_preview(image_hwc: NDArray[np.uint8], *, side_px: int = 512) -> Preview:
+    """Return a preview of at most `side_px` on its longer side.
+
+    Never the bytes that were uploaded: re-encoded pixels carry no metadata (such as where a photo
+    was taken) and nothing that a browser could take for something else.
+
+    Args:
+        image_hwc: (H, W, 3) RGB, upright.
+        side_px: The longest side of the preview; smaller pictures keep their size.
+    """
+    picture = Image.fromarray(image_hwc)
+    picture.thumbnail((side_px, side_px))
+    out = BytesIO()
+    picture.save(out, "JPEG", quality=82)
+    uri = "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+    return Preview(uri, *picture.size)

@@ -1,0 +1,91 @@
+"""Errors of the API in the one shape of RFC 9457, `application/problem+json`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from shopwindow.errors import ImageError
+from shopwindow.web.wording import size_in_words
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong, for a program (`type`, `status`) and for a person (`title`, `detail`).
+
+    Attributes:
+        status: HTTP status code, 400 to 599.
+        title: The kind of problem; the same for every occurrence.
+        detail: One sentence on this occurrence that says what to do.
+        type: A URI that names the kind; `about:blank` where the status says it all.
+    """
+
+    status: int
+    title: str
+    detail: str
+    type: str = "about:blank"
+
+    def __post_init__(self) -> None:
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"status of a problem: expected 400 to 599, got {self.status}")
+
+    @classmethod
+    def from_image_error(cls, error: ImageError) -> Problem:
+        """Return the problem of an image that was refused; its message is made for clients."""
+        kind = error.title.lower().replace(" ", "-")
+        return cls(
+            error.http_status, error.title, str(error), type=f"urn:shopwindow:problem:{kind}"
+        )
+
+    @classmethod
+    def from_http_error(cls, error: HTTPException) -> Problem:
+        """Return the problem of an HTTP error, in our words where Werkzeug's are not ours."""
+        status = error.code or 500
+        return cls(status, error.name, http_error_in_words(error))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the four members as JSON-ready data."""
+        return {
+            "type": self.type,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
+    def as_response(self) -> Response:
+        """Return the problem as the answer to the current request."""
+        return Response(
+            json.dumps(self.as_json(), ensure_ascii=False),
+            status=self.status,
+            mimetype="application/problem+json",
+        )
+
+
+def http_error_in_words(error: HTTPException) -> str:
+    """Return one sentence on an HTTP error that a visitor can act on.
+
+    Descriptions that our own code gave are kept; for the others, Werkzeug's default descriptions
+    speak to the developer of the app and not to its visitor.
+    """
+    if error.description and error.description != type(error).description:
+        return error.description
+    if isinstance(error, RequestEntityTooLarge):
+        return _too_large_in_words()
+    if isinstance(error, MethodNotAllowed):
+        return f"This address takes {', '.join(sorted(error.valid_methods or ()))} requests only."
+    if error.code == 404:
+        return "There is nothing at this address."
+    if (error.code or 500) >= 500:
+        return "Something broke on our side. It has been logged. Please try again."
+    return "This request could not be understood."
+
+
+def _too_large_in_words() -> str:
+    limit_bytes = request.max_content_length or 0
+    if request.content_length is None or request.content_length > limit_bytes:
+        return f"That is more than {size_in_words(limit_bytes)}. Please send a smaller picture."
+    return "The form has more parts or longer fields than this app takes. Send only the picture."

@@ -1,0 +1,70 @@
+"""Requests whose uploads stay in memory, and the pictures that they carry."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import IO
+
+from flask import Request
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+
+_HOW = "Send the picture in the multipart field 'image', or as the body with an image/* type."
+
+
+class UploadRequest(Request):
+    """A request that never writes an upload to disk.
+
+    Werkzeug spools files over 500 kB to a temporary file. The whole body is limited by
+    `MAX_CONTENT_LENGTH` already, so memory is bounded without it, and nothing is left behind.
+    """
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        return BytesIO()
+
+
+def read_field(request: Request, field: str) -> list[bytes]:
+    """Return the content of every file sent under a field name, in the order sent.
+
+    The empty part that a browser sends when no file was chosen does not count as a file.
+
+    Raises:
+        RequestEntityTooLarge: The body or its parts exceed the limits of the app.
+    """
+    blobs = []
+    for part in request.files.getlist(field):
+        blob = part.read()
+        if blob or part.filename:
+            blobs.append(blob)
+    return blobs
+
+
+def read_images(request: Request, *, max_files: int) -> list[bytes]:
+    """Return the pictures of an API request: 1 to `max_files` blobs, not yet decoded.
+
+    Raises:
+        BadRequest: There is no picture in the request.
+        RequestEntityTooLarge: More bytes or more files than the limits.
+        UnsupportedMediaType: Neither multipart nor an image type.
+    """
+    if request.mimetype == "multipart/form-data":
+        blobs = read_field(request, "image")
+        if not blobs:
+            raise BadRequest(f"There is no file in the field 'image'. {_HOW}")
+        if len(blobs) > max_files:
+            raise RequestEntityTooLarge(
+                f"At most {max_files} pictures per request, and this has {len(blobs)}."
+            )
+        return blobs
+    if request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
+        body = request.get_data(cache=False)
+        if not body:
+            raise BadRequest(f"The body is empty. {_HOW}")
+        return [body]
+    found = request.mimetype or "none"
+    raise UnsupportedMediaType(f"The content type is {found}. {_HOW}")

@@ -1,0 +1,96 @@
+"""A real browser on the real server.
+
+Every test also checks what none should have to name: no message on the console, no exception
+in the script, and no request to another machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from live_server import running_server
+
+# A browser that phones nobody, and that runs as root in a container.
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    named = os.environ.get("CHROMIUM")
+    chromium = named or shutil.which("chromium", path="/usr/bin:" + os.environ.get("PATH", ""))
+    if not chromium or not Path(chromium).is_file():
+        pytest.skip("no chromium here: apt-get install chromium, or name one with CHROMIUM=PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def url(colour_bundle: Path) -> Iterator[str]:
+    with running_server(colour_bundle) as url:
+        yield url
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, url: str) -> Iterator[OpenPage]:
+    """Open an address of the app in a fresh browser window; the keywords are Playwright's."""
+    complaints: list[str] = []
+    requests: list[str] = []
+    contexts = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        # Chromium itself notes every failed request, and those are part of what is tested.
+        if not message.text.startswith("Failed to load resource:"):
+            complaints.append(message.text)
+
+    def open_page(path: str = "/", *, js: bool = True, size: tuple[int, int] = (1280, 800),
+                  base: str = url, **options: object) -> Page:  # fmt: skip
+        context = browser.new_context(
+            java_script_enabled=js,
+            viewport={"width": size[0], "height": size[1]},
+            **options,  # type: ignore[arg-type]
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(base + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [address for address in requests if not address.startswith(
+        ("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:"))] == []  # fmt: skip
+
+
+@pytest.fixture
+def photo(tmp_path: Path, image_bytes: Callable[..., bytes]) -> Callable[..., Path]:
+    """Return a function that writes an image file of one colour."""
+
+    def write(color: str | tuple[int, int, int], size: tuple[int, int] = (150, 200)) -> Path:
+        path = tmp_path / f"{color}.png"
+        path.write_bytes(image_bytes(color, size))
+        return path
+
+    return write

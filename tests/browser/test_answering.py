@@ -1,0 +1,105 @@
+"""Every way to hand in a photo ends in the same answer, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from visitor import check_answer, hand_in
+
+OpenPage = Callable[..., Page]
+Photo = Callable[..., Path]
+
+
+def test_chosen_photo_is_answered_without_a_reload(open_page: OpenPage, photo: Photo) -> None:
+    page = open_page()
+    page.evaluate("window.before = true")
+    page.set_input_files("#image-file", photo("red"))
+    check_answer(page, "red")
+    expect(page).to_have_title("red · Colours")
+    expect(page.locator("#status")).to_contain_text("red. Almost certain, >99")
+    assert page.evaluate("window.before") is True
+
+
+def test_photo_is_answered_without_javascript(open_page: OpenPage, photo: Photo) -> None:
+    page = open_page(js=False)
+    page.set_input_files("#image-file", photo("red"))
+    page.get_by_role("button", name="Find out").click()
+    check_answer(page, "red")
+    assert (page.locator("#preview").get_attribute("src") or "").startswith("data:image/jpeg")
+
+
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_dropped_or_pasted_photo_is_answered(open_page: OpenPage, photo: Photo, event: str) -> None:
+    page = open_page()
+    hand_in(page, event, photo("blue"))
+    check_answer(page, "blue")
+
+
+def test_window_lights_up_while_a_photo_is_dragged(open_page: OpenPage, photo: Photo) -> None:
+    page = open_page()
+    hand_in(page, "dragover", photo("blue"))
+    expect(page.locator("main.dragging")).to_have_count(1)
+    hand_in(page, "drop", photo("blue"))
+    expect(page.locator("main.dragging")).to_have_count(0)
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_photo_is_chosen_with_the_keyboard_alone(
+    open_page: OpenPage, photo: Photo, key: str
+) -> None:
+    page = open_page()
+    for _ in range(4):  # skip link, name, about, control
+        page.keyboard.press("Tab")
+    expect(page.locator("#image-file")).to_be_focused()
+    assert page.locator("#choose").evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press(key)
+    chooser.value.set_files(photo("blue"))
+    check_answer(page, "blue")
+
+
+def test_next_photo_replaces_the_answer(open_page: OpenPage, photo: Photo) -> None:
+    page = open_page()
+    for colour in ("red", "blue", "blue"):
+        with page.expect_file_chooser() as chooser:
+            page.locator("#image-file").click()
+        chooser.value.set_files(photo(colour))
+        check_answer(page, colour)
+
+
+def test_bars_are_as_long_as_they_say_and_add_up(open_page: OpenPage, photo: Photo) -> None:
+    for js in (True, False):
+        page = open_page(js=js)
+        page.set_input_files("#image-file", photo((140, 120, 40)))
+        if not js:
+            page.click("button")
+        expect(page.locator("#bars li")).to_have_count(5)
+        shares = [float(text.strip("<>\u202f%")) for text in
+                  page.locator("#bars .share").all_inner_texts()]  # fmt: skip
+        widths = [float((bar.get_attribute("width") or "").rstrip("%"))
+                  for bar in page.locator("#bars .fill").all()]  # fmt: skip
+        assert sum(shares) == pytest.approx(100, abs=0.5)
+        assert sum(widths) == pytest.approx(100, abs=0.1)
+        assert widths == pytest.approx(shares, abs=0.11)
+        assert shares == sorted(shares, reverse=True)
+
+
+def test_unsure_answer_is_a_question_with_and_without_javascript(
+    open_page: OpenPage, photo: Photo
+) -> None:
+    seen = []
+    for js in (True, False):
+        page = open_page(js=js)
+        page.set_input_files("#image-file", photo((128, 130, 0)))
+        if not js:
+            page.click("button")
+        expect(page.locator("h1.unsure")).to_have_count(1)
+        mark = "getComputedStyle(document.querySelector('h1'), '::after').content"
+        assert page.evaluate(mark) == '"?"'
+        expect(page.locator("#verdict")).to_contain_text("Not sure")
+        seen.append([page.locator(part).inner_text() for part in
+                     ("h1", "#verdict", "#note", "#bars", "#more")] + [page.title()])  # fmt: skip
+    assert seen[0] == seen[1]

@@ -1,0 +1,88 @@
+"""The page fits and can be used at any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+OpenPage = Callable[..., Page]
+Photo = Callable[..., Path]
+
+_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.mark.parametrize("js", [True, False])
+@pytest.mark.parametrize("width", [320, 390, 768, 3840])
+def test_nothing_scrolls_sideways(open_page: OpenPage, photo: Photo, width: int, js: bool) -> None:
+    page = open_page(js=js, size=(width, 800))
+    assert page.evaluate(_OVERFLOW) == 0
+    page.set_input_files("#image-file", photo("red"))
+    if not js:
+        page.click("button")
+    expect(page.locator("h1.sure")).to_be_visible()
+    assert page.evaluate(_OVERFLOW) == 0
+    page.goto(page.url + "about")
+    assert page.evaluate(_OVERFLOW) == 0
+
+
+def test_long_label_breaks_rather_than_overflows(open_page: OpenPage) -> None:
+    page = open_page(size=(320, 640))
+    page.evaluate("document.querySelector('h1').textContent = 'Pneumonoultramicroscopic_silico'")
+    assert page.evaluate(_OVERFLOW) == 0
+
+
+@pytest.mark.parametrize("js", [True, False])
+def test_main_control_is_large_enough_to_hit(open_page: OpenPage, js: bool) -> None:
+    page = open_page(js=js, size=(390, 844))
+    for selector in ["#choose", "#image-file"] if js else ["#image-file", "form button"]:
+        box = page.locator(selector).bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 44
+
+
+def test_control_has_a_name_and_help_for_screen_readers(open_page: OpenPage) -> None:
+    control = open_page().get_by_label("Choose a photo")
+    expect(control).to_have_accessible_description(
+        "Or drop one anywhere, or paste it. JPEG, PNG, WebP, GIF, BMP or TIFF, up to 10 MB. "
+        "Nothing is kept."
+    )
+
+
+def test_still_page_for_those_who_ask_for_less_motion(open_page: OpenPage, photo: Photo) -> None:
+    page = open_page(reduced_motion="reduce")
+    page.set_input_files("#image-file", photo("red"))
+    expect(page.locator("h1.sure")).to_be_visible()
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_stand_out_from_their_background(
+    open_page: OpenPage, photo: Photo, scheme: str
+) -> None:
+    page = open_page(color_scheme=scheme, reduced_motion="reduce")
+    page.set_input_files("#image-file", photo("red"))
+    expect(page.locator("h1.sure")).to_be_visible()
+    page.locator("#image-error").evaluate("e => { e.textContent = 'Wrong.'; }")
+    parts = "h1 #note .verdict .share dt .help #choose a.name .error"
+    for selector in parts.split():
+        assert page.locator(selector).first.evaluate(_CONTRAST) >= 4.5, selector
+
+
+# WCAG 2.2 contrast ratio of an element's colour on the nearest painted background.
+_CONTRAST = """
+(element) => {
+  const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+  const luminance = (text) => channels(text).slice(0, 3)
+    .map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  let ground = element;
+  const painted = (e) => channels(getComputedStyle(e).backgroundColor)[3] !== 0;
+  while (ground.parentElement && !painted(ground)) ground = ground.parentElement;
+  const pair = [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor]
+    .map(luminance).sort((a, b) => b - a);
+  return (pair[0] + 0.05) / (pair[1] + 0.05);
+}
+"""

@@ -1,0 +1,40 @@
+"""What a visitor does and sees, in the words of the tests."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+# Builds the event that the browser itself would send for a file dragged or pasted in.
+_HAND_IN = """
+([event, name, type, content]) => {
+  const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
+  const data = new DataTransfer();
+  if (name) data.items.add(new File([bytes], name, {type}));
+  const init = {bubbles: true, cancelable: true};
+  document.body.dispatchEvent(event === 'paste'
+    ? new ClipboardEvent(event, {...init, clipboardData: data})
+    : new DragEvent(event, {...init, dataTransfer: data}));
+}
+"""
+
+
+def hand_in(page: Page, event: str, path: Path | None) -> None:
+    content = base64.b64encode(path.read_bytes()).decode() if path else ""
+    page.evaluate(_HAND_IN, [event, path.name if path else "", "image/png", content])
+
+
+def check_answer(page: Page, label: str) -> None:
+    expect(page.locator("h1.sure")).to_have_text(label)
+    expect(page.locator("#verdict")).to_contain_text("Almost certain")
+    expect(page.locator("#note")).to_have_text(
+        "When it was sure in tests, it was right 95 times in 100."
+    )
+    expect(page.locator("#preview")).to_be_visible()
+    expect(page.locator("#bars li")).to_have_count(5)
+    expect(page.locator("#bars li").first).to_contain_text(label)
+    expect(page.locator("#chips")).to_contain_text("brightness")
+    expect(page.locator("#directory")).to_be_hidden()
+    expect(page.locator("#image-error")).to_be_hidden()

@@ -1,0 +1,158 @@
+"""The JSON API over real HTTP, against the real server in its own process."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from live_server import running_server
+from shopwindow.inference.predictor import Predictor
+
+MakeImage = Callable[..., bytes]
+
+
+@pytest.fixture(scope="module")
+def http(colour_bundle: Path) -> Iterator[httpx.Client]:
+    with running_server(colour_bundle) as url, httpx.Client(base_url=url, timeout=30) as client:
+        yield client
+
+
+def as_files(*contents: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [("image", (f"{i}.png", content, "image/png")) for i, content in enumerate(contents)]
+
+
+def test_one_picture_gets_the_answer_of_the_predictor(
+    http: httpx.Client, image_bytes: MakeImage, predictor: Predictor
+) -> None:
+    blob = image_bytes((200, 40, 90))
+    answer = http.post("/api/v1/predict", files=as_files(blob))
+    assert answer.status_code == 200
+    (expected,) = predictor.predict_bytes([blob])
+    assert answer.json() == {
+        "predictions": [expected.as_json()],
+        "model": {"name": "colours", "version": "1.0"},
+    }
+
+
+def test_several_pictures_are_answered_in_order(http: httpx.Client, image_bytes: MakeImage) -> None:
+    colours = ["blue", "red", "white", "red"]
+    answer = http.post("/api/v1/predict", files=as_files(*map(image_bytes, colours)))
+    assert [entry["label"] for entry in answer.json()["predictions"]] == colours
+
+
+def test_bad_picture_among_several_spoils_only_its_own_entry(
+    http: httpx.Client, image_bytes: MakeImage
+) -> None:
+    files = as_files(image_bytes("blue"), b"not an image", image_bytes("red"))
+    answer = http.post("/api/v1/predict", files=files)
+    assert answer.status_code == 200
+    first, second, third = answer.json()["predictions"]
+    assert (first["label"], third["label"]) == ("blue", "red")
+    assert list(second) == ["error"]
+    assert second["error"]["status"] == 415
+    assert second["error"]["type"] == "urn:shopwindow:problem:unsupported-image-format"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["image/png", "image/x-unheard-of", "application/octet-stream"]
+)
+def test_raw_body_is_judged_by_content_and_not_by_its_type(
+    http: httpx.Client, image_bytes: MakeImage, content_type: str
+) -> None:
+    answer = http.post(
+        "/api/v1/predict",
+        content=image_bytes("green", format="WEBP"),
+        headers={"Content-Type": content_type},
+    )
+    assert answer.json()["predictions"][0]["label"] == "green"
+
+
+def test_chunked_body_is_taken(http: httpx.Client, image_bytes: MakeImage) -> None:
+    blob = image_bytes("green")
+    answer = http.post(
+        "/api/v1/predict",
+        content=iter([blob[:50], blob[50:]]),
+        headers={"Content-Type": "image/png"},
+    )
+    assert answer.json()["predictions"][0]["label"] == "green"
+
+
+def test_top_sets_how_many_labels_are_listed(http: httpx.Client, image_bytes: MakeImage) -> None:
+    answer = http.post("/api/v1/predict?top=2", files=as_files(image_bytes("black")))
+    top = answer.json()["predictions"][0]["top"]
+    assert len(top) == 2
+    assert top[0]["label"] == "black"
+
+
+# Form parsers work in blocks and with buffer limits: sizes on both sides of the usual ones.
+@pytest.mark.parametrize("size_bytes", [1_000, 65_000, 66_000, 200_000, 600_000, 9_000_000])
+def test_picture_of_any_allowed_size_arrives_whole(
+    http: httpx.Client, image_bytes: MakeImage, size_bytes: int
+) -> None:
+    padded = image_bytes("red") + bytes(size_bytes)  # what follows a PNG's end is ignored
+    for answer in (
+        http.post("/api/v1/predict", files=as_files(padded)),
+        http.post("/api/v1/predict", content=padded, headers={"Content-Type": "image/png"}),
+    ):
+        assert answer.status_code == 200
+        assert answer.json()["predictions"][0]["label"] == "red"
+
+
+def test_model_describes_itself(http: httpx.Client, predictor: Predictor) -> None:
+    model = http.get("/api/v1/model").json()
+    assert model["sha256"] == predictor.bundle.sha256
+    assert model["input"] == predictor.bundle.info.rule.as_json()
+    assert model["columns"][0] == {
+        "name": "colour",
+        "labels": ["red", "green", "blue", "black", "white"],
+    }
+    assert model["threshold"]["min_confidence"] == 0.8
+    assert model["quality"]["accuracy"] == 0.93
+    assert model["card"]["title"] == "Colours"
+
+
+def test_health_is_reported(http: httpx.Client) -> None:
+    assert http.get("/health/live").json() == {"status": "ok"}
+    ready = http.get("/health/ready").json()
+    assert ready == {"status": "ready", "model": {"name": "colours", "version": "1.0"}}
+
+
+def test_oversized_body_is_refused_with_413_and_the_connection_lives_on(
+    http: httpx.Client,
+) -> None:
+    sentence = "That is more than 10 MB. Please send a smaller picture."
+    body = bytes(25_000_000)
+    answer = http.post("/api/v1/predict", files=as_files(body))
+    assert answer.status_code == 413
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["detail"] == sentence
+    page = http.post("/", files={"image-file": ("big.png", body, "image/png")})
+    assert page.status_code == 413
+    assert sentence in page.text
+    assert http.get("/health/live").status_code == 200
+
+
+def test_oversized_chunked_body_is_refused_with_413(http: httpx.Client) -> None:
+    answer = http.post(
+        "/api/v1/predict",
+        content=iter([bytes(10_500_000)]),
+        headers={"Content-Type": "image/png"},
+    )
+    assert answer.status_code == 413
+    assert answer.json()["detail"].startswith("That is more than 10 MB.")
+
+
+def test_client_that_asks_first_is_refused_before_it_sends(http: httpx.Client) -> None:
+    head = (
+        "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+        "Content-Length: 20000000\r\nExpect: 100-continue\r\n\r\n"
+    )
+    with socket.create_connection((http.base_url.host, http.base_url.port), timeout=20) as client:
+        client.sendall(head.encode())
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"application/problem+json" in answer
