@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shopwindow.dataset.catalogue import read_catalogue
+from shopwindow.errors import DataError, UsageError
+
+
+def test_each_folder_is_a_label(tmp_path: Path, write_pictures: Callable[..., None]) -> None:
+    write_pictures(tmp_path, "Heels/b.jpg", "Heels/deep/a.PNG", "Shirts/a.webp")
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.label_columns == ("label",)
+    assert catalogue.references == ["Heels/b.jpg", "Heels/deep/a.PNG", "Shirts/a.webp"]
+    assert catalogue.labels == {"label": ["Heels", "Heels", "Shirts"]}
+    assert catalogue.where == ["file"] * 3
+    assert catalogue.dropped == []
+
+
+def test_image_outside_of_the_class_folders_is_listed(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "Heels/a.jpg", "stray.jpg")
+    (dropped,) = read_catalogue(tmp_path).dropped
+    assert (dropped.reference, dropped.reason) == ("stray.jpg", "not in a class folder")
+
+
+def test_other_files_and_hidden_ones_are_passed_over(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "Heels/a.jpg", "Heels/._a.jpg", ".thumbs/a.jpg", "__MACOSX/Heels/a.jpg")
+    (tmp_path / "Heels" / "notes.txt").write_text("bought in May")
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.references == ["Heels/a.jpg"]
+    assert catalogue.dropped == []
+
+
+def test_class_folder_that_is_a_link_outside_is_refused(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "data/Heels/a.jpg", "outside/b.jpg")
+    (tmp_path / "data" / "Shirts").symlink_to(tmp_path / "outside")
+    catalogue = read_catalogue(tmp_path / "data")
+    assert catalogue.references == ["Heels/a.jpg"]
+    assert [row.kind for row in catalogue.dropped] == ["path leaves the folder"]
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"label_column": "kind"}, "--label-column"),
+        ({"image_column": "id"}, "--image-column"),
+        ({"also": ["colour"]}, "--also"),
+    ],
+)
+def test_column_options_have_no_effect_and_are_refused(
+    tmp_path: Path, write_pictures: Callable[..., None], options: dict[str, Any], option: str
+) -> None:
+    write_pictures(tmp_path, "Heels/a.jpg")
+    with pytest.raises(UsageError, match=f"{option} has no effect"):
+        read_catalogue(tmp_path, **options)
+
+
+def test_train_and_valid_folders_are_not_taken_for_labels(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "train/Heels/a.jpg", "Valid/Heels/b.jpg")
+    with pytest.raises(UsageError, match=r"parts of a data set \(Valid, train\), not labels"):
+        read_catalogue(tmp_path)
+    assert read_catalogue(tmp_path / "train").labels == {"label": ["Heels"]}
+
+
+def test_empty_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="it holds no rows and no image files"):
+        read_catalogue(tmp_path)

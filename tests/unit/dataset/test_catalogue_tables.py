@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shopwindow.dataset.catalogue import LabelledImages, read_catalogue
+from shopwindow.errors import UsageError
+
+
+def reasons(catalogue: LabelledImages) -> dict[tuple[str, str], str]:
+    return {(row.where, row.reference): row.reason for row in catalogue.dropped}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, write_pictures: Callable[..., None]) -> Path:
+    """Folder with images/1.jpg to images/4.jpg and no table."""
+    write_pictures(tmp_path / "shop" / "images", "1.jpg", "2.jpg", "3.jpg", "4.jpg")
+    return tmp_path / "shop"
+
+
+def test_kaggle_table_is_read(shop: Path) -> None:
+    (shop / "styles.csv").write_text(
+        "id,gender,articleType\n3,Men,Shirts\n1,Women,Heels\n9,Men,Belts\n"
+    )
+    catalogue = read_catalogue(shop, label_column="articleType", also=["gender"])
+    assert catalogue.references == ["images/1.jpg", "images/3.jpg"]
+    assert catalogue.label_columns == ("articleType", "gender")
+    assert catalogue.labels == {"articleType": ["Heels", "Shirts"], "gender": ["Women", "Men"]}
+    assert catalogue.where == ["row 3", "row 2"]
+    assert catalogue.read_bytes(0) == (shop / "images" / "1.jpg").read_bytes()
+    assert reasons(catalogue) == {
+        ("row 4", "9"): "no image file",
+        ("file", "images/2.jpg"): "no row names this image file",
+        ("file", "images/4.jpg"): "no row names this image file",
+    }
+
+
+def test_unquoted_commas_in_the_last_column_are_kept(shop: Path) -> None:
+    (shop / "styles.csv").write_text(
+        "id,label,productDisplayName\n1,Shirts,Blue, checked, large\n2,Heels,Plain\n"
+    )
+    catalogue = read_catalogue(shop, also=["productDisplayName"])
+    assert catalogue.labels["label"] == ["Shirts", "Heels"]
+    assert catalogue.labels["productDisplayName"] == ["Blue, checked, large", "Plain"]
+
+
+def test_trailing_commas_are_no_part_of_the_last_column(shop: Path) -> None:
+    (shop / "styles.csv").write_text("id,label\n1,Shirts,,\n2,Heels\n")
+    assert read_catalogue(shop).labels["label"] == ["Shirts", "Heels"]
+
+
+def test_byte_order_mark_crlf_and_quotes_are_read(shop: Path) -> None:
+    content = '\ufeffid,label\r\n1,"Shirts, long"\r\n\r\n2,"say ""hi""\nthere"\r\n'
+    (shop / "labels.csv").write_bytes(content.encode())
+    catalogue = read_catalogue(shop)
+    assert catalogue.labels["label"] == ["Shirts, long", 'say "hi"\nthere']
+    assert catalogue.where == ["row 2", "row 4"]
+
+
+def test_tsv_is_told_by_its_extension(shop: Path) -> None:
+    (shop / "labels.tsv").write_text("id\tlabel\n1\tShirts, long\n2\tHeels\n")
+    assert read_catalogue(shop).labels["label"] == ["Shirts, long", "Heels"]
+
+
+@pytest.mark.parametrize(
+    "name", ["images/1.jpg", "images/1", "1.jpg", "1", "./images/1.jpg", r"images\1.jpg", " 1 "]
+)
+def test_image_is_found_by_path_or_name_with_or_without_extension(shop: Path, name: str) -> None:
+    (shop / "labels.csv").write_text(f"path,label\n{name},Shirts\n")
+    assert read_catalogue(shop).references == ["images/1.jpg"]
+
+
+def test_image_beside_the_table_comes_before_one_in_images(
+    shop: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(shop, "1.jpg")
+    (shop / "labels.csv").write_text("file,label\n1,Shirts\n")
+    assert read_catalogue(shop).references == ["1.jpg"]
+
+
+def test_name_that_fits_two_files_is_dropped(
+    shop: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(shop / "images", "1.png")
+    (shop / "labels.csv").write_text("id,label\n1,Shirts\n1.jpg,Shirts\n")
+    catalogue = read_catalogue(shop)
+    assert catalogue.references == ["images/1.jpg"]
+    reason = reasons(catalogue)["row 2", "1"]
+    assert reason == "more than one image file: images/1.jpg, images/1.png"
+
+
+@pytest.mark.parametrize("column", ["image", "path", "file", "filename", "id"])
+def test_usual_names_of_the_image_column_need_no_option(shop: Path, column: str) -> None:
+    (shop / "labels.csv").write_text(f"year,{column},label\n2011,1,Shirts\n")
+    assert len(read_catalogue(shop)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"label_column": "artikel"}, "--label-column"),
+        ({"image_column": "artikel"}, "--image-column"),
+        ({"label_column": "kind", "also": ["artikel"]}, "--also"),
+        ({}, "--label-column"),
+    ],
+)
+def test_wrong_column_is_answered_with_the_columns_there_are(
+    shop: Path, options: dict[str, object], option: str
+) -> None:
+    (shop / "labels.csv").write_text("id,kind,colour\n1,Shirts,red\n")
+    with pytest.raises(UsageError, match="id, kind, colour") as caught:
+        read_catalogue(shop, **options)  # type: ignore[arg-type]
+    assert option in str(caught.value)
+
+
+def test_no_usual_image_column_is_answered_with_the_columns_there_are(shop: Path) -> None:
+    (shop / "labels.csv").write_text("photo,label\n1,Shirts\n")
+    with pytest.raises(UsageError, match=r"photo, label.*--image-column"):
+        read_catalogue(shop)
+
+
+def test_column_that_is_there_twice_cannot_be_chosen(shop: Path) -> None:
+    (shop / "labels.csv").write_text("id,label,label\n1,Shirts,Heels\n")
+    with pytest.raises(UsageError, match="2 columns 'label'"):
+        read_catalogue(shop)
+
+
+def test_one_column_cannot_have_two_roles(shop: Path) -> None:
+    (shop / "labels.csv").write_text("id,label\n1,Shirts\n")
+    with pytest.raises(UsageError, match="one role"):
+        read_catalogue(shop, also=["label"])
+
+
+def test_empty_main_label_drops_the_row_and_an_empty_attribute_does_not(shop: Path) -> None:
+    (shop / "labels.csv").write_text("id,label,colour\n1,Shirts,\n2,,red\n3,\t ,red\n4,NA,NA\n")
+    catalogue = read_catalogue(shop, also=["colour"])
+    assert catalogue.labels == {"label": ["Shirts", "NA"], "colour": [None, "NA"]}
+    assert reasons(catalogue) == {("row 3", "2"): "no label", ("row 4", "3"): "no label"}
+
+
+def test_row_with_too_few_cells_is_dropped(shop: Path) -> None:
+    (shop / "labels.csv").write_text("id,label,colour\n1,Shirts\n2,Heels,red\n")
+    catalogue = read_catalogue(shop)
+    assert catalogue.references == ["images/2.jpg"]
+    assert reasons(catalogue)["row 2", "1"] == "too few cells: 2 where the header has 3"
+
+
+def test_repeated_image_with_the_same_label_is_kept_once(shop: Path) -> None:
+    (shop / "labels.csv").write_text("id,label\n1,Shirts\n2,Heels\n1.jpg,Shirts\n")
+    catalogue = read_catalogue(shop)
+    assert catalogue.references == ["images/1.jpg", "images/2.jpg"]
+    reason = reasons(catalogue)["row 4", "images/1.jpg"]
+    assert reason == "repeated: same image and label as row 2"
+
+
+def test_image_with_two_labels_is_dropped_and_both_are_named(shop: Path) -> None:
+    (shop / "labels.csv").write_text("id,label\n1,Shirts\n2,Heels\n1,Tops\n1,Shirts\n")
+    catalogue = read_catalogue(shop)
+    assert catalogue.references == ["images/2.jpg"]
+    of_image = [row for row in catalogue.dropped if row.reference == "images/1.jpg"]
+    assert [row.where for row in of_image] == ["row 2", "row 4", "row 5"]
+    assert {row.reason for row in of_image} == {
+        "different labels for one image: 'Shirts', 'Tops'",
+    }
+    assert {row.kind for row in of_image} == {"different labels for one image"}
+
+
+def test_order_of_the_rows_plays_no_part(shop: Path) -> None:
+    rows = ["1,Shirts\n", "2,Heels\n", "3,Belts\n"]
+    (shop / "labels.csv").write_text("id,label\n" + "".join(rows))
+    forwards = read_catalogue(shop)
+    (shop / "labels.csv").write_text("id,label\n" + "".join(reversed(rows)))
+    backwards = read_catalogue(shop)
+    assert forwards.references == backwards.references
+    assert forwards.labels == backwards.labels
