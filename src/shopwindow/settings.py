@@ -60,11 +60,10 @@ class Settings:
         for knob in fields(self):
             value: Any = getattr(self, knob.name)
             least, most = _bounds(knob)
-            if (
-                type(value) is not type(knob.default)
-                or (least is not None and value < least)
-                or (most is not None and value > most)
-            ):
+            right_type = type(value) is type(knob.default)  # bool is an int, but no number here
+            too_low = right_type and least is not None and value < least
+            too_high = right_type and most is not None and value > most
+            if not right_type or too_low or too_high:
                 raise UsageError(f"{knob.name}: expected {_expected(knob)}, found {value!r}.")
         if not self.host:
             raise UsageError("host: expected a text, found ''.")

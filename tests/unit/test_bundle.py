@@ -39,6 +39,16 @@ def test_any_onnx_tool_can_read_the_metadata(colour_bundle: Path) -> None:
     assert json.loads(entry.value)["format"] == 1
 
 
+def test_the_lines_in_the_documentation_read_a_bundle(
+    colour_bundle: Path, repository_root: Path
+) -> None:
+    text = (repository_root / "docs" / "bundle.md").read_text("utf-8")
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    names: dict[str, Any] = {}
+    exec("\n".join(lines).replace("fashion.onnx", str(colour_bundle)), names)  # noqa: S102
+    assert names["probabilities"].shape == (1, 5)
+
+
 def test_showing_a_bundle_does_not_print_the_model(colour_bundle: Path) -> None:
     assert len(repr(read_bundle(colour_bundle))) < 3000
 

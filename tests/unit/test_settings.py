@@ -17,7 +17,7 @@ def test_without_variables_the_defaults_hold() -> None:
 def test_variables_are_read_and_foreign_ones_left_alone() -> None:
     settings = Settings.from_environment(
         {"SHOPWINDOW_PORT": "8000", "SHOPWINDOW_MAX_PIXELS": "1_000", "PORT": "1", "HOME": "/"}
-        | {"SHOPWINDOW_CACHE_DIR": "/tmp/cache"}  # of the commands that read data sets
+        | {"SHOPWINDOW_CACHE_DIR": "/data/cache"}  # of the commands that read data sets
     )
     assert settings == Settings(port=8000, max_pixels=1000)
 
