@@ -40,6 +40,21 @@ SNEAKER = """
 """
 
 
+# Between red and green, so that the little model of the tests cannot make up its mind.
+PEAR = """
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 420 560" width="420" height="560">
+  <path fill="#7f8300" d="M0 0h420v560H0z"/>
+  <ellipse cx="214" cy="452" rx="120" ry="16" fill="#6b6e00"/>
+  <path fill="#b5a816" d="M210 128c44 0 54 44 60 92 6 44 56 70 56 134 0 66-52 104-116 104S94 420 94
+    354c0-64 50-90 56-134 6-48 16-92 60-92z"/>
+  <path fill="#c9bb2a" d="M176 236c10-10 18 0 16 16-4 34-44 54-48 100-2 18-20 16-20-2 0-56
+    40-72 52-114z"/>
+  <path fill="none" stroke="#4e3b12" stroke-width="11" stroke-linecap="round" d="M212 132c0-24 6-42
+    22-58"/>
+</svg>
+"""
+
+
 @pytest.fixture(scope="module")
 def window(colour_bundle: Path) -> Iterator[str]:
     """The bundled model where there is one, as the pictures are to show what people get."""
@@ -49,20 +64,25 @@ def window(colour_bundle: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def sneaker(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("drawn") / "sneaker.png"
-    page = browser.new_page(viewport={"width": 560, "height": 420})
-    page.set_content(f"<style>body {{ margin: 0 }}</style>{SNEAKER}")
-    page.screenshot(path=path)
-    page.close()
-    return path
+def draw(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that turns a drawing into a picture file."""
+
+    def draw(svg: str) -> Path:
+        path = tmp_path_factory.mktemp("drawn") / "picture.png"
+        page = browser.new_page()
+        page.set_content(f"<style>body {{ margin: 0 }} svg {{ display: block }}</style>{svg}")
+        page.locator("svg").screenshot(path=path)
+        page.close()
+        return path
+
+    return draw
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("device", "size"), [("phone", (390, 844)), ("desktop", (1440, 900))])
 def test_every_state_can_be_pictured(
-    open_page: OpenPage, window: str, sneaker: Path, tmp_path: Path, device: str,
-    size: tuple[int, int], scheme: str,
+    open_page: OpenPage, url: str, window: str, draw: Callable[[str], Path], tmp_path: Path,
+    device: str, size: tuple[int, int], scheme: str,
 ) -> None:  # fmt: skip
     folder = Path(os.environ.get("SCREENS") or tmp_path)
     page = open_page(base=window, size=size, color_scheme=scheme, reduced_motion="reduce")
@@ -70,14 +90,19 @@ def test_every_state_can_be_pictured(
     def picture(state: str) -> None:
         path = folder / f"{state}-{device}-{scheme}.png"
         page.screenshot(path=path, animations="disabled")
+        # Large enough to show something, small enough to be in the repository.
         assert 5_000 < path.stat().st_size < 300_000
 
     picture("empty")
-    page.set_input_files("#image-file", sneaker)
+    page.set_input_files("#image-file", draw(SNEAKER))
     expect(page.locator("main[data-state=done] #preview")).to_be_visible()
-    picture("answer")
+    picture("result")
     page.set_input_files("#image-file", Path(__file__))
     expect(page.locator("#image-error")).to_be_visible()
     picture("error")
     page.goto(f"{window}/about")
     picture("about")
+    page.goto(url)
+    page.set_input_files("#image-file", draw(PEAR))
+    expect(page.locator("h1.unsure")).to_be_visible()
+    picture("not-sure")

@@ -13,13 +13,12 @@ from shopwindow.inference.prediction import Prediction
 
 QUESTION = "What is this?"
 NOT_SURE = "Not sure"
-# The least confidence (0 to 1) for each wording, most confident first.
+# The least confidence (0 to 1) for each wording of a sure answer, most confident first. There is
+# nothing below "Likely", as the model's threshold has already told the guesses apart.
 LEVELS: tuple[tuple[float, str], ...] = (
     (0.99, "Almost certain"),
     (0.9, "Very likely"),
-    (0.75, "Likely"),
-    (0.5, "More likely than not"),
-    (0.0, "A guess"),
+    (0.0, "Likely"),
 )
 _NARROW_SPACE = "\u202f"  # no-break, so that a figure and its sign stay on one line
 
