@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})  # small a: premultiplied
 
 
 def to_rgb(image: Image.Image, *, bit_depth: int = 8, white_is_zero: bool = False) -> Image.Image:
@@ -34,8 +34,8 @@ def to_rgb(image: Image.Image, *, bit_depth: int = 8, white_is_zero: bool = Fals
 
 
 def _with_alpha(image: Image.Image, transparency: Any, bit_depth: int) -> Image.Image:
-    if image.mode in {"La", "RGBa"}:  # premultiplied: Pillow only knows the way via its twin
-        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    if image.mode == "La":  # the only mode whose way to RGBA Pillow does not know
+        image = image.convert("LA")
     if image.mode == "RGB" and bit_depth == 16 and isinstance(transparency, tuple):
         # Pillow keeps the upper byte of each channel, but the transparent colour at 16 bits.
         image.info["transparency"] = tuple(value >> 8 for value in transparency)

@@ -156,20 +156,3 @@ def read_gif_size(data: bytes) -> tuple[int, int] | None:
         return None
     left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, position + 1)
     return max(width, left + frame_width), max(height, top + frame_height)
-
-
-def read_webp_size(data: bytes) -> tuple[int, int] | None:
-    """Return the (width, height) of a WebP's canvas; None where the header does not say."""
-    if len(data) < 30:
-        return None
-    kind = data[12:16]
-    if kind == b"VP8X":
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-    elif kind == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    elif kind == b"VP8 ":
-        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-    else:
-        return None
-    return width, height

@@ -32,7 +32,6 @@ from shopwindow.imaging.colour import to_rgb
 from shopwindow.imaging.containers import (
     count_jpeg_scans,
     read_gif_size,
-    read_webp_size,
     strip_jpeg,
     strip_png,
     strip_tiff,
@@ -131,10 +130,7 @@ def _decode(format_: str, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     elif format_ == "TIFF":
         data, orientation = strip_tiff(data)
     elif format_ == "GIF":
-        # Pillow would allocate this canvas, and WebP's decoder that one, on opening.
-        _check_size(read_gif_size(data), max_pixels)
-    elif format_ == "WEBP":
-        _check_size(read_webp_size(data), max_pixels)
+        _check_size(read_gif_size(data), max_pixels)  # before Pillow looks, and warns by itself
     image = _OPENERS[format_](io.BytesIO(data))
     _check_size(image.size, max_pixels)
     white_is_zero = False

@@ -53,7 +53,5 @@ class Engine:
                 f"images: expected (N, {', '.join(map(str, self._input_shape))}) uint8, "
                 f"got {images_nhwc.shape} {images_nhwc.dtype}"
             )
-        outputs = self._session.run(
-            self._output_names, {INPUT_NAME: np.ascontiguousarray(images_nhwc)}
-        )
+        outputs = self._session.run(self._output_names, {INPUT_NAME: images_nhwc})
         return dict(zip(self._output_names, outputs, strict=True))

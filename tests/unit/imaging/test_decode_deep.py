@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -47,6 +48,20 @@ def test_sixteen_bit_grey_whose_zero_is_white_is_turned_round() -> None:
 def test_the_transparent_value_of_sixteen_bit_grey_is_white() -> None:
     data = saved(np.array([[1000, 1001]], np.uint16), "PNG", transparency=1000)
     assert grey(data) == [255, 4]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def test_the_transparent_colour_of_sixteen_bit_rgb_is_white() -> None:
+    """Pillow cannot write such a file, so it is written by hand: red, transparent, and blue."""
+    red, blue = struct.pack(">HHH", 0xFFFF, 0x0102, 0), struct.pack(">HHH", 0, 0, 0xFFFF)
+    data = b"\x89PNG\r\n\x1a\n"
+    data += chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0))
+    data += chunk(b"tRNS", red) + chunk(b"IDAT", zlib.compress(b"\x00" + red + blue))
+    data += chunk(b"IEND", b"")
+    assert decode_image(data).tolist() == [[[255, 255, 255], [0, 0, 255]]]
 
 
 @pytest.mark.parametrize(

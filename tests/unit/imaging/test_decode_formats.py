@@ -62,11 +62,17 @@ def test_a_palette_with_graded_transparency_is_blended() -> None:
     np.testing.assert_allclose(pixels, [[[255, 127, 127], [0, 0, 255]]], atol=1)
 
 
-def test_premultiplied_alpha_is_not_applied_twice() -> None:
-    data = bytearray(saved(Image.new("RGBA", (2, 2), (128, 0, 0, 128)), "TIFF"))
+@pytest.mark.parametrize(
+    ("mode", "stored", "expected"),
+    [("RGBA", (128, 0, 0, 128), (255, 127, 127)), ("LA", (64, 128), (191, 191, 191))],
+)
+def test_premultiplied_alpha_is_not_applied_twice(
+    mode: str, stored: tuple[int, ...], expected: tuple[int, int, int]
+) -> None:
+    data = bytearray(saved(Image.new(mode, (2, 2), stored), "TIFF"))
     entry = data.index(struct.pack("<HHI", 338, 3, 1))  # ExtraSamples
-    data[entry + 8] = 1  # "associated alpha": red was multiplied already, from 255
-    np.testing.assert_allclose(decode_image(bytes(data))[0, 0], (255, 127, 127), atol=1)
+    data[entry + 8] = 1  # "associated alpha": the colours were multiplied with it already
+    np.testing.assert_allclose(decode_image(bytes(data))[0, 0], expected, atol=1)
 
 
 def test_one_bit_images_are_black_and_white() -> None:

@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from shopwindow.bundle import LabelColumn
 from shopwindow.errors import OversizedImageError, UnsupportedImageError
 from shopwindow.inference.prediction import Prediction
-from shopwindow.inference.predictor import MAX_BATCH, Predictor
+from shopwindow.inference.predictor import MAX_BATCH, Predictor, _best
 
 
 def plain(color: tuple[int, int, int], count: int = 1) -> np.ndarray:
@@ -61,6 +62,13 @@ def test_equally_probable_labels_keep_the_order_of_the_labels(predictor: Predict
     (answer,) = predictor.predict_images(plain((255, 255, 0)))
     ties = [score.label for score in answer.top if score.confidence == answer.confidence]
     assert ties == ["red", "green", "white"]
+
+
+def test_a_hundred_equally_probable_labels_keep_their_order_too() -> None:
+    """Short lists are sorted in another way than long ones."""
+    column = LabelColumn("letter", tuple(f"label {number:03}" for number in range(100)))
+    best = _best(column, np.full(100, 0.01, np.float32), 100)
+    assert tuple(score.label for score in best) == column.labels
 
 
 def test_an_answer_below_the_threshold_is_not_sure(predictor: Predictor) -> None:
