@@ -1,0 +1,94 @@
+"""Every failure that shopwindow reports, as one tree.
+
+::
+
+    ShopwindowError                 one sentence: what was expected, what was found, what to do
+    ├── UsageError                  a wrong argument, column name or path            CLI exit code 2
+    │   └── MissingExtraError       an optional dependency is not installed          CLI exit code 2
+    ├── DataError                   a data set that cannot be used as it is
+    ├── ImageError                  bytes that are not an image we accept            HTTP 4xx
+    │   ├── UnsupportedImageError   not one of the accepted formats                  HTTP 415
+    │   ├── OversizedImageError     more bytes or pixels than the limit              HTTP 413
+    │   └── UnreadableImageError    an accepted format, but damaged or truncated     HTTP 422
+    ├── BundleError                 a model file that is not a (readable) bundle
+    ├── TrainingError               a run that cannot start, resume or be exported
+    │   └── WeightsError            pretrained weights that cannot be had or do not fit
+    └── DownloadError               a data set that could not be fetched
+
+Messages are written for the person who caused them. They never carry a stack trace, and those of
+`ImageError` never carry a path, since they are shown to clients of the web app.
+"""
+
+
+class ShopwindowError(Exception):
+    """Base of all errors that shopwindow raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(ShopwindowError):
+    """A wrong argument, column name or path."""
+
+    exit_code = 2
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed.
+
+    Args:
+        what: What the user wanted to do, as the start of a sentence ("Training").
+        extra: The extra of the `shopwindow` distribution that brings it.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs packages that are not installed here: pip install 'shopwindow[{extra}]'"
+        )
+
+
+class DataError(ShopwindowError):
+    """A data set that cannot be used as it is."""
+
+
+class ImageError(ShopwindowError):
+    """Bytes that are not an image we accept. `http_status` is what the web app answers."""
+
+    http_status = 400
+    title = "This image cannot be used"
+
+
+class UnsupportedImageError(ImageError):
+    """The content is not one of the accepted image formats."""
+
+    http_status = 415
+    title = "Unsupported image format"
+
+
+class OversizedImageError(ImageError):
+    """The image has more bytes or pixels than the limit allows."""
+
+    http_status = 413
+    title = "Image too large"
+
+
+class UnreadableImageError(ImageError):
+    """The format is accepted, but the content is damaged or truncated."""
+
+    http_status = 422
+    title = "Damaged image"
+
+
+class BundleError(ShopwindowError):
+    """A model file that is not a bundle, or one that cannot be read."""
+
+
+class TrainingError(ShopwindowError):
+    """A run that cannot start, resume or be exported."""
+
+
+class WeightsError(TrainingError):
+    """Pretrained weights that cannot be fetched or do not fit the network."""
+
+
+class DownloadError(ShopwindowError):
+    """A data set that could not be fetched."""

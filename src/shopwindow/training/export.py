@@ -1,0 +1,342 @@
+"""From a trained network to a bundle, and the proof that they agree."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tomllib
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from shopwindow.bundle import (
+    INPUT_NAME,
+    METADATA_KEY,
+    BundleInfo,
+    LabelColumn,
+    Threshold,
+    read_bundle,
+)
+from shopwindow.dataset.dataset import Dataset
+from shopwindow.errors import TrainingError, UsageError
+from shopwindow.evaluation.metrics import grade
+from shopwindow.inference.calibration import choose_threshold, fit_temperature
+from shopwindow.inference.predictor import Predictor
+from shopwindow.training.network import Classifier
+from shopwindow.training.run import Run, write_atomically
+from shopwindow.training.trainer import Trainer
+
+SURE_PRECISION = 0.95
+# fp16 weights move a probability by less than this; a wrong label order or a forgotten
+# normalisation moves it by far more.
+MAX_DIFFERENCE = 0.01
+_PACKAGES = ("shopwindow", "fastai", "torch", "torchvision", "timm", "onnx", "onnxruntime")
+
+
+class Servable(nn.Module):
+    """What goes into the bundle: bytes in, calibrated probabilities out."""
+
+    def __init__(self, model: Classifier, temperatures: list[float]) -> None:
+        super().__init__()
+        self.model = model
+        self.temperatures = temperatures
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """uint8 (N, H, W, 3) -> per label column float32 (N, C) probabilities."""
+        logits = self.model(images.permute(0, 3, 1, 2).float() / 255)
+        parts = torch.split(logits, list(self.model.sizes), dim=1)
+        return tuple(
+            torch.softmax(part / temperature, dim=1)
+            for part, temperature in zip(parts, self.temperatures, strict=True)
+        )
+
+
+def export_run(folder: Path, out: Path | None = None) -> Path:
+    """Export the trained model of a run as a bundle.
+
+    Args:
+        folder: A run folder whose stages are finished.
+        out: Where the bundle goes; `model.onnx` in the run folder if None.
+
+    Raises:
+        TrainingError: The run is not finished, or the bundle would differ from its model.
+    """
+    return export_trained(_finished(folder), out or folder / "model.onnx")
+
+
+def run_probabilities(
+    folder: Path, dataset: Dataset, indices: NDArray[np.int64]
+) -> dict[str, NDArray[np.float32]]:
+    """Ask the trained network itself, in PyTorch, without any bundle.
+
+    Args:
+        folder: A finished run.
+        dataset: The data set of the run.
+        indices: (n,) which images.
+
+    Returns:
+        (n, C) uncalibrated probabilities per label column.
+    """
+    trainer = _finished(folder)
+    logits = _logits(trainer.model, dataset, indices)
+    return {
+        name: torch.softmax(part, dim=1).numpy()
+        for name, part in zip(dataset.label_columns, logits, strict=True)
+    }
+
+
+def _finished(folder: Path) -> Trainer:
+    trainer = Trainer(Run.open(folder))
+    stage = f"stage-{len(trainer.epochs)}"
+    state = trainer.run.load_tensors(stage)
+    if state is None:
+        raise TrainingError(
+            f"{folder}: expected a finished run, found no {stage}.pt; go on with: "
+            f"shopwindow train --resume --out {folder}"
+        )
+    trainer.model.load_state_dict(state["model"])
+    return trainer
+
+
+def export_trained(trainer: Trainer, out: Path) -> Path:
+    """Calibrate, export, compare and grade the network of `trainer`; see `export_run`.
+
+    One temperature per label column and one threshold are fitted on the validation part (Guo et
+    al. 2017, arXiv:1706.04599); the weights have never seen it.
+    """
+    dataset, valid = trainer.dataset, trainer.split.valid
+    card = _read_card(trainer.options.card)
+    logits = _logits(trainer.model, dataset, valid)
+    targets = [dataset.codes[name][valid] for name in dataset.label_columns]
+    temperatures = [
+        fit_temperature(part.numpy()[codes >= 0], codes[codes >= 0]) if (codes >= 0).any() else 1.0
+        for part, codes in zip(logits, targets, strict=True)
+    ]
+    calibrated = [
+        torch.softmax(part / temperature, dim=1).numpy()
+        for part, temperature in zip(logits, temperatures, strict=True)
+    ]
+    main = calibrated[0]
+    info = BundleInfo(
+        name=trainer.options.model_name,
+        version=f"{datetime.now(UTC):%Y.%m.%d}",
+        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        rule=dataset.rule,
+        columns=tuple(
+            LabelColumn(name, dataset.vocabularies[name]) for name in dataset.label_columns
+        ),
+        threshold=choose_threshold(
+            main.max(axis=1), main.argmax(axis=1) == targets[0], precision=SURE_PRECISION
+        ),
+        quality={},
+        data=_data_facts(trainer),
+        training=_training_facts(trainer),
+        card=card,
+    )
+    graph = _to_onnx(Servable(trainer.model.eval().cpu(), temperatures), dataset)
+    draft = out.with_name(f".{out.name}.draft")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_atomically(draft, _with_info(graph, info))
+        served = _ask_bundle(draft, dataset, valid)
+        for name, expected in zip(dataset.label_columns, calibrated, strict=True):
+            _check_agreement(name, expected, served[name])
+        info = replace(info, quality=_quality(dataset, valid, served, info.threshold))
+        write_atomically(draft, _with_info(graph, info))
+        read_bundle(draft)
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+    size_mb = out.stat().st_size / 1e6
+    print(
+        f"{out}: {size_mb:.1f} MB, {100 * info.quality['accuracy']:.2f} % right on "
+        f"{info.quality['images']:,} validation images",
+        flush=True,
+    )
+    return out
+
+
+@torch.inference_mode()
+def _logits(
+    model: Classifier, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 256
+) -> list[Tensor]:
+    """Float32 logits (n, C) of each label column."""
+    device = next(model.parameters()).device
+    model.eval()
+    rows = []
+    for start in tqdm(
+        range(0, len(indices), batch_size), desc="trained model", unit="batch", disable=None
+    ):
+        images = torch.from_numpy(dataset.images(indices[start : start + batch_size]))
+        rows.append(model(images.to(device).permute(0, 3, 1, 2).float() / 255).float().cpu())
+    return list(torch.split(torch.cat(rows), list(model.sizes), dim=1))
+
+
+def _to_onnx(model: Servable, dataset: Dataset) -> onnx.ModelProto:
+    # Two images, since an exporter is free to take a size of 1 for a constant.
+    example = torch.zeros((2, dataset.rule.height_px, dataset.rule.width_px, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        program = torch.onnx.export(
+            model.eval(),
+            (example,),
+            input_names=[INPUT_NAME],
+            output_names=list(dataset.label_columns),
+            dynamic_shapes={"images": {0: torch.export.Dim("N", min=1, max=65536)}},
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise TrainingError("export: expected an ONNX program from PyTorch, got none")
+    graph = program.model_proto
+    for initializer in list(graph.graph.initializer):
+        _store_as_half(graph, initializer)
+    onnx.checker.check_model(graph)
+    return graph
+
+
+def _store_as_half(graph: onnx.ModelProto, initializer: onnx.TensorProto) -> None:
+    """Store a large float32 weight as float16, cast back when the model is loaded.
+
+    Halves the file. Runtimes fold the cast away at load time, so that speed stays what it was.
+    Small tensors (biases, statistics of batch norm) keep their precision: they cost nothing.
+    """
+    if initializer.data_type != onnx.TensorProto.FLOAT:
+        return
+    values = numpy_helper.to_array(initializer)
+    if values.size < 4096 or np.abs(values).max() > np.finfo(np.float16).max:
+        return
+    name = initializer.name
+    half = numpy_helper.from_array(values.astype(np.float16), f"{name}_half")
+    cast = onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+    graph.graph.initializer.remove(initializer)
+    graph.graph.initializer.append(half)
+    graph.graph.node.insert(0, cast)
+
+
+def _with_info(graph: onnx.ModelProto, info: BundleInfo) -> bytes:
+    import json
+
+    del graph.metadata_props[:]
+    entry = graph.metadata_props.add()
+    entry.key = METADATA_KEY
+    entry.value = json.dumps(info.as_json(), ensure_ascii=False, sort_keys=True)
+    buffer = io.BytesIO()
+    onnx.save_model(graph, buffer)
+    return buffer.getvalue()
+
+
+def _ask_bundle(
+    path: Path, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 64
+) -> dict[str, NDArray[np.float32]]:
+    predictor = Predictor(read_bundle(path))
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in dataset.label_columns}
+    for start in tqdm(
+        range(0, len(indices), batch_size), desc="bundle", unit="batch", disable=None
+    ):
+        answers = predictor.probabilities(dataset.images(indices[start : start + batch_size]))
+        for name, answer in answers.items():
+            parts[name].append(answer)
+    return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _check_agreement(name: str, expected: NDArray[np.float32], served: NDArray[np.float32]) -> None:
+    """Refuse a bundle that answers otherwise than the model it was made from.
+
+    Raises:
+        TrainingError: A probability differs by more than `MAX_DIFFERENCE`.
+    """
+    difference = float(np.abs(expected - served).max())
+    if not difference <= MAX_DIFFERENCE:
+        raise TrainingError(
+            f"export: expected the bundle to answer like the trained model, but probabilities of "
+            f"{name} differ by up to {difference:.4f} (allowed: {MAX_DIFFERENCE}); nothing written"
+        )
+
+
+def _quality(
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    served: dict[str, NDArray[np.float32]],
+    threshold: Threshold,
+) -> dict[str, Any]:
+    """The figures of the card, from the answers of the bundle itself."""
+    main, *others = dataset.label_columns
+    grades = grade(served[main], dataset.codes[main][indices], dataset.vocabularies[main])
+    quality: dict[str, Any] = {
+        "images": len(indices),
+        "accuracy": round(float(grades.accuracy), 5),
+        "top5_accuracy": round(float(grades.top5_accuracy), 5),
+        "macro_f1": round(float(grades.macro_f1), 5),
+        "ece": round(float(grades.ece), 5),
+        "attributes": {},
+    }
+    for name in others:
+        codes = dataset.codes[name][indices]
+        if (codes >= 0).any():
+            known = grade(served[name], codes, dataset.vocabularies[name])
+            quality["attributes"][name] = {"accuracy": round(float(known.accuracy), 5)}
+    return quality
+
+
+def _data_facts(trainer: Trainer) -> dict[str, Any]:
+    options, dataset, split = trainer.options, trainer.dataset, trainer.split
+    return {
+        "source": options.model_name,
+        "images": len(dataset),
+        "train": len(split.train),
+        "valid": len(split.valid),
+        "dropped": len(dataset.dropped),
+        "min_images": options.min_images,
+        "split": {
+            "method": split.method,
+            "seed": split.seed,
+            "valid_fraction": split.valid_fraction,
+            "digest": split.digest(dataset),
+        },
+        "read": {
+            # A name, never a path: the bundle travels to other machines.
+            "labels": options.labels_file.name if options.labels_file else None,
+            "image_column": options.image_column,
+            "label_column": options.label_column,
+            "also": list(options.also),
+            "min_images": options.min_images,
+        },
+    }
+
+
+def _training_facts(trainer: Trainer) -> dict[str, Any]:
+    seconds = sum(float(row["seconds"]) for row in trainer.run.read_history())
+    weights = trainer.weights
+    return {
+        "recipe": trainer.options.recipe,
+        "arch": trainer.arch,
+        "weights": weights if weights in ("imagenet", "none") else Path(weights).name,
+        "epochs": list(trainer.epochs),
+        "seed": trainer.options.seed,
+        "batch_size": trainer.batch_size,
+        "minutes": round(seconds / 60, 1),
+        "device": trainer.device.type,
+        "versions": {
+            "python": ".".join(map(str, sys.version_info[:3])),
+            **{package: version(package) for package in _PACKAGES},
+        },
+    }
+
+
+def _read_card(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"card: expected a TOML file at {path}, got {error}") from error

@@ -1,0 +1,251 @@
+"""The networks: a body that turns images into features, and one linear answer per label column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+from urllib.error import URLError
+
+import timm
+import torch
+import torchvision
+from fastai.callback.hook import num_features_model
+from fastai.vision.learner import (
+    TimmBody,
+    apply_init,
+    create_body,
+    create_head,
+    default_split,
+    model_meta,
+)
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from shopwindow.errors import UsageError, WeightsError
+
+SMALL_RESNET = "small_resnet"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al. 2015, arXiv:1512.03385).
+
+    The shortcut halves the resolution by averaging, so that no pixel is skipped (the "ResNet-D"
+    of He et al. 2018, arXiv:1812.01187). Batch norm of the last convolution starts at zero: each
+    block is the identity at first (Goyal et al. 2017, arXiv:1706.02677).
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels_out)
+        nn.init.zeros_(self.norm2.weight)
+        shortcut: list[nn.Module] = []
+        if stride == 2:
+            shortcut.append(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False))
+        if channels_in != channels_out:
+            shortcut.append(nn.Conv2d(channels_in, channels_out, 1, bias=False))
+            shortcut.append(nn.BatchNorm2d(channels_out))
+        self.shortcut = nn.Sequential(*shortcut)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels_in, H, W) -> (B, channels_out, H / stride, W / stride)."""
+        y = self.act(self.norm1(self.conv1(x)))
+        return cast(Tensor, self.act(self.shortcut(x) + self.norm2(self.conv2(y))))
+
+
+SMALL_RESNET_WIDTHS = (64, 128, 256, 512)
+
+
+def small_resnet(
+    widths: Sequence[int] = SMALL_RESNET_WIDTHS, depths: Sequence[int] = (1, 2, 2, 2)
+) -> nn.Sequential:
+    """A residual body for images of about 32 to 128 pixels, to be trained from nothing.
+
+    The first layer folds each 2x2 square of pixels into 12 channels: it halves the resolution, as
+    the usual stem does, without throwing anything away, and at a fraction of the cost of a stem
+    at full resolution. (B, 3, H, W) with even H and W -> (B, widths[-1], H / 16, W / 16).
+    """
+    layers: list[nn.Module] = [
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(12, widths[0], 3, 1, 1, bias=False),
+        nn.BatchNorm2d(widths[0]),
+        nn.ReLU(inplace=True),
+    ]
+    channels = widths[0]
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        for block in range(depth):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers.append(ResidualBlock(channels, width, stride))
+            channels = width
+    return nn.Sequential(*layers)
+
+
+class Classifier(nn.Module):
+    """Normalisation, body and head, from RGB in [0, 1] to one row of logits per image.
+
+    Attributes:
+        net: `Sequential(body, head)`, the shape in which fastai splits parameters into groups.
+        sizes: Number of labels of each label column; the logits of all columns stand side by side.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        net: nn.Sequential,
+        sizes: Sequence[int],
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.sizes = tuple(sizes)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) float in [0, 1] -> (B, sum(sizes)) logits."""
+        return cast(Tensor, self.net((x - self.mean) / self.std))
+
+
+Splitter = Callable[[Classifier], Iterable[list[nn.Parameter]]]
+
+
+def build_classifier(
+    arch: str, sizes: Sequence[int], *, weights: str = "none"
+) -> tuple[Classifier, Splitter]:
+    """Build a network for label columns of the given sizes.
+
+    Args:
+        arch: `small_resnet`, or a name that torchvision or timm knows.
+        sizes: Number of labels of each label column.
+        weights: `imagenet` (through the cache of torchvision or timm), `none`, or the path of a
+            `.pth`, `.pt` or `.safetensors` file with the state dict of that architecture.
+
+    Returns:
+        The network, and the function that splits its parameters into the groups which get
+        discriminative learning rates (first layers first).
+
+    Raises:
+        UsageError: Nobody knows that architecture.
+        WeightsError: The weights cannot be fetched, read, or do not fit.
+    """
+    n_out = sum(sizes)
+    if arch == SMALL_RESNET:
+        if weights != "none":
+            raise WeightsError(
+                f"{SMALL_RESNET}: expected --weights none (nobody publishes any), got {weights}"
+            )
+        body = small_resnet()
+        head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(SMALL_RESNET_WIDTHS[-1], n_out)
+        )
+        return Classifier(nn.Sequential(body, head), sizes), _splitter(default_split)
+    if arch in torchvision.models.list_models(module=torchvision.models):
+        return _torchvision_classifier(arch, sizes, weights)
+    if timm.is_model(arch):
+        return _timm_classifier(arch, sizes, weights)
+    near = timm.list_models(f"*{arch}*")[:5] or timm.list_models("resnet*")[:5]
+    raise UsageError(
+        f"arch: expected {SMALL_RESNET}, a torchvision or a timm name, got {arch!r}; "
+        f"for example {', '.join(near)}"
+    )
+
+
+def _splitter(split: Callable[[nn.Module], Any]) -> Splitter:
+    return lambda model: cast("Iterable[list[nn.Parameter]]", split(model.net))
+
+
+def _torchvision_classifier(
+    arch: str, sizes: Sequence[int], weights: str
+) -> tuple[Classifier, Splitter]:
+    builder = torchvision.models.get_model_builder(arch)
+    meta = model_meta.get(builder, {"cut": None, "split": default_split})
+    try:
+        full = builder(weights="DEFAULT" if weights == "imagenet" else None)
+    except (URLError, OSError, RuntimeError) as error:
+        raise _not_fetched(arch, error) from error
+    if weights not in ("imagenet", "none"):
+        _load_weights(full, Path(weights), arch)
+    body = create_body(full, pretrained=weights != "none", cut=meta["cut"])
+    head = create_head(num_features_model(body), sum(sizes))
+    apply_init(head, nn.init.kaiming_normal_)
+    return Classifier(nn.Sequential(body, head), sizes), _splitter(meta["split"])
+
+
+def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
+    # timm reads pretrained weights through the cache of huggingface_hub, which raises a tree of
+    # its own; whatever goes wrong there, the way out for the user is the same.
+    try:
+        full = timm.create_model(arch, pretrained=weights == "imagenet", num_classes=0)
+    except Exception as error:
+        if weights != "imagenet":
+            raise
+        raise _not_fetched(arch, error) from error
+    if weights not in ("imagenet", "none"):
+        _load_weights(full, Path(weights), arch)
+    body = TimmBody(full, pretrained=weights != "none")
+    head = create_head(full.num_features, sum(sizes), pool=body.needs_pool)
+    apply_init(head, nn.init.kaiming_normal_)
+    config = cast("dict[str, Any]", full.default_cfg)
+    net = nn.Sequential(body, head)
+    return Classifier(net, sizes, config["mean"], config["std"]), _splitter(default_split)
+
+
+def _not_fetched(arch: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"ImageNet weights of {arch}: expected them in the local cache or on the network, got "
+        f"{type(error).__name__} ({error}); give a file with --weights FILE, or train without "
+        "any with --weights none"
+    )
+
+
+def _load_weights(model: nn.Module, path: Path, arch: str) -> None:
+    """Load a state dict into `model`, leaving out the classifier where its size differs.
+
+    Raises:
+        WeightsError: The file is missing, not a state dict, or not of this architecture.
+    """
+    if not path.is_file():
+        raise WeightsError(f"weights: expected imagenet, none or a file, found no file at {path}")
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except Exception as error:
+        raise WeightsError(
+            f"{path.name}: expected a state dict (.pth, .pt or .safetensors) without pickled code, "
+            f"got {type(error).__name__}; save it with torch.save(model.state_dict(), ...)"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    own = model.state_dict()
+    fitting = {
+        key: value
+        for key, value in state.items()
+        if key in own and isinstance(value, Tensor) and own[key].shape == value.shape
+    }
+    # The final classifier never fits (other labels); anything else that is missing is a mistake.
+    missing = [key for key in own if key not in fitting and not _is_classifier(key, own, model)]
+    if missing:
+        raise WeightsError(
+            f"{path.name}: expected the weights of {arch}, but {len(missing)} of its {len(own)} "
+            f"tensors are missing or of another shape (the first: {missing[0]}); "
+            "name the architecture of the file with --arch"
+        )
+    model.load_state_dict(fitting, strict=False)
+
+
+def _is_classifier(key: str, own: dict[str, Tensor], model: nn.Module) -> bool:
+    heads = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    last = [name for name in own if name.rsplit(".", 1)[0] in heads][-2:]
+    return key in last

@@ -1,0 +1,116 @@
+"""What a training was asked to do: one value, written into the run and read back by resume."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from shopwindow.errors import TrainingError, UsageError
+
+RECIPES = ("transfer", "scratch")
+_PATHS = ("data", "labels_file", "out", "card", "cache_dir")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The choices of a user, with everything that was left to the recipe as None.
+
+    Attributes:
+        data: Folder of images, or a CSV, TSV or Parquet file (see `dataset.catalogue`).
+        labels_file: The table of labels, where `data` is only the folder of images.
+        image_column: Column that names the image.
+        label_column: Column of the main label.
+        also: Further label columns, trained as extra heads on the same body.
+        recipe: One of `RECIPES`.
+        arch: A torchvision or timm name, or `small_resnet`; None for the recipe's own.
+        weights: `imagenet`, `none` or the path of a weight file; None for the recipe's own.
+        epochs: Epochs of each stage of the recipe; None for the recipe's own.
+        size: Input size as (height, width) in pixels; None for the recipe's own.
+        out: The run folder; None for `runs/<name>`.
+        seed: Seed of the split, the initial weights, the order and the augmentations.
+        split: `grouped` keeps duplicates on one side; `random` is what published results use.
+        min_images: Labels with fewer images are left out.
+        batch_size: Images in a step; None for the recipe's own.
+        lr: Peak learning rate; None for the recipe's own choice (a finder, or a constant).
+        card: TOML file with the texts of the model card.
+        name: Name of the model; None for the name of the data folder.
+        cache_dir: Where decoded images are kept between runs; None for the user's cache folder.
+
+    Raises:
+        UsageError: A value is outside its range; the message says what was expected.
+    """
+
+    data: Path
+    labels_file: Path | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    also: tuple[str, ...] = ()
+    recipe: str = "transfer"
+    arch: str | None = None
+    weights: str | None = None
+    epochs: tuple[int, ...] | None = None
+    size: tuple[int, int] | None = None
+    out: Path | None = None
+    seed: int = 42
+    split: str = "grouped"
+    min_images: int = 11
+    batch_size: int | None = None
+    lr: float | None = None
+    card: Path | None = None
+    name: str | None = None
+    cache_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise UsageError(f"recipe: expected one of {', '.join(RECIPES)}, got {self.recipe!r}")
+        if self.split not in ("grouped", "random"):
+            raise UsageError(f"split: expected grouped or random, got {self.split!r}")
+        if self.size is not None and not all(8 <= side <= 2048 for side in self.size):
+            raise UsageError(f"size: expected 8 to 2048 pixels a side, got {self.size}")
+        if self.epochs is not None and (not self.epochs or any(n < 1 for n in self.epochs)):
+            raise UsageError(f"epochs: expected whole numbers of 1 or more, got {self.epochs}")
+        if self.batch_size is not None and self.batch_size < 2:
+            raise UsageError(
+                f"batch size: expected 2 or more (batch normalisation), got {self.batch_size}"
+            )
+        if self.lr is not None and not 0 < self.lr < 100:
+            raise UsageError(f"learning rate: expected a number above 0, got {self.lr}")
+
+    @property
+    def model_name(self) -> str:
+        """The name given, or the name of the data folder or file."""
+        return self.name or self.data.resolve().stem
+
+    @property
+    def run_dir(self) -> Path:
+        """The run folder given, or `runs/<model name>`."""
+        return self.out or Path("runs") / self.model_name
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON-ready data from which `from_json` makes an equal value."""
+        return {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TrainingOptions:
+        """Read what `as_json` wrote.
+
+        Raises:
+            TrainingError: A field is unknown: the run was written by another version.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise TrainingError(
+                f"run.json: expected the fields of this version, got {', '.join(unknown)} as well; "
+                "continue the run with the version that started it"
+            )
+        values = dict(data)
+        for key in _PATHS:
+            values[key] = Path(values[key]) if values.get(key) is not None else None
+        for key in ("also", "epochs", "size"):
+            values[key] = tuple(values[key]) if values.get(key) is not None else None
+        values["also"] = values["also"] or ()
+        return cls(**values)

@@ -1,0 +1,141 @@
+"""The run folder: everything that a training leaves behind, and needs to be continued.
+
+::
+
+    runs/<name>/
+        run.json        options, vocabularies, what was found on the way (learning rate, minutes)
+        split.json      which image was on which side
+        history.csv     one line per epoch
+        curves.png      the same as a picture
+        lr-find.png     learning-rate finder, where the recipe uses it
+        checkpoint.pt   the exact state to continue from, at most a minute old
+        stage-1.pt ...  the weights at the end of each stage
+        model.onnx      the exported bundle
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shopwindow.errors import TrainingError
+from shopwindow.training.options import TrainingOptions
+
+
+@dataclass
+class Run:
+    """A run folder and what its run.json says.
+
+    Attributes:
+        folder: The run folder.
+        options: What the run was asked to do.
+        facts: What the run found out: vocabularies, learning rate, minutes, state.
+    """
+
+    folder: Path
+    options: TrainingOptions
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, options: TrainingOptions) -> Run:
+        """Make the folder of a new run.
+
+        Raises:
+            TrainingError: There is a run in that folder already.
+        """
+        folder = options.run_dir
+        if (folder / "run.json").exists():
+            raise TrainingError(
+                f"{folder}: expected a new folder, found a run in it; continue it with --resume "
+                "or choose another --out"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder, options)
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Read the run in `folder`.
+
+        Raises:
+            TrainingError: There is none, or its run.json cannot be read.
+        """
+        path = folder / "run.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise TrainingError(
+                f"{folder}: expected a run folder, found no run.json in it; start one with "
+                "shopwindow train"
+            ) from None
+        except ValueError as error:
+            raise TrainingError(f"{path}: expected JSON, got {error}") from error
+        return cls(folder, TrainingOptions.from_json(content["options"]), content["facts"])
+
+    def save(self) -> None:
+        """Write run.json."""
+        content = {"options": self.options.as_json(), "facts": self.facts}
+        write_atomically(
+            self.folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False).encode()
+        )
+
+    def write_history(self, rows: list[dict[str, Any]]) -> None:
+        """Write history.csv, one line per epoch."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.folder / "history.csv", text.getvalue().encode())
+
+    def read_history(self) -> list[dict[str, str]]:
+        """Return the lines of history.csv; none before the first epoch has ended."""
+        path = self.folder / "history.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def save_tensors(self, name: str, state: dict[str, Any]) -> None:
+        """Write a state to `<name>.pt`."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self.folder / f"{name}.pt", buffer.getbuffer())
+
+    def load_tensors(self, name: str) -> dict[str, Any] | None:
+        """Read what `save_tensors` wrote; None where there is nothing yet.
+
+        Raises:
+            TrainingError: The file is damaged.
+        """
+        path = self.folder / f"{name}.pt"
+        if not path.exists():
+            return None
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise TrainingError(
+                f"{path}: expected a checkpoint of this version, got {type(error).__name__}; "
+                "remove it to go back to the last finished stage"
+            ) from error
+        return dict(state)
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write a whole file or nothing: to a temporary name, to the disk, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,238 @@
+"""What the recipes work with: data, split, network and run, and a `fit` that can be continued."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from fastai.callback.core import Callback
+from fastai.callback.schedule import valley
+from fastai.torch_core import default_device
+
+from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.split import Split, split_images
+from shopwindow.errors import TrainingError, UsageError
+from shopwindow.imaging.preprocess import ResizeRule
+from shopwindow.training.callbacks import Checkpoint, WeightAverage
+from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
+from shopwindow.training.loaders import build_loaders
+from shopwindow.training.network import Classifier, Splitter, build_classifier
+from shopwindow.training.options import TrainingOptions
+from shopwindow.training.pictures import draw_learning_rates
+from shopwindow.training.run import Run
+
+
+class StoppedError(TrainingError):
+    """The user stopped the training; everything is saved."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a recipe uses where the user gave nothing."""
+
+    arch: str
+    weights: str
+    epochs: tuple[int, ...]
+    size: tuple[int, int]
+    batch_size: int
+
+
+DEFAULTS = {
+    "transfer": Defaults("resnet50", "imagenet", (6, 6), (60, 60), 64),
+    "scratch": Defaults("small_resnet", "none", (20,), (80, 60), 128),
+}
+
+
+class Trainer:
+    """A run with its data and network in memory.
+
+    Args:
+        run: The run; its options decide everything.
+
+    Raises:
+        UsageError: An option does not fit the recipe or the data.
+        DataError: The data cannot be used, or is no longer what the run was started with.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        options = self.options = run.options
+        defaults = DEFAULTS[options.recipe]
+        self.arch = options.arch or defaults.arch
+        self.weights = options.weights or defaults.weights
+        self.epochs = options.epochs or defaults.epochs
+        self.size = options.size or defaults.size
+        self.batch_size = options.batch_size or defaults.batch_size
+        if len(self.epochs) != len(defaults.epochs):
+            raise UsageError(
+                f"epochs: expected {len(defaults.epochs)} number(s) for the recipe "
+                f"{options.recipe}, one for each stage, got {len(self.epochs)}"
+            )
+        if self.arch == "small_resnet" and any(side % 2 or side < 16 for side in self.size):
+            raise UsageError(
+                f"size: expected even numbers of 16 or more for small_resnet, got {self.size}"
+            )
+        self.dataset = open_dataset(options, self.size)
+        self.split = self._split()
+        self.device: torch.device = default_device()
+        torch.manual_seed(options.seed)
+        self.state = run.load_tensors("checkpoint")
+        self.history: list[dict[str, Any]] = list(self.state["history"]) if self.state else []
+        self.epochs_left = sum(self.epochs)
+        self.model, self._splitter = self._network()
+
+    def _split(self) -> Split:
+        path = self.run.folder / "split.json"
+        if path.exists():
+            return Split.read(path, self.dataset)
+        split = split_images(
+            self.dataset,
+            seed=self.options.seed,
+            method=self.options.split,  # type: ignore[arg-type]
+        )
+        if is_main_process():
+            split.write(path, self.dataset)
+        return split
+
+    def _network(self) -> tuple[Classifier, Splitter]:
+        vocabularies = {name: list(v) for name, v in self.dataset.vocabularies.items()}
+        known = self.run.facts.setdefault("vocabularies", vocabularies)
+        if known != vocabularies:
+            raise TrainingError(
+                f"{self.run.folder}: expected the labels that the run was started with, but the "
+                "data has others now; start a new run"
+            )
+        return build_classifier(
+            self.arch,
+            [len(v) for v in vocabularies.values()],
+            # A run that is continued has weights of its own; the others may be gone by now.
+            weights=self.weights if self.state is None else "none",
+        )
+
+    def learner(self, **settings: Any) -> ColumnsLearner:
+        """Return the fastai learner; `settings` are those of `build_learner`."""
+        loaders = build_loaders(
+            self.dataset,
+            self.split,
+            self.batch_size,
+            seed=self.options.seed,
+            device=self.device,
+            path=self.run.folder,
+        )
+        return build_learner(
+            self.dataset, loaders, self.model, self._splitter, self.run, **settings
+        )
+
+    def learning_rate(self, learn: ColumnsLearner) -> float:
+        """The learning rate given, found before, or found now with fastai's finder.
+
+        The suggestion is the "valley": a point in the longest falling stretch of the loss
+        (fastai's default since 2021). The curve is saved as lr-find.png.
+        """
+        if self.options.lr is not None:
+            return self.options.lr
+        if "learning_rate" not in self.run.facts:
+            steps = min(100, max(30, 4 * len(learn.dls.train)))
+            # fastai puts weights and optimiser back as they were when the finder is done.
+            learn.lr_find(num_it=steps, show_plot=False, suggest_funcs=None)
+            rates = [float(value) for value in learn.recorder.lrs]
+            losses = [float(value) for value in learn.recorder.losses]
+            suggestion = suggest_learning_rate(rates, losses)
+            if is_main_process():
+                draw_learning_rates(self.run.folder / "lr-find.png", rates, losses, suggestion)
+            self.run.facts["learning_rate"] = suggestion
+            self.save()
+        return float(self.run.facts["learning_rate"])
+
+    def fit(
+        self,
+        learn: ColumnsLearner,
+        stage: str,
+        epochs: int,
+        lr: float | slice,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        """Train for one cycle, or go on where a killed run stood, or pass where it is done.
+
+        Args:
+            learn: The learner, with the right layers frozen.
+            stage: Name of the stage, and of the weights it leaves.
+            epochs: Epochs of the cycle.
+            lr: Peak learning rate, or a slice of it from the first to the last layers.
+            callbacks: What this stage needs besides.
+
+        Raises:
+            StoppedError: The user asked to stop.
+        """
+        done = self.run.load_tensors(stage)
+        if done is not None:
+            learn.model.load_state_dict(done["model"])
+            self.epochs_left -= epochs
+            return
+        state = self.state if self.state and self.state["stage"] == stage else None
+        checkpoint = Checkpoint(self.run, stage, epochs, self.epochs_left, state, self.history)
+        for callback in callbacks:
+            if isinstance(callback, WeightAverage) and state is not None:
+                callback.average = list(state["average"]["tensors"])
+                callback.steps = int(state["average"]["steps"])
+        with learn.distributed_if_launched(), checkpoint.stoppable():
+            learn.fit_one_cycle(
+                epochs, lr, cbs=[*callbacks, checkpoint], start_epoch=checkpoint.start_epoch
+            )
+        if checkpoint.stop_requested:
+            raise StoppedError(
+                f"stopped and saved in {self.run.folder}; go on with: shopwindow train --resume "
+                f"--out {self.run.folder}"
+            )
+        self.epochs_left -= epochs
+        if is_main_process():
+            self.run.save_tensors(stage, {"model": learn.model.state_dict()})
+
+    def save(self) -> None:
+        """Write what the run has found out, from the main process."""
+        if is_main_process():
+            self.run.save()
+
+
+def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
+    """Load the data of a run at its input size."""
+    return load_dataset(
+        options.data,
+        rule=ResizeRule(height_px=size[0], width_px=size[1]),
+        labels_file=options.labels_file,
+        image_column=options.image_column,
+        label_column=options.label_column,
+        also=options.also,
+        min_images=options.min_images,
+        cache_dir=options.cache_dir,
+    )
+
+
+def suggest_learning_rate(rates: list[float], losses: list[float]) -> float:
+    """Fastai's valley, over the part of the curve before it diverges.
+
+    Args:
+        rates: Learning rates tried, rising.
+        losses: Smoothed loss at each.
+
+    Raises:
+        TrainingError: The loss was never a number; there is nothing to suggest.
+    """
+    # fastai cuts the same margins: the first tenth is noise, the last five points are divergence.
+    usable = [
+        (rate, loss)
+        for rate, loss in list(zip(rates, losses, strict=True))[len(rates) // 10 : -5]
+        if math.isfinite(loss)
+    ]
+    if len(usable) < 3:
+        raise TrainingError(
+            "learning-rate finder: expected a loss that falls before it rises, got none that is a "
+            "number; give a learning rate with --lr"
+        )
+    suggestion, _ = valley([r for r, _ in usable], [v for _, v in usable], len(usable))
+    return float(suggestion)
