@@ -27,7 +27,7 @@ _MAX_BRIGHTNESS_DIFFERENCE = 20.0  # of 255, between the means of two images
 _MAX_CONTRAST_RATIO = 1.2
 _MIN_CONTRAST = 2.0  # of 255: less is noise on a blank page, and is not to be magnified
 _SIDE = 16
-_AXES = 32
+_COARSE_SIDE = 4
 _BLOCK = 512
 _VERSION = 1  # raise it when the groups change, for they lie beside the image cache
 
@@ -92,7 +92,7 @@ def _thumbnails(images_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
         block = np.asarray(images_nhwc[start : start + _BLOCK]).astype(np.float32)
         flat = rows @ block.reshape(len(block), height, width * 3)
         result[start : start + _BLOCK] = columns @ flat.reshape(len(block), _SIDE, width, 3)
-    return result.reshape(count, -1)
+    return result.reshape(count, _SIDE * _SIDE * 3)
 
 
 def _area_weights(pixels: int) -> NDArray[np.float32]:
@@ -144,13 +144,16 @@ def _close_pairs(
     points: NDArray[np.float32], limit: float
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield all pairs, in blocks, with a root mean square difference below `limit`."""
-    count, dimensions = points.shape
+    count = len(points)
     if count < 2:
         return
-    # Coordinates in units of root mean square difference. Leaving axes out only shortens distances.
-    sample = points[:: max(1, count // 5_000)]
-    _, axes = np.linalg.eigh(sample.T @ sample)
-    reduced = points @ axes[:, ::-1][:, :_AXES] / np.sqrt(np.float32(dimensions))
+    # Means over 4 x 4 pixels, turned so that the first axis is the one along which most differs. In
+    # units of root mean square difference, and never farther apart than the thumbnails themselves.
+    parts = _SIDE // _COARSE_SIDE
+    shape = (count, _COARSE_SIDE, parts, _COARSE_SIDE, parts, 3)
+    coarse = points.reshape(shape).mean((2, 4)).reshape(count, -1)
+    _, axes = np.linalg.eigh(coarse.T @ coarse)
+    reduced = coarse @ axes[:, ::-1] / np.sqrt(np.float32(coarse.shape[1]))
     order = np.argsort(reduced[:, 0], kind="stable")
     reduced = reduced[order]
     squares = (reduced**2).sum(1)

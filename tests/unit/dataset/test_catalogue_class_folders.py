@@ -31,7 +31,9 @@ def test_image_outside_of_the_class_folders_is_listed(
 def test_other_files_and_hidden_ones_are_passed_over(
     tmp_path: Path, write_pictures: Callable[..., None]
 ) -> None:
-    write_pictures(tmp_path, "Heels/a.jpg", "Heels/._a.jpg", ".thumbs/a.jpg", "__MACOSX/Heels/a.jpg")
+    write_pictures(
+        tmp_path, "Heels/a.jpg", "Heels/._a.jpg", ".thumbs/a.jpg", "__MACOSX/Heels/a.jpg"
+    )
     (tmp_path / "Heels" / "notes.txt").write_text("bought in May")
     catalogue = read_catalogue(tmp_path)
     assert catalogue.references == ["Heels/a.jpg"]

@@ -56,7 +56,7 @@ def test_hidden_tables_of_macos_are_passed_over(shop: Path) -> None:
 
 
 def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="There is no folder .*gone"):
+    with pytest.raises(UsageError, match=r"There is no folder .*gone"):
         read_catalogue(tmp_path / "gone")
 
 

@@ -1,0 +1,85 @@
+"""The real catalogue: 44,446 rows, 39,584 photos."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shopwindow.dataset.catalogue import read_catalogue
+from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.inspection import summarise_dataset
+from shopwindow.dataset.split import split_images
+from shopwindow.imaging.preprocess import ResizeRule
+
+ATTRIBUTES = ("gender", "masterCategory", "subCategory", "baseColour", "season", "usage")
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def load(catalogue: Path, cache_dir: Path) -> Dataset:
+    return load_dataset(
+        catalogue,
+        rule=ResizeRule(40, 30),
+        label_column="articleType",
+        also=ATTRIBUTES,
+        cache_dir=cache_dir,
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(fashion_catalogue: Path, cache_dir: Path) -> Dataset:
+    return load(fashion_catalogue, cache_dir)
+
+
+def test_every_row_of_the_catalogue_is_accounted_for(fashion_catalogue: Path) -> None:
+    catalogue = read_catalogue(fashion_catalogue, label_column="articleType", also=ATTRIBUTES)
+    assert len(catalogue) == 39_584
+    assert Counter(row.kind for row in catalogue.dropped) == {"no image file": 4_862}
+
+
+def test_every_image_is_used_or_left_out_with_its_label(dataset: Dataset) -> None:
+    assert len(dataset) == 39_399
+    assert len(dataset.vocabularies["articleType"]) == 99
+    assert np.bincount(dataset.codes["articleType"]).min() == 11
+    assert Counter(row.kind for row in dataset.dropped) == {
+        "no image file": 4_862,
+        "label with too few images": 185,
+    }
+
+
+def test_later_start_takes_no_decoding(
+    dataset: Dataset, fashion_catalogue: Path, cache_dir: Path
+) -> None:
+    started = time.process_time()
+    again = load(fashion_catalogue, cache_dir)
+    assert again.references == dataset.references
+    # Processor time, since the machine may be busy: decoding would take ten seconds of it.
+    assert time.process_time() - started < 2
+
+
+def test_split_keeps_duplicates_together_and_labels_in_proportion(dataset: Dataset) -> None:
+    groups = dataset.duplicate_groups()
+    sizes = np.bincount(groups)
+    assert 600 < (sizes > 1).sum() < 1_000
+    assert sizes.max() < 50, "no group has swallowed the plain t-shirts"
+    split = split_images(dataset)
+    assert not set(groups[split.train]) & set(groups[split.valid])
+    codes = dataset.codes["articleType"]
+    shares = np.bincount(codes[split.valid]) / np.bincount(codes)
+    assert shares.min() > 0.15
+    assert shares.max() < 0.25
+    assert abs(len(split.valid) / len(dataset) - 0.2) < 0.002
+
+
+def test_summary_names_what_was_left_out(dataset: Dataset) -> None:
+    summary = summarise_dataset(dataset)
+    assert "39,399 images with 99 labels in articleType" in summary
+    assert "4,862  no image file" in summary
