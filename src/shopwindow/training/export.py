@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
-import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -28,7 +28,7 @@ from shopwindow.bundle import (
     read_bundle,
 )
 from shopwindow.dataset.dataset import Dataset
-from shopwindow.errors import TrainingError, UsageError
+from shopwindow.errors import TrainingError
 from shopwindow.evaluation.metrics import grade
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import Predictor
@@ -115,7 +115,6 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
     al. 2017, arXiv:1706.04599); the weights have never seen it.
     """
     dataset, valid = trainer.dataset, trainer.split.valid
-    card = _read_card(trainer.options.card)
     logits = _logits(trainer.model, dataset, valid)
     targets = [dataset.codes[name][valid] for name in dataset.label_columns]
     temperatures = [
@@ -141,7 +140,7 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         quality={},
         data=_data_facts(trainer),
         training=_training_facts(trainer),
-        card=card,
+        card=trainer.card,
     )
     graph = _to_onnx(Servable(trainer.model.eval().cpu(), temperatures), dataset)
     draft = out.with_name(f".{out.name}.draft")
@@ -224,8 +223,6 @@ def _store_as_half(graph: onnx.ModelProto, initializer: onnx.TensorProto) -> Non
 
 
 def _with_info(graph: onnx.ModelProto, info: BundleInfo) -> bytes:
-    import json
-
     del graph.metadata_props[:]
     entry = graph.metadata_props.add()
     entry.key = METADATA_KEY
@@ -331,12 +328,3 @@ def _training_facts(trainer: Trainer) -> dict[str, Any]:
             **{package: version(package) for package in _PACKAGES},
         },
     }
-
-
-def _read_card(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"card: expected a TOML file at {path}, got {error}") from error

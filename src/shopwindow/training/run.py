@@ -45,7 +45,7 @@ class Run:
 
     @classmethod
     def create(cls, options: TrainingOptions) -> Run:
-        """Make the folder of a new run.
+        """Return a new run; its folder is made by the first `save`.
 
         Raises:
             TrainingError: There is a run in that folder already.
@@ -56,10 +56,7 @@ class Run:
                 f"{folder}: expected a new folder, found a run in it; continue it with --resume "
                 "or choose another --out"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        run = cls(folder, options)
-        run.save()
-        return run
+        return cls(folder, options)
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -82,6 +79,7 @@ class Run:
 
     def save(self) -> None:
         """Write run.json."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         content = {"options": self.options.as_json(), "facts": self.facts}
         write_atomically(
             self.folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False).encode()

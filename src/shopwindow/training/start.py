@@ -52,7 +52,8 @@ def _go_on(run: Run) -> Path:
         labels = dataset.vocabularies[dataset.label_columns[0]]
         print(
             f"{len(dataset):,} images, {len(labels)} labels; {len(split.train):,} to train on, "
-            f"{len(split.valid):,} to validate; {trainer.arch} on {trainer.device}, in {run.folder}",
+            f"{len(split.valid):,} to validate; {trainer.arch} on {trainer.device}; "
+            f"run folder {run.folder}",
             flush=True,
         )
     RECIPES[run.options.recipe](trainer)
@@ -75,6 +76,7 @@ def find_learning_rate(options: TrainingOptions) -> tuple[float, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as scratch:
         trainer = Trainer(Run.create(replace(options, out=Path(scratch) / "run", lr=None)))
+        trainer.save()
         suggestion = trainer.learning_rate(learner_for_finder(trainer))
         picture = folder / "lr-find.png"
         picture.write_bytes((trainer.run.folder / "lr-find.png").read_bytes())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -77,6 +79,7 @@ class Trainer:
             raise UsageError(
                 f"size: expected even numbers of 16 or more for small_resnet, got {self.size}"
             )
+        self.card = read_card(options.card)
         self.dataset = open_dataset(options, self.size)
         self.split = self._split()
         self.device: torch.device = default_device()
@@ -90,14 +93,11 @@ class Trainer:
         path = self.run.folder / "split.json"
         if path.exists():
             return Split.read(path, self.dataset)
-        split = split_images(
+        return split_images(
             self.dataset,
             seed=self.options.seed,
             method=self.options.split,  # type: ignore[arg-type]
         )
-        if is_main_process():
-            split.write(path, self.dataset)
-        return split
 
     def _network(self) -> tuple[Classifier, Splitter]:
         vocabularies = {name: list(v) for name, v in self.dataset.vocabularies.items()}
@@ -197,6 +197,23 @@ class Trainer:
         """Write what the run has found out, from the main process."""
         if is_main_process():
             self.run.save()
+            split = self.run.folder / "split.json"
+            if not split.exists():
+                self.split.write(split, self.dataset)
+
+
+def read_card(path: Path | None) -> dict[str, Any]:
+    """Read the texts of a model card.
+
+    Raises:
+        UsageError: The file cannot be read, or is not TOML.
+    """
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"card: expected a TOML file at {path}, got {error}") from error
 
 
 def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:

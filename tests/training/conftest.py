@@ -1,0 +1,71 @@
+"""A small data set that a network can really learn, and a run that was really trained on it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+pytest.importorskip("torch", reason="training is tested where the training stack is installed")
+
+from shopwindow.training import TrainingOptions, train
+
+COLOURS = {"red": (200, 40, 40), "blue": (40, 60, 200)}
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """90 drawings of 32 x 32: `shapes.csv` with `file`, `shape` (three) and `colour` (two)."""
+    folder = tmp_path_factory.mktemp("shapes")
+    random = np.random.default_rng(7)
+    rows = []
+    for number in range(90):
+        shape = ("circle", "cross", "square")[number % 3]
+        colour = ("red", "blue")[number % 2]
+        x, y = (int(v) for v in random.integers(2, 10, 2))
+        side = int(random.integers(14, 21))
+        image = Image.new("RGB", (32, 32), tuple(int(v) for v in random.integers(200, 256, 3)))
+        draw = ImageDraw.Draw(image)
+        box = (x, y, x + side, y + side)
+        fill = COLOURS[colour]
+        if shape == "circle":
+            draw.ellipse(box, fill=fill)
+        elif shape == "square":
+            draw.rectangle(box, fill=fill)
+        else:
+            draw.line((x, y, x + side, y + side), fill=fill, width=4)
+            draw.line((x, y + side, x + side, y), fill=fill, width=4)
+        image.save(folder / f"{number:03}.png")
+        # A few colours are unknown, as attributes are in real life.
+        rows.append((f"{number:03}.png", shape, "" if number % 17 == 0 else colour))
+    with (folder / "shapes.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "shape", "colour"), *rows])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shapes_options(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingOptions:
+    """Two epochs of `scratch` on the shapes, in a run folder that does not exist yet."""
+    return TrainingOptions(
+        data=shapes,
+        labels_file=Path("shapes.csv"),
+        image_column="file",
+        label_column="shape",
+        also=("colour",),
+        recipe="scratch",
+        epochs=(2,),
+        size=(32, 32),
+        batch_size=16,
+        out=tmp_path_factory.mktemp("runs") / "shapes",
+        name="shapes",
+        cache_dir=tmp_path_factory.mktemp("cache"),
+    )
+
+
+@pytest.fixture(scope="session")
+def shapes_run(shapes_options: TrainingOptions) -> Path:
+    """A finished run on the shapes."""
+    return train(shapes_options)

@@ -1,0 +1,75 @@
+"""The loss over several label columns, and batches that depend on the seed alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from shopwindow.training import TrainingOptions
+from shopwindow.training.learner import ColumnsLoss
+from shopwindow.training.loaders import CachedLoader
+from shopwindow.training.trainer import open_dataset
+
+
+@pytest.fixture(scope="module")
+def loader(shapes_options: TrainingOptions) -> CachedLoader:
+    dataset = open_dataset(shapes_options, (32, 32))
+    return CachedLoader(dataset, torch.arange(90).numpy(), 16, train=True, seed=3)
+
+
+def test_loss_of_one_column_is_cross_entropy() -> None:
+    logits, codes = torch.randn(6, 4), torch.tensor([[0], [1], [2], [3], [0], [1]])
+    assert torch.isclose(ColumnsLoss((4,))(logits, codes), F.cross_entropy(logits, codes[:, 0]))
+
+
+def test_missing_attributes_add_nothing_to_the_loss() -> None:
+    loss = ColumnsLoss((2, 3), attribute_weight=0.3)
+    logits = torch.randn(3, 5, requires_grad=True)
+    main = torch.tensor([0, 1, 0])
+    known = loss(logits, torch.stack([main, torch.tensor([2, -1, -1])], dim=1))
+    expected = F.cross_entropy(logits[:, :2], main) + 0.3 * F.cross_entropy(
+        logits[:1, 2:], torch.tensor([2])
+    )
+    assert torch.isclose(known, expected)
+    none = loss(logits, torch.stack([main, torch.full((3,), -1)], dim=1))
+    assert torch.isclose(none, F.cross_entropy(logits[:, :2], main))
+    none.backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_batches_depend_on_seed_stage_and_epoch_alone(loader: CachedLoader) -> None:
+    loader.start_epoch("stage-1", 4)
+    first = [(images.clone(), codes) for images, codes in loader]
+    torch.rand(5)  # what else draws random numbers must not matter
+    loader.start_epoch("stage-1", 4)
+    again = list(loader)
+    assert len(first) == len(again) == 5
+    for (images, codes), (images_again, codes_again) in zip(first, again, strict=True):
+        assert torch.equal(images, images_again)
+        assert torch.equal(codes, codes_again)
+    loader.start_epoch("stage-1", 5)
+    assert not torch.equal(next(iter(loader))[0], first[0][0])
+
+
+def test_continuing_in_an_epoch_yields_its_remaining_batches(loader: CachedLoader) -> None:
+    loader.start_epoch("stage-1", 1)
+    whole = [images.clone() for images, _ in loader]
+    loader.start_epoch("stage-1", 1, first_batch=3)
+    rest = [images.clone() for images, _ in loader]
+    assert len(rest) == 2
+    assert all(torch.equal(a, b) for a, b in zip(whole[3:], rest, strict=True))
+
+
+def test_images_are_floats_between_zero_and_one_in_the_size_asked_for(
+    loader: CachedLoader,
+) -> None:
+    loader.start_epoch("stage-1", 1)
+    loader.size_px = (24, 24)
+    images, codes = next(iter(loader))
+    loader.size_px = None
+    assert images.shape == (16, 3, 24, 24)
+    assert images.dtype == torch.float32
+    assert images.min() >= -1e-4
+    assert images.max() <= 1 + 1e-4
+    assert codes.shape == (16, 2)

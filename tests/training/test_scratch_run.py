@@ -1,0 +1,126 @@
+"""A whole run with the recipe `scratch`: what it leaves, and that the bundle is the model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from shopwindow.bundle import read_bundle
+from shopwindow.dataset.dataset import load_dataset
+from shopwindow.dataset.split import Split
+from shopwindow.errors import TrainingError, UsageError
+from shopwindow.imaging.preprocess import ResizeRule
+from shopwindow.inference.predictor import load_predictor
+from shopwindow.training import TrainingOptions, export_run, run_probabilities, train
+from shopwindow.training.export import _check_agreement
+
+
+def test_a_run_leaves_history_curves_split_and_bundle(shapes_run: Path) -> None:
+    with (shapes_run / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"train_loss", "valid_loss", "accuracy", "colour_accuracy", "seconds"} <= set(rows[0])
+    for name in ("run.json", "split.json", "curves.png", "stage-1.pt", "model.onnx"):
+        assert (shapes_run / name).stat().st_size > 0
+
+
+def test_nothing_half_written_stays_in_the_run_folder(shapes_run: Path) -> None:
+    assert [path.name for path in shapes_run.iterdir() if path.name.startswith(".")] == []
+
+
+def test_bundle_answers_like_the_trained_network(
+    shapes_run: Path, shapes_options: TrainingOptions
+) -> None:
+    dataset = load_dataset(
+        shapes_options.data,
+        rule=ResizeRule(32, 32),
+        labels_file=shapes_options.labels_file,
+        image_column="file",
+        label_column="shape",
+        also=("colour",),
+        cache_dir=shapes_options.cache_dir,
+        progress=False,
+    )
+    valid = Split.read(shapes_run / "split.json", dataset).valid
+    trained = run_probabilities(shapes_run, dataset, valid)
+    served = load_predictor(shapes_run / "model.onnx").probabilities(dataset.images(valid))
+    for column in ("shape", "colour"):
+        assert np.array_equal(trained[column].argmax(1), served[column].argmax(1))
+    right = served["shape"].argmax(1) == dataset.codes["shape"][valid]
+    quality = read_bundle(shapes_run / "model.onnx").info.quality
+    assert quality["accuracy"] == pytest.approx(right.mean(), abs=1e-5)
+
+
+def test_bundle_carries_its_card_and_no_path_of_the_machine(shapes_run: Path, shapes: Path) -> None:
+    info = read_bundle(shapes_run / "model.onnx").info
+    assert info.columns[0].labels == ("circle", "cross", "square")
+    assert info.columns[1].labels == ("blue", "red")
+    assert info.data["train"] + info.data["valid"] == 90
+    assert info.training["weights"] == "none"
+    assert str(shapes) not in json.dumps(info.as_json())
+    assert str(shapes).encode() not in (shapes_run / "model.onnx").read_bytes()
+
+
+def test_large_weights_are_stored_as_halves(shapes_run: Path) -> None:
+    model = onnx.load(shapes_run / "model.onnx")
+    large = [t for t in model.graph.initializer if np.prod(t.dims) >= 4096]
+    assert large
+    assert {t.data_type for t in large} == {onnx.TensorProto.FLOAT16}
+
+
+def test_bundle_that_differs_from_its_model_is_refused() -> None:
+    right = np.array([[0.9, 0.1]], np.float32)
+    _check_agreement("shape", right, right)
+    with pytest.raises(TrainingError, match=r"differ by up to 0\.8"):
+        _check_agreement("shape", right, right[:, ::-1])
+
+
+def test_a_second_run_in_the_same_folder_is_refused(
+    shapes_run: Path, shapes_options: TrainingOptions
+) -> None:
+    with pytest.raises(TrainingError, match="--resume"):
+        train(shapes_options)
+
+
+def test_export_of_an_unfinished_run_says_how_to_finish_it(
+    tmp_path: Path, shapes_run: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("run.json", "split.json"):
+        (run / name).write_bytes((shapes_run / name).read_bytes())
+    with pytest.raises(TrainingError, match="shopwindow train --resume --out"):
+        export_run(run)
+
+
+def test_card_that_is_no_toml_is_refused_before_anything_is_written(
+    tmp_path: Path, shapes_run: Path, shapes_options: TrainingOptions
+) -> None:
+    card = tmp_path / "card.toml"
+    card.write_text("title = ")
+    with pytest.raises(UsageError, match=r"card.toml"):
+        train(replace(shapes_options, card=card, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": (1, 1)}, "expected 1 number"),
+        ({"size": (33, 33)}, "expected even numbers"),
+        ({"arch": "resnet51"}, "'resnet51'"),
+        ({"arch": "small_resnet", "weights": "imagenet"}, "--weights none"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_with_a_sentence(
+    tmp_path: Path, shapes_options: TrainingOptions, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises((UsageError, TrainingError), match=message):
+        train(replace(shapes_options, out=tmp_path / "run", **change))
+    assert not (tmp_path / "run").exists()
