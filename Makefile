@@ -25,8 +25,8 @@ serve: serving-environment  ## the web app; HOST, PORT and MODEL (a bundle) are 
 	@exec .venv/bin/shopwindow serve --host "$(HOST)" --port "$(PORT)" $(if $(MODEL),--model "$(MODEL)")
 
 test: dev-environment  ## all tests; ARGS goes to pytest
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
-		echo "No Chromium here, so the browser tests will be skipped. To have it: apt-get install --no-install-recommends chromium"
+	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || \
+		echo "No chromium here, so the browser tests will be skipped. To have it: apt-get install --no-install-recommends chromium"
 	@.venv-dev/bin/python -m pytest $(ARGS)
 
 check: dev-environment  ## formatting, lint, types and the direction of imports

@@ -101,7 +101,6 @@ def train(context: click.Context, /, **_: Any) -> None:
             raise click.UsageError("Missing argument 'DATA'", ctx=context)
         training = import_training()
         run = training.train(training.TrainingOptions(**options))
-    click.echo(f"Serve it: shopwindow serve --model {run / 'model.onnx'}")
 
 
 @click.command(

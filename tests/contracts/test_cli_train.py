@@ -1,0 +1,158 @@
+"""train, evaluate, export and resume as commands, on one small training."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Completed, Run, assert_one_line
+from PIL import Image
+
+OPTIONS = (
+    "--labels table.csv --image-column file --label-column kind --also shade --min-images 5 "
+    "--recipe scratch --epochs 1 --size 16x18 --batch-size 8 --seed 3 --split random --lr 0.01 "
+    "--name kinds --card card.toml --out run"
+)
+
+
+def run_in(folder: Path, *arguments: str) -> Completed:
+    return subprocess.run(
+        [sys.executable, "-m", "shopwindow", *arguments],
+        cwd=folder,
+        env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Completed]:
+    """A folder with `data`, a finished run in `run`, and what training it said."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "data").mkdir()
+    rows = ["file,kind,shade"]
+    for number in range(40):
+        kind, colour = (("red", (220, 30, 30)), ("blue", (30, 30, 220)))[number % 2]
+        image = Image.new("RGB", (18, 16), colour)
+        image.paste((255, 255, 255), (number % 9, number % 7, number % 9 + 3, number % 7 + 5))
+        image.save(folder / "data" / f"{number:02}.png")
+        rows.append(f"{number:02}.png,{kind},{'plain' if number % 3 else ''}")
+    (folder / "data" / "table.csv").write_text("\n".join(rows))
+    (folder / "card.toml").write_text('title = "Kinds"\n')
+    return folder, run_in(folder, "train", "data", *OPTIONS.split())
+
+
+def read_options(folder: Path) -> dict[str, Any]:
+    options: dict[str, Any] = json.loads((folder / "run" / "run.json").read_text())["options"]
+    return options
+
+
+def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
+    folder, completed = trained
+    assert completed.returncode == 0, completed.stderr
+    assert read_options(folder) == {
+        "data": str(folder / "data"),
+        "labels_file": "table.csv",
+        "image_column": "file",
+        "label_column": "kind",
+        "also": ["shade"],
+        "recipe": "scratch",
+        "arch": None,
+        "weights": None,
+        "epochs": [1],
+        "size": [16, 18],
+        "out": "run",
+        "seed": 3,
+        "split": "random",
+        "min_images": 5,
+        "batch_size": 8,
+        "lr": 0.01,
+        "card": str(folder / "card.toml"),
+        "name": "kinds",
+        "cache_dir": None,
+    }
+
+
+def test_training_ends_with_the_command_that_serves_it(trained: tuple[Path, Completed]) -> None:
+    folder, completed = trained
+    command = completed.stdout.splitlines()[-1].removeprefix("Serve it: shopwindow serve --model ")
+    assert (folder / command).is_file()
+
+
+def test_bundle_and_trained_model_have_the_same_accuracy(
+    trained: tuple[Path, Completed],
+) -> None:
+    folder, _ = trained
+    said = {}
+    for model in ("run", "run/model.onnx"):
+        completed = run_in(folder, "evaluate", model, "data", "--out", f"report-of-{model[-4:]}")
+        assert completed.returncode == 0, completed.stderr
+        said[model] = re.search(r"accuracy +(\d+\.\d+ %)", completed.stdout)
+    assert said["run"]
+    assert said["run/model.onnx"]
+    assert said["run"][1] == said["run/model.onnx"][1]
+    reports = [json.loads(path.read_text()) for path in folder.glob("report-of-*/report.json")]
+    assert len(reports) == 2
+    # A fifth of 40, found again by the recorded split; the page lies beside the figures.
+    assert [report["images"] for report in reports] == [8, 8]
+    assert all("validation part" in report["split"] for report in reports)
+    assert len(list(folder.glob("report-of-*/report.html"))) == 2
+
+
+def test_resume_takes_the_same_options_again(trained: tuple[Path, Completed]) -> None:
+    folder, _ = trained
+    completed = run_in(folder, "train", "data", *OPTIONS.split(), "--resume")
+    assert completed.returncode == 0, completed.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (["--seed", "4"], "--seed 4 has no effect with --resume"),
+        (["--labels", "other.csv"], "--labels other.csv has no effect with --resume"),
+        (["--epochs", "9"], "was started with 1;"),
+        (["--arch", "resnet18"], "was started with the default;"),
+        (["."], "DATA . has no effect with --resume"),
+    ],
+)
+def test_resume_refuses_an_option_that_would_have_no_effect(
+    trained: tuple[Path, Completed], option: list[str], expected: str
+) -> None:
+    folder, _ = trained
+    completed = run_in(folder, "train", "--resume", "--out", "run", *option)
+    assert expected in assert_one_line(completed, 2)
+
+
+def test_resume_without_a_run_says_how_to_start_one(run_shopwindow: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    said = assert_one_line(run_shopwindow("train", "--resume", "--out", "empty"), 1)
+    assert "shopwindow train" in said
+
+
+def test_folder_with_a_run_is_not_overwritten(trained: tuple[Path, Completed]) -> None:
+    folder, _ = trained
+    before = (folder / "run" / "run.json").read_bytes()
+    completed = run_in(folder, "train", "data", "--recipe", "scratch", "--out", "run")
+    assert "--resume" in assert_one_line(completed, 1)
+    assert (folder / "run" / "run.json").read_bytes() == before
+
+
+def test_export_writes_the_bundle_where_it_is_told(trained: tuple[Path, Completed]) -> None:
+    folder, _ = trained
+    completed = run_in(folder, "export", "run", "--out", "copy.onnx")
+    assert completed.returncode == 0, completed.stderr
+    assert (folder / "copy.onnx").stat().st_size > 10_000
+
+
+def test_unfinished_run_cannot_be_graded(run_shopwindow: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    said = assert_one_line(run_shopwindow("evaluate", "run", "."), 1)
+    assert "expected a finished run" in said
+    assert "shopwindow train --resume --out run" in said

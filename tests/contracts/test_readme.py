@@ -1,0 +1,152 @@
+"""The README keeps its word: each block runs as it stands, and what it names exists."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from command_line import Completed
+
+from shopwindow.bundle import bundled_model_path
+from shopwindow.cli import program
+
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"]
+
+
+@pytest.fixture(scope="session")
+def readme(repository_root: Path) -> str:
+    return (repository_root / "README.md").read_text()
+
+
+@pytest.fixture(scope="session")
+def blocks(readme: str) -> list[str]:
+    return re.findall(r"```sh\n(.+?)```", readme, re.DOTALL)
+
+
+def run_block(block: str, folder: Path, **environment: str) -> Completed:
+    """Run a block as a person does who has activated the environment of these tests."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["sh", "-e", "-c", block],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "XDG_CACHE_HOME": str(folder / "cache")} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as shell:
+        try:
+            output, errors = shell.communicate()
+        except BaseException:  # a timeout of the test must not leave a training behind
+            os.killpg(shell.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(block, shell.returncode, output, errors)
+
+
+def test_there_are_three_blocks_and_each_has_its_test(blocks: list[str]) -> None:
+    assert [block.split()[:2] for block in blocks] == [
+        ["make", "serve"],
+        ["shopwindow", "inspect"],
+        ["shopwindow", "predict"],
+    ]
+
+
+def test_serve_block_serves_the_page_it_promises(
+    repository_root: Path, colour_bundle: Path, blocks: list[str]
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    # A clone without the bundled model serves the tests' own.
+    model = {} if bundled_model_path().is_file() else {"MODEL": str(colour_bundle)}
+    server = subprocess.Popen(
+        ["sh", "-c", blocks[0]],
+        cwd=repository_root,
+        env=os.environ | {"PORT": port, "MAKEFLAGS": ""} | model,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert server.stdout is not None
+    try:
+        said = []
+        for line in server.stdout:  # the environment may be made first
+            said.append(line)
+            if f"http://127.0.0.1:{port}" in line:
+                break
+        assert said, "make serve said nothing"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as page:
+            assert b'name="image-file"' in page.read(), said
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        server.communicate(timeout=60)
+
+
+def test_training_block_trains_and_grades_a_model(
+    blocks: list[str], colour_photos: Path, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch", reason="training packages are not installed")
+    from torchvision.models import ResNet50_Weights, resnet50
+
+    # Weights nobody has trained, where torchvision looks for those from the network.
+    name = Path(ResNet50_Weights.DEFAULT.url).name
+    weights = tmp_path / "torch" / "hub" / "checkpoints" / name
+    weights.parent.mkdir(parents=True)
+    torch.save(resnet50(weights=None).state_dict(), weights)
+
+    completed = run_block(blocks[1], tmp_path, TORCH_HOME=str(tmp_path / "torch"))
+    assert completed.returncode == 0, completed.stderr
+    assert "40 images with 2 labels" in completed.stdout
+    assert re.search(r"accuracy +\d+\.\d+ %", completed.stdout)
+    for made in ("photos.html", "runs/photos/model.onnx", "evaluation/report.html"):
+        assert (tmp_path / made).is_file(), made
+
+
+def test_bulk_block_labels_a_folder_with_the_bundled_model(
+    blocks: list[str], colour_photos: Path, tmp_path: Path
+) -> None:
+    if not bundled_model_path().is_file():
+        pytest.skip("this clone has no bundled model (make train-fashion makes it)")
+    completed = run_block(blocks[2], tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40
+    assert all(row["label"] and not row["error"] for row in rows)
+
+
+def test_commands_in_the_text_have_the_options_they_show(readme: str) -> None:
+    shown = re.findall(r"`(shopwindow [^`]+)`", re.sub(r"```.+?```", "", readme, flags=re.DOTALL))
+    assert len(shown) >= 4
+    for command in shown:
+        words = shlex.split(command)
+        if words[1] in program.commands:
+            known = {o for p in program.commands[words[1]].params for o in p.opts} | {"--help"}
+            assert {word for word in words if word.startswith("--")} <= known, command
+        else:
+            assert words[1:] == ["--help"], command
+
+
+def test_make_targets_in_the_text_exist(repository_root: Path) -> None:
+    targets = re.findall(r"(?m)^([a-z-]+):", (repository_root / "Makefile").read_text())
+    for page in PAGES:
+        text = (repository_root / page).read_text()
+        for target in re.findall(r"(?:`|^    )make ([a-z-]+)", text, re.MULTILINE):
+            assert target in targets, f"{page}: make {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(repository_root: Path, page: str) -> None:
+    path = repository_root / page
+    for link in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text()):
+        assert (path.parent / link).exists(), link
