@@ -95,12 +95,12 @@ def train(context: click.Context, /, **_: Any) -> None:
     """
     options = given(context)
     if options.pop("resume", False):
-        run = _resume(options)
+        _resume(options)
+    elif "data" not in options:
+        raise click.UsageError("Missing argument 'DATA'", ctx=context)
     else:
-        if "data" not in options:
-            raise click.UsageError("Missing argument 'DATA'", ctx=context)
         training = import_training()
-        run = training.train(training.TrainingOptions(**options))
+        training.train(training.TrainingOptions(**options))
 
 
 @click.command(
@@ -156,7 +156,7 @@ def import_training() -> ModuleType:
         raise MissingExtraError("Training", "train") from None
 
 
-def _resume(options: dict[str, Any]) -> Path:
+def _resume(options: dict[str, Any]) -> None:
     """Go on with a run. Options may be given again, as they were; others would have no effect."""
     folder = options.pop("out", None)
     if folder is None:
@@ -172,7 +172,7 @@ def _resume(options: dict[str, Any]) -> Path:
                 f"--resume: the run in {folder} was started with {_shown(before)}; leave it out, "
                 "or start a new run in another --out"
             )
-    return Path(training.resume(folder))
+    training.resume(folder)
 
 
 def _settled(value: Any) -> Any:
