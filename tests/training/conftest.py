@@ -18,7 +18,7 @@ COLOURS = {"red": (200, 40, 40), "blue": (40, 60, 200)}
 
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """90 drawings of 32 x 32: `shapes.csv` with `file`, `shape` (three) and `colour` (two)."""
+    """90 drawings of 32 x 32: `shapes.csv` with `file`, `shape` (3), `colour` (2), `one`."""
     folder = tmp_path_factory.mktemp("shapes")
     random = np.random.default_rng(7)
     rows = []
@@ -40,9 +40,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             draw.line((x, y + side, x + side, y), fill=fill, width=4)
         image.save(folder / f"{number:03}.png")
         # A few colours are unknown, as attributes are in real life.
-        rows.append((f"{number:03}.png", shape, "" if number % 17 == 0 else colour))
+        rows.append((f"{number:03}.png", shape, "" if number % 17 == 0 else colour, "same"))
     with (folder / "shapes.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("file", "shape", "colour"), *rows])
+        csv.writer(file).writerows([("file", "shape", "colour", "one"), *rows])
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from shopwindow.training import TrainingOptions, resume
+from shopwindow.errors import TrainingError
+from shopwindow.training import TrainingOptions, resume, train
 
 # A training that is killed as it saves for the nth time, so that the moment is the same each time.
 KILLED_RUN = """
@@ -60,8 +62,8 @@ def _run_until(
     )
 
 
-def _weights(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "stage-1.pt", weights_only=True)["model"]
+def _weights(run: Path, stage: str = "stage-1") -> dict[str, torch.Tensor]:
+    return torch.load(run / f"{stage}.pt", weights_only=True)["model"]
 
 
 def _history(run: Path) -> list[dict[str, str]]:
@@ -69,8 +71,8 @@ def _history(run: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
-# Four batches and the end of the epoch are five saves: in the first epoch, at its end, and in the
-# second one.
+# 72 images are four batches of 16. With the end of the epoch that makes five saves: the run is
+# killed in the first epoch, at its end, and in the second one.
 @pytest.mark.parametrize("saves", [2, 5, 8])
 def test_run_killed_at_any_moment_ends_like_one_that_was_not(
     saves: int, tmp_path: Path, shapes_run: Path, shapes_options: TrainingOptions
@@ -86,52 +88,113 @@ def test_run_killed_at_any_moment_ends_like_one_that_was_not(
     assert _history(tmp_path / "run") == _history(shapes_run)
 
 
+@pytest.fixture(scope="module")
+def transfer_options(
+    shapes_options: TrainingOptions, tmp_path_factory: pytest.TempPathFactory
+) -> TrainingOptions:
+    """Both stages of `transfer`, with a small network and no weights."""
+    return replace(
+        shapes_options,
+        recipe="transfer",
+        arch="resnet18",
+        weights="none",
+        epochs=(1, 1),
+        size=(32, 32),
+        out=tmp_path_factory.mktemp("transfer") / "run",
+    )
+
+
+@pytest.fixture(scope="module")
+def transfer_run(transfer_options: TrainingOptions) -> Path:
+    return train(transfer_options)
+
+
+@pytest.mark.parametrize("saves", [3, 5, 7], ids=["stage-1", "between", "stage-2"])
+def test_transfer_killed_in_either_stage_ends_like_one_that_was_not(
+    saves: int, tmp_path: Path, transfer_run: Path, transfer_options: TrainingOptions
+) -> None:
+    options = replace(transfer_options, out=tmp_path / "run")
+    killed = _run_until(options, saves, signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resume(tmp_path / "run")
+    expected = _weights(transfer_run, "stage-2")
+    for name, tensor in _weights(tmp_path / "run", "stage-2").items():
+        assert torch.equal(tensor, expected[name]), name
+
+
 def test_ctrl_c_saves_says_how_to_go_on_and_loses_no_batch(
     tmp_path: Path, shapes_run: Path, shapes_options: TrainingOptions
 ) -> None:
     options = replace(shapes_options, out=tmp_path / "run")
-    stopped = _run_until(options, 3, signal.SIGINT)
+    # At the fifth save the epoch has just ended: its line must not be lost either.
+    stopped = _run_until(options, 5, signal.SIGINT)
     assert stopped.returncode == 130, stopped.stderr
     assert f"shopwindow train --resume --out {tmp_path / 'run'}" in stopped.stderr
     resume(tmp_path / "run")
-    assert torch.equal(
-        _weights(tmp_path / "run")["net.1.2.weight"], _weights(shapes_run)["net.1.2.weight"]
-    )
+    head = "net.1.2.weight"
+    assert torch.equal(_weights(tmp_path / "run")[head], _weights(shapes_run)[head])
+    assert _history(tmp_path / "run") == _history(shapes_run)
 
 
-def test_resume_of_a_finished_run_changes_no_weight(tmp_path: Path, shapes_run: Path) -> None:
+def test_resume_of_a_finished_run_changes_no_weight(shapes_run: Path) -> None:
     before = _weights(shapes_run)
     resume(shapes_run)
     assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(shapes_run).items())
 
 
-def test_two_processes_train_one_model_together(
+def test_a_run_that_diverges_ends_with_a_sentence(
     tmp_path: Path, shapes_options: TrainingOptions
 ) -> None:
-    out = tmp_path / "run"
+    options = replace(shapes_options, out=tmp_path / "run", epochs=(6,), lr=99.0)
+    with pytest.raises(TrainingError, match="smaller --lr"):
+        train(options)
+
+
+TRAIN = """
+import json, sys, torch
+from shopwindow.training import TrainingOptions, recipes, train
+def both_recipes_end_alike(trainer, recipe=recipes.RECIPES[sys.argv[2]]):
+    recipe(trainer)
+    weights = torch.nn.utils.parameters_to_vector(trainer.model.parameters())
+    print(f"rank {torch.distributed.get_rank()} of {torch.distributed.get_world_size()}: "
+          f"{weights.double().sum().item():.12f}", flush=True)
+recipes.RECIPES[sys.argv[2]] = both_recipes_end_alike
+train(TrainingOptions.from_json(json.loads(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("recipe", ["scratch", "transfer"])
+def test_two_processes_train_one_model_together(
+    recipe: str, tmp_path: Path, shapes_options: TrainingOptions, transfer_options: TrainingOptions
+) -> None:
     script = tmp_path / "train.py"
-    script.write_text(
-        "import json, sys\n"
-        "from shopwindow.training import TrainingOptions, train\n"
-        "train(TrainingOptions.from_json(json.loads(sys.argv[1])))\n"
+    script.write_text(TRAIN)
+    options = replace(
+        shapes_options if recipe == "scratch" else transfer_options,
+        out=tmp_path / "run",
+        epochs=(1,) if recipe == "scratch" else (1, 1),
+        batch_size=8,
     )
-    options = replace(shapes_options, out=out, epochs=(1,), batch_size=8)
     launched = subprocess.run(
         [
-            *(sys.executable, "-m", "accelerate.commands.launch"),
-            *("--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"),
+            # accelerate's word for "several processes here", also without a GPU
+            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
+            *("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"),
             *("--dynamo_backend", "no", "--main_process_port", "0"),
-            *(str(script), json.dumps(options.as_json())),
+            *(str(script), json.dumps(options.as_json()), recipe),
         ],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         check=False,
     )
-    assert launched.returncode == 0, launched.stderr[-2000:]
-    assert (out / "model.onnx").exists()
-    # 72 images in batches of 8 are 9 steps; shared by two, each process takes 5 of them.
-    state = torch.load(out / "checkpoint.pt", weights_only=True)
-    assert state["average"]["steps"] == 5
-    assert len(_history(out)) == 1
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    ends = dict(re.findall(r"rank (\d) of 2: (\S+)", launched.stdout))
+    assert sorted(ends) == ["0", "1"]
+    assert ends["0"] == ends["1"]
+    assert (tmp_path / "run" / "model.onnx").exists()
+    if recipe == "scratch":
+        # 72 images are 36 for each process: four batches of 8.
+        state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+        assert state["average"]["steps"] == 4

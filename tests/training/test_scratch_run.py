@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+import shopwindow
 from shopwindow.bundle import read_bundle
 from shopwindow.dataset.dataset import load_dataset
 from shopwindow.dataset.split import Split
@@ -64,7 +65,9 @@ def test_bundle_carries_its_card_and_no_path_of_the_machine(shapes_run: Path, sh
     assert info.data["train"] + info.data["valid"] == 90
     assert info.training["weights"] == "none"
     assert str(shapes) not in json.dumps(info.as_json())
-    assert str(shapes).encode() not in (shapes_run / "model.onnx").read_bytes()
+    content = (shapes_run / "model.onnx").read_bytes()
+    for path in (str(shapes), str(Path(shopwindow.__file__).parent), "site-packages"):
+        assert path.encode() not in content
 
 
 def test_large_weights_are_stored_as_halves(shapes_run: Path) -> None:
@@ -116,6 +119,7 @@ def test_card_that_is_no_toml_is_refused_before_anything_is_written(
         ({"size": (33, 33)}, "expected even numbers"),
         ({"arch": "resnet51"}, "'resnet51'"),
         ({"arch": "small_resnet", "weights": "imagenet"}, "--weights none"),
+        ({"label_column": "one"}, "at least two labels"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_with_a_sentence(

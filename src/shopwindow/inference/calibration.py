@@ -22,8 +22,9 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) 
 
     Temperature scaling (Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks,
     ICML 2017): the one number that minimises the negative log-likelihood; it changes no answer.
-    The loss is convex in 1 / temperature, so a golden-section search over log-temperature, which
-    keeps the order, cannot miss the minimum.
+    To it a weak prior for 1 is added, of the weight of about one image: where all of a few images
+    are right, the likelihood alone would call every answer certain. A golden-section search over
+    the log-temperature finds the minimum.
 
     Args:
         logits: (N, C) scores before the softmax.
@@ -43,7 +44,8 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) 
 
     def loss(log_temperature: float) -> float:
         factor = math.exp(-log_temperature)
-        return float(np.mean(np.log(np.exp(scores * factor).sum(1)) - right * factor))
+        misfit = float(np.sum(np.log(np.exp(scores * factor).sum(1)) - right * factor))
+        return misfit + log_temperature**2
 
     low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
     ratio = (math.sqrt(5) - 1) / 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
-from fastai.torch_core import rank_distrib, to_float
+from fastai.torch_core import num_distrib, rank_distrib, to_float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -45,9 +47,17 @@ class CpuBfloat16(Callback):  # type: ignore[misc]
 def mixed_precision(device: torch.device) -> list[Callback]:
     """The callbacks for the best precision that `device` computes fast: bf16, fp16 or none."""
     if device.type == "cuda":
-        return [MixedPrecision(AMPMode.BF16 if torch.cuda.is_bf16_supported() else AMPMode.FP16)]
+        return [
+            MixedPrecision(
+                AMPMode.BF16
+                if torch.cuda.is_bf16_supported(including_emulation=False)
+                else AMPMode.FP16
+            )
+        ]
     # oneDNN emulates bfloat16 where the processor lacks it, many times slower than float32.
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if device.type == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    ):
         return [CpuBfloat16()]
     return []
 
@@ -129,12 +139,12 @@ class GrowImages(Callback):  # type: ignore[misc]
     def before_train(self) -> None:
         """Set the size of this epoch."""
         ends = accumulate(share for share, _ in self.sizes)
-        sizes = [
+        to_come = [
             size
             for end, (_, size) in zip(ends, self.sizes, strict=True)
-            if self.learn.epoch < round(end * self.learn.n_epoch)
+            if self.learn.epoch < int(end * self.learn.n_epoch)
         ]
-        _loader(self.learn).size_px = sizes[0]
+        _loader(self.learn).size_px = to_come[0] if to_come else self.sizes[-1][1]
 
 
 class Checkpoint(Callback):  # type: ignore[misc]
@@ -142,7 +152,8 @@ class Checkpoint(Callback):  # type: ignore[misc]
 
     A state names the stage, the epoch and how many of its batches were trained on. Together with
     `CachedLoader`, whose batches depend on these alone, a run that is killed and continued passes
-    through the same weights as one that never stopped.
+    through the same weights as one that never stopped: to the last bit on a processor, within
+    rounding on a GPU, whose sums have no fixed order.
 
     Args:
         run: Where to save.
@@ -164,10 +175,10 @@ class Checkpoint(Callback):  # type: ignore[misc]
         state: dict[str, Any] | None,
         history: list[dict[str, Any]],
     ) -> None:
-        self.run_folder, self.stage, self.epochs, self.history = run, stage, epochs, history
+        self.record, self.stage, self.epochs, self.history = run, stage, epochs, history
         self.state = state or {"epoch": 0, "batch": 0, "loss_sum": 0.0, "seconds": 0.0}
         self.epochs_left = epochs_left
-        self.stop_requested = False
+        self.stop_requested = self.diverged = False
 
     @property
     def start_epoch(self) -> int:
@@ -186,6 +197,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
             desc=self.stage,
             unit="batch",
             disable=rank_distrib() > 0,
+            leave=False,  # the lines of the epochs say all that stays
             smoothing=0.05,
             # A bar in a log file is a line every half minute, not a flood.
             mininterval=0.5 if sys.stderr.isatty() else 30.0,
@@ -200,7 +212,8 @@ class Checkpoint(Callback):  # type: ignore[misc]
         self.seconds_before = float(self.state["seconds"]) if resumed else 0.0
         self.started = self.saved = time.monotonic()
         steps = len(self.learn.dls.train)
-        self.learn.pct_train += self.batch / (steps * self.learn.n_epoch)
+        for _ in range(self.batch):  # as fastai adds it up, so that rounding is the same
+            self.learn.pct_train += 1.0 / (steps * self.learn.n_epoch)
         _loader(self.learn).start_epoch(self.stage, self.learn.epoch, self.batch)
 
     def after_batch(self) -> None:
@@ -211,14 +224,16 @@ class Checkpoint(Callback):  # type: ignore[misc]
         self.loss_sum = self.loss_sum.to(self.learn.loss.device) + self.learn.loss.detach()
         self.bar.update()
         if self.stop_requested or time.monotonic() - self.saved > CHECKPOINT_EVERY_S:
+            self._stop_if_diverged()
             self._save(self.learn.epoch, self.batch)
         if self.stop_requested:
             raise CancelFitException
 
     def after_epoch(self) -> None:
         """Write the line of this epoch."""
-        if self.learn.epoch < self.start_epoch or self.stop_requested:
+        if self.learn.epoch < self.start_epoch:
             return
+        self._stop_if_diverged()
         seconds = self.seconds_before + time.monotonic() - self.started
         _, valid_loss, *accuracies = self.learn.recorder.final_record
         names = [metric.name for metric in self.learn.metrics]
@@ -232,7 +247,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
         }
         self.history.append(row)
         if rank_distrib() == 0:
-            self.run_folder.write_history(self.history)
+            self.record.write_history(self.history)
             self.bar.write(
                 f"{self.stage} epoch {row['epoch']}/{self.epochs}  train loss "
                 f"{row['train_loss']:.4f}  valid loss {row['valid_loss']:.4f}  accuracy "
@@ -241,6 +256,14 @@ class Checkpoint(Callback):  # type: ignore[misc]
             )
             sys.stdout.flush()
         self._save(self.learn.epoch + 1, 0)
+        if self.stop_requested:  # during validation
+            raise CancelFitException
+
+    def _stop_if_diverged(self) -> None:
+        """Never replace a good checkpoint by one of a network that is lost."""
+        if not math.isfinite(float(self.loss_sum)):
+            self.diverged = True
+            raise CancelFitException
 
     def after_fit(self) -> None:
         """Close the bar."""
@@ -250,7 +273,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
         if rank_distrib() == 0:
             average = getattr(self.learn, "weight_average", None)
             optimiser = self.learn.opt.state_dict()
-            self.run_folder.save_tensors(
+            self.record.save_tensors(
                 "checkpoint",
                 {
                     "stage": self.stage,
@@ -274,13 +297,20 @@ class Checkpoint(Callback):  # type: ignore[misc]
                     if average is None
                     else {"steps": average.steps, "tensors": average.average},
                     "history": self.history,
+                    "processes": max(1, num_distrib()),
                 },
             )
         self.saved = time.monotonic()
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Let the first Ctrl-C finish the batch and save, a second one break off at once."""
+        """Let the first Ctrl-C finish the batch and save, a second one break off at once.
+
+        Python delivers signals to the main thread only; in another one this changes nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
         def request(signum: int, frame: FrameType | None) -> None:
             self.stop_requested = True

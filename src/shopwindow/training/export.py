@@ -140,7 +140,7 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         quality={},
         data=_data_facts(trainer),
         training=_training_facts(trainer),
-        card=trainer.card,
+        card=trainer.run.facts["card"],
     )
     graph = _to_onnx(Servable(trainer.model.eval().cpu(), temperatures), dataset)
     draft = out.with_name(f".{out.name}.draft")
@@ -177,7 +177,10 @@ def _logits(
         range(0, len(indices), batch_size), desc="trained model", unit="batch", disable=None
     ):
         images = torch.from_numpy(dataset.images(indices[start : start + batch_size]))
-        rows.append(model(images.to(device).permute(0, 3, 1, 2).float() / 255).float().cpu())
+        # A GPU rounds convolutions to TF32 unless told not to; the bundle does not.
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            logits = model(images.to(device).permute(0, 3, 1, 2).float() / 255)
+        rows.append(logits.float().cpu())
     return list(torch.split(torch.cat(rows), list(model.sizes), dim=1))
 
 
@@ -197,10 +200,31 @@ def _to_onnx(model: Servable, dataset: Dataset) -> onnx.ModelProto:
     if program is None:
         raise TrainingError("export: expected an ONNX program from PyTorch, got none")
     graph = program.model_proto
+    _remove_paths(graph)
     for initializer in list(graph.graph.initializer):
         _store_as_half(graph, initializer)
-    onnx.checker.check_model(graph)
+    try:
+        onnx.checker.check_model(graph)
+    except onnx.checker.ValidationError as error:
+        first = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"export: expected a valid ONNX graph, got: {first}; if it names one of your label "
+            "columns, rename that column"
+        ) from error
     return graph
+
+
+def _remove_paths(graph: onnx.ModelProto) -> None:
+    """Remove where each step stood in the source: paths of the machine that exported."""
+    del graph.graph.metadata_props[:]
+    for part in (graph.graph, *graph.functions):
+        for node in part.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+        for value in part.value_info:
+            del value.metadata_props[:]
+    for value in (*graph.graph.input, *graph.graph.output):
+        del value.metadata_props[:]
 
 
 def _store_as_half(graph: onnx.ModelProto, initializer: onnx.TensorProto) -> None:
@@ -288,7 +312,7 @@ def _quality(
 def _data_facts(trainer: Trainer) -> dict[str, Any]:
     options, dataset, split = trainer.options, trainer.dataset, trainer.split
     return {
-        "source": options.model_name,
+        "source": options.data.name,
         "images": len(dataset),
         "train": len(split.train),
         "valid": len(split.valid),
@@ -312,7 +336,7 @@ def _data_facts(trainer: Trainer) -> dict[str, Any]:
 
 
 def _training_facts(trainer: Trainer) -> dict[str, Any]:
-    seconds = sum(float(row["seconds"]) for row in trainer.run.read_history())
+    seconds = sum(float(row["seconds"]) for row in trainer.history)
     weights = trainer.weights
     return {
         "recipe": trainer.options.recipe,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.progress import ProgressCallback
 from fastai.data.core import DataLoaders
 from fastai.distributed import DistributedTrainer
+from fastai.imports import noop
 from fastai.learner import AvgMetric, Learner
 from fastai.torch_core import num_distrib, rank_distrib
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.training.callbacks import mixed_precision
 from shopwindow.training.loaders import SeededDistributedDL
 from shopwindow.training.network import Classifier, Splitter
-from shopwindow.training.run import Run
+from shopwindow.training.run import FINDER_DIR, Run
 
 
 class ColumnsLoss(nn.Module):
@@ -44,12 +43,15 @@ class ColumnsLoss(nn.Module):
     def forward(self, logits: Tensor, codes: Tensor) -> Tensor:
         """(B, sum(sizes)) logits and (B, columns) codes, -1 where missing -> a scalar."""
         losses = [
-            # A batch in which a column is missing everywhere has no mean; it adds nothing.
             F.cross_entropy(
-                part, codes[:, column], ignore_index=-1, label_smoothing=self.label_smoothing
+                part,
+                codes[:, column],
+                ignore_index=-1,
+                label_smoothing=self.label_smoothing,
+                reduction="sum",
             )
-            if bool((codes[:, column] >= 0).any())
-            else part.sum() * 0.0
+            # Not fastai's mean: a batch in which a column is missing everywhere has none.
+            / (codes[:, column] >= 0).sum().clamp(min=1)
             for column, part in enumerate(torch.split(logits, list(self.sizes), dim=1))
         ]
         if len(losses) == 1:
@@ -58,28 +60,19 @@ class ColumnsLoss(nn.Module):
 
 
 def column_accuracy(sizes: tuple[int, ...], column: int, name: str) -> AvgMetric:
-    """A fastai metric: the share of images whose most probable label of `column` is right.
+    """Return a fastai metric: the share of images whose best label of `column` is right.
 
-    A missing attribute counts as wrong; the report, made from the exported bundle, leaves it out.
+    Images without a label in that column are left out; a batch without any counts as nothing right.
     """
 
     def accuracy(logits: Tensor, codes: Tensor) -> Tensor:
         best = torch.split(logits, list(sizes), dim=1)[column].argmax(dim=1)
-        return (best == codes[:, column]).float().mean()
+        known = codes[:, column] >= 0
+        right = (best == codes[:, column]) & known
+        return right.sum() / known.sum().clamp(min=1)
 
-    metric = AvgMetric(accuracy)
-    metric.func = _Named(accuracy, name)
-    return metric
-
-
-class _Named:
-    """A function under the name that fastai prints."""
-
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], name: str) -> None:
-        self.function, self.__name__ = function, name
-
-    def __call__(self, logits: Tensor, codes: Tensor) -> Tensor:
-        return self.function(logits, codes)
+    accuracy.__name__ = name  # what fastai calls the metric
+    return AvgMetric(accuracy)
 
 
 class SharedTrainer(DistributedTrainer):  # type: ignore[misc]
@@ -96,9 +89,14 @@ class ColumnsLearner(Learner):  # type: ignore[misc]
 
     def to_distributed(self, sync_bn: bool = True, **kwargs: Any) -> ColumnsLearner:
         """Called by fastai's `distrib_ctx`."""
-        on_gpu = torch.cuda.is_available()
+        on_gpu = self.dls.device.type == "cuda"
         # SyncBatchNorm exists for CUDA only; on processors each rank keeps its own statistics.
-        self.add_cb(SharedTrainer(sync_bn=sync_bn and on_gpu, cpu=not on_gpu, **kwargs))
+        # Our own callbacks choose the precision, whatever `accelerate config` says.
+        self.add_cb(
+            SharedTrainer(
+                sync_bn=sync_bn and on_gpu, cpu=not on_gpu, mixed_precision="no", **kwargs
+            )
+        )
         return self
 
     def detach_distributed(self) -> ColumnsLearner:
@@ -137,18 +135,14 @@ def build_learner(
         splitter=splitter,
         metrics=metrics,
         path=run.folder,
-        model_dir=".",
+        model_dir=FINDER_DIR,
         wd=wd,
         moms=moms,
         cbs=[ChannelsLast(), *mixed_precision(loaders.device)],
     )
     learn.remove_cb(ProgressCallback)
-    learn.logger = partial(_no_log)
+    learn.logger = noop  # our own callback prints the line of an epoch
     return learn
-
-
-def _no_log(*_: Any) -> None:
-    """Our own callback prints the line of an epoch."""
 
 
 def is_main_process() -> bool:

@@ -111,6 +111,11 @@ class SeededDistributedDL(DistributedDL):  # type: ignore[misc]
     CUDA tensors and would rule out training on several CPU processes.
     """
 
+    def __len__(self) -> int:
+        """Batches of this process; fastai's own count includes those that are dropped."""
+        share = -(-self.dl.n // self.world_size)
+        return int(share // self.bs if self.drop_last else -(-share // self.bs))
+
     def _broadcast(self, t: list[int], rank: int) -> list[int]:
         return t
 
@@ -125,8 +130,6 @@ def build_loaders(
     path: Any = ".",
 ) -> DataLoaders:
     """Return fastai `DataLoaders` over the two sides of a split."""
-    # A batch larger than the data would be the only one and could not be dropped or shuffled.
-    batch_size = min(batch_size, max(2, len(split.train)))
     train = CachedLoader(dataset, split.train, batch_size, train=True, seed=seed)
     valid = CachedLoader(dataset, split.valid, batch_size * 2, train=False, seed=seed)
     return DataLoaders(train, valid, path=path, device=device)

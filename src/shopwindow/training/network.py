@@ -22,7 +22,7 @@ from fastai.vision.learner import (
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from shopwindow.errors import UsageError, WeightsError
+from shopwindow.errors import ShopwindowError, UsageError, WeightsError
 
 SMALL_RESNET = "small_resnet"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -119,13 +119,14 @@ Splitter = Callable[[Classifier], Iterable[list[nn.Parameter]]]
 
 
 def build_classifier(
-    arch: str, sizes: Sequence[int], *, weights: str = "none"
+    arch: str, sizes: Sequence[int], *, size_px: tuple[int, int], weights: str = "none"
 ) -> tuple[Classifier, Splitter]:
     """Build a network for label columns of the given sizes.
 
     Args:
         arch: `small_resnet`, or a name that torchvision or timm knows.
         sizes: Number of labels of each label column.
+        size_px: (height, width) of the images that it will see.
         weights: `imagenet` (through the cache of torchvision or timm), `none`, or the path of a
             `.pth`, `.pt` or `.safetensors` file with the state dict of that architecture.
 
@@ -134,20 +135,36 @@ def build_classifier(
         discriminative learning rates (first layers first).
 
     Raises:
-        UsageError: Nobody knows that architecture.
+        UsageError: Nobody knows that architecture, or it does not fit this size.
         WeightsError: The weights cannot be fetched, read, or do not fit.
     """
-    n_out = sum(sizes)
+    try:
+        classifier, splitter = _build(arch, sizes, weights)
+        with torch.inference_mode():
+            classifier.eval()(torch.zeros(1, 3, *size_px))
+    except ShopwindowError:
+        raise
+    except Exception as error:  # what cannot be cut or run fails in as many ways as there are nets
+        raise UsageError(
+            f"arch: expected a network that can be cut before its pooling and takes "
+            f"{size_px[0]}x{size_px[1]} pixels, but {arch} does not ({type(error).__name__}); "
+            "choose another --arch or --size"
+        ) from error
+    return classifier.train(), splitter
+
+
+def _build(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
     if arch == SMALL_RESNET:
         if weights != "none":
             raise WeightsError(
                 f"{SMALL_RESNET}: expected --weights none (nobody publishes any), got {weights}"
             )
-        body = small_resnet()
         head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(SMALL_RESNET_WIDTHS[-1], n_out)
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(SMALL_RESNET_WIDTHS[-1], sum(sizes)),
         )
-        return Classifier(nn.Sequential(body, head), sizes), _splitter(default_split)
+        return Classifier(nn.Sequential(small_resnet(), head), sizes), _splitter(default_split)
     if arch in torchvision.models.list_models(module=torchvision.models):
         return _torchvision_classifier(arch, sizes, weights)
     if timm.is_model(arch):
@@ -166,18 +183,34 @@ def _splitter(split: Callable[[nn.Module], Any]) -> Splitter:
 def _torchvision_classifier(
     arch: str, sizes: Sequence[int], weights: str
 ) -> tuple[Classifier, Splitter]:
+    if arch in ("googlenet", "inception_v3"):
+        raise UsageError(
+            f"arch: expected a network with one output, but torchvision's {arch} has auxiliary "
+            "ones; timm's inception_v3 has not, and is chosen with --arch inception_v3.tf_in1k"
+        )
     builder = torchvision.models.get_model_builder(arch)
     meta = model_meta.get(builder, {"cut": None, "split": default_split})
     try:
         full = builder(weights="DEFAULT" if weights == "imagenet" else None)
     except (URLError, OSError, RuntimeError) as error:
         raise _not_fetched(arch, error) from error
-    if weights not in ("imagenet", "none"):
-        _load_weights(full, Path(weights), arch)
     body = create_body(full, pretrained=weights != "none", cut=meta["cut"])
+    # fastai cuts before the last pooling. Where a network pools early only, that leaves a stump.
+    if _count_weights(body) < _count_weights(full) / 2:
+        raise UsageError(
+            f"arch: expected a network that pools at its end, but torchvision's {arch} does not; "
+            "choose another --arch, for example one of timm"
+        )
+    if weights not in ("imagenet", "none"):
+        _load_weights(full, body, Path(weights), arch)
     head = create_head(num_features_model(body), sum(sizes))
     apply_init(head, nn.init.kaiming_normal_)
     return Classifier(nn.Sequential(body, head), sizes), _splitter(meta["split"])
+
+
+def _count_weights(model: nn.Module) -> int:
+    convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d))
+    return sum(m.weight.numel() for m in convolutions)
 
 
 def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
@@ -190,7 +223,7 @@ def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Cla
             raise
         raise _not_fetched(arch, error) from error
     if weights not in ("imagenet", "none"):
-        _load_weights(full, Path(weights), arch)
+        _load_weights(full, full, Path(weights), arch)
     body = TimmBody(full, pretrained=weights != "none")
     head = create_head(full.num_features, sum(sizes), pool=body.needs_pool)
     apply_init(head, nn.init.kaiming_normal_)
@@ -207,8 +240,8 @@ def _not_fetched(arch: str, error: Exception) -> WeightsError:
     )
 
 
-def _load_weights(model: nn.Module, path: Path, arch: str) -> None:
-    """Load a state dict into `model`, leaving out the classifier where its size differs.
+def _load_weights(full: nn.Module, body: nn.Module, path: Path, arch: str) -> None:
+    """Load a state dict into `full`; whatever `body`, a part of it, needs must be there.
 
     Raises:
         WeightsError: The file is missing, not a state dict, or not of this architecture.
@@ -228,24 +261,23 @@ def _load_weights(model: nn.Module, path: Path, arch: str) -> None:
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    own = model.state_dict()
+    own = full.state_dict(keep_vars=True)
     fitting = {
         key: value
         for key, value in state.items()
         if key in own and isinstance(value, Tensor) and own[key].shape == value.shape
     }
-    # The final classifier never fits (other labels); anything else that is missing is a mistake.
-    missing = [key for key in own if key not in fitting and not _is_classifier(key, own, model)]
+    needed = {id(tensor) for tensor in body.state_dict(keep_vars=True).values()}
+    missing = [
+        key
+        for key, tensor in own.items()
+        # Files from before PyTorch 0.4.1 do not count batches, and nothing needs the count.
+        if id(tensor) in needed and key not in fitting and not key.endswith("num_batches_tracked")
+    ]
     if missing:
         raise WeightsError(
             f"{path.name}: expected the weights of {arch}, but {len(missing)} of its {len(own)} "
             f"tensors are missing or of another shape (the first: {missing[0]}); "
             "name the architecture of the file with --arch"
         )
-    model.load_state_dict(fitting, strict=False)
-
-
-def _is_classifier(key: str, own: dict[str, Tensor], model: nn.Module) -> bool:
-    heads = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    last = [name for name in own if name.rsplit(".", 1)[0] in heads][-2:]
-    return key in last
+    full.load_state_dict(fitting, strict=False)

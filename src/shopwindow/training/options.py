@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,18 @@ class TrainingOptions:
     def run_dir(self) -> Path:
         """The run folder given, or `runs/<model name>`."""
         return self.out or Path("runs") / self.model_name
+
+    def resolved(self) -> TrainingOptions:
+        """Return the same options with whole paths, so that a run goes on from any folder."""
+        labels = self.labels_file
+        return replace(
+            self,
+            data=self.data.resolve(),
+            # A name that is not here means a file in the data folder.
+            labels_file=labels.resolve() if labels is not None and labels.exists() else labels,
+            card=self.card.resolve() if self.card else None,
+            cache_dir=self.cache_dir.resolve() if self.cache_dir else None,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON-ready data from which `from_json` makes an equal value."""

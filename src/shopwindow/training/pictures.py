@@ -35,7 +35,7 @@ def draw_learning_rates(
     _finish(figure, [axes], path)
 
 
-def draw_curves(path: Path, history: list[dict[str, str]]) -> None:
+def draw_curves(path: Path, history: list[dict[str, Any]]) -> None:
     """Draw losses and accuracy over the epochs of all stages; history.csv as a picture."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -64,7 +64,7 @@ def draw_curves(path: Path, history: list[dict[str, str]]) -> None:
     _finish(figure, [left, right], path)
 
 
-def _column(history: list[dict[str, str]], name: str) -> list[float]:
+def _column(history: list[dict[str, Any]], name: str) -> list[float]:
     return [float(row[name]) for row in history]
 
 

@@ -3,7 +3,7 @@
 ::
 
     runs/<name>/
-        run.json        options, vocabularies, what was found on the way (learning rate, minutes)
+        run.json        options, vocabularies, card, and the learning rate that was found
         split.json      which image was on which side
         history.csv     one line per epoch
         curves.png      the same as a picture
@@ -19,6 +19,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ import torch
 from shopwindow.errors import TrainingError
 from shopwindow.training.options import TrainingOptions
 
+# fastai's finder keeps the weights here while it tries learning rates.
+FINDER_DIR = ".shopwindow-lr-find"
+
 
 @dataclass
 class Run:
@@ -36,7 +40,7 @@ class Run:
     Attributes:
         folder: The run folder.
         options: What the run was asked to do.
-        facts: What the run found out: vocabularies, learning rate, minutes, state.
+        facts: What the run found out: vocabularies, learning rate, the texts of the card.
     """
 
     folder: Path
@@ -56,7 +60,7 @@ class Run:
                 f"{folder}: expected a new folder, found a run in it; continue it with --resume "
                 "or choose another --out"
             )
-        return cls(folder, options)
+        return cls(folder, options.resolved())
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -68,14 +72,17 @@ class Run:
         path = folder / "run.json"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(folder, TrainingOptions.from_json(content["options"]), content["facts"])
         except FileNotFoundError:
             raise TrainingError(
                 f"{folder}: expected a run folder, found no run.json in it; start one with "
                 "shopwindow train"
             ) from None
-        except ValueError as error:
-            raise TrainingError(f"{path}: expected JSON, got {error}") from error
-        return cls(folder, TrainingOptions.from_json(content["options"]), content["facts"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{path}: expected what shopwindow train wrote, got {type(error).__name__} "
+                f"({error}); start a new run in another --out"
+            ) from error
 
     def save(self) -> None:
         """Write run.json."""
@@ -93,13 +100,12 @@ class Run:
         writer.writerows(rows)
         write_atomically(self.folder / "history.csv", text.getvalue().encode())
 
-    def read_history(self) -> list[dict[str, str]]:
-        """Return the lines of history.csv; none before the first epoch has ended."""
-        path = self.folder / "history.csv"
-        if not path.exists():
-            return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+    def remove_leftovers(self) -> None:
+        """Remove what a process that was killed left half-written."""
+        for pattern in (".*.pt.*.tmp", ".*.onnx.draft", ".run.json.*.tmp", ".history.csv.*.tmp"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / FINDER_DIR, ignore_errors=True)
 
     def save_tensors(self, name: str, state: dict[str, Any]) -> None:
         """Write a state to `<name>.pt`."""

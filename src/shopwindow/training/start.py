@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import torch
+from accelerate import PartialState
+from fastai.torch_core import num_distrib
 
 from shopwindow.training.export import export_trained
 from shopwindow.training.learner import is_main_process
@@ -45,22 +52,51 @@ def resume(folder: Path) -> Path:
 
 
 def _go_on(run: Run) -> Path:
-    trainer = Trainer(run)
-    trainer.save()
-    if is_main_process():
-        dataset, split = trainer.dataset, trainer.split
-        labels = dataset.vocabularies[dataset.label_columns[0]]
-        print(
-            f"{len(dataset):,} images, {len(labels)} labels; {len(split.train):,} to train on, "
-            f"{len(split.valid):,} to validate; {trainer.arch} on {trainer.device}; "
-            f"run folder {run.folder}",
-            flush=True,
-        )
-    RECIPES[run.options.recipe](trainer)
-    if is_main_process():
-        draw_curves(run.folder / "curves.png", run.read_history())
-        export_trained(trainer, run.folder / "model.onnx")
+    with _connected_processes():
+        trainer = _open(run)
+        if is_main_process():
+            dataset, split = trainer.dataset, trainer.split
+            labels = dataset.vocabularies[dataset.label_columns[0]]
+            print(
+                f"{len(dataset):,} images, {len(labels)} labels; {len(split.train):,} to train "
+                f"on, {len(split.valid):,} to validate; {trainer.arch} on {trainer.device}; run "
+                f"folder {run.folder}",
+                flush=True,
+            )
+        RECIPES[run.options.recipe](trainer)
+        if is_main_process():
+            draw_curves(run.folder / "curves.png", trainer.history)
+            bundle = export_trained(trainer, run.folder / "model.onnx")
+            print(f"Serve it: shopwindow serve --model {bundle}", flush=True)
     return run.folder
+
+
+def _open(run: Run) -> Trainer:
+    """Load data and network; the main process first, so that images are decoded only once."""
+    shared = torch.distributed.is_initialized()
+    if shared and not is_main_process():
+        torch.distributed.barrier()
+    trainer = Trainer(run)
+    if is_main_process():
+        trainer.save()
+        run.remove_leftovers()
+        if shared:
+            torch.distributed.barrier()
+    return trainer
+
+
+@contextmanager
+def _connected_processes() -> Iterator[None]:
+    """Connect the processes of `accelerate launch`, and give each its GPU; alone, do nothing."""
+    if num_distrib() < 2:
+        yield
+        return
+    # The main process may decode or export for long while the others wait.
+    PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=6))
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def find_learning_rate(options: TrainingOptions) -> tuple[float, Path]:

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.schedule import valley
-from fastai.torch_core import default_device
+from fastai.torch_core import default_device, num_distrib
 
+from shopwindow.bundle import INPUT_NAME
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.split import Split, split_images
-from shopwindow.errors import TrainingError, UsageError
+from shopwindow.errors import DataError, TrainingError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.callbacks import Checkpoint, WeightAverage
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
@@ -69,7 +70,6 @@ class Trainer:
         self.weights = options.weights or defaults.weights
         self.epochs = options.epochs or defaults.epochs
         self.size = options.size or defaults.size
-        self.batch_size = options.batch_size or defaults.batch_size
         if len(self.epochs) != len(defaults.epochs):
             raise UsageError(
                 f"epochs: expected {len(defaults.epochs)} number(s) for the recipe "
@@ -79,12 +79,23 @@ class Trainer:
             raise UsageError(
                 f"size: expected even numbers of 16 or more for small_resnet, got {self.size}"
             )
-        self.card = read_card(options.card)
+        if "card" not in run.facts:
+            run.facts["card"] = read_card(options.card)
         self.dataset = open_dataset(options, self.size)
+        _check_labels(self.dataset)
         self.split = self._split()
+        # Under `accelerate launch` each process has its share, and needs a batch of it.
+        share = len(self.split.train) // max(1, num_distrib())
+        if share < 2:
+            raise DataError(
+                f"expected at least two images to train on for each process, found {share}; "
+                "add images"
+            )
+        self.batch_size = min(options.batch_size or defaults.batch_size, share)
         self.device: torch.device = default_device()
         torch.manual_seed(options.seed)
         self.state = run.load_tensors("checkpoint")
+        self._check_processes()
         self.history: list[dict[str, Any]] = list(self.state["history"]) if self.state else []
         self.epochs_left = sum(self.epochs)
         self.model, self._splitter = self._network()
@@ -99,6 +110,15 @@ class Trainer:
             method=self.options.split,  # type: ignore[arg-type]
         )
 
+    def _check_processes(self) -> None:
+        now = max(1, num_distrib())
+        before = now if self.state is None else self.state.get("processes", 1)
+        if now != before and not (self.run.folder / f"stage-{len(self.epochs)}.pt").exists():
+            raise TrainingError(
+                f"{self.run.folder}: expected {before} process(es), as the run was started with, "
+                f"got {now}; a batch means another set of images for each number of processes"
+            )
+
     def _network(self) -> tuple[Classifier, Splitter]:
         vocabularies = {name: list(v) for name, v in self.dataset.vocabularies.items()}
         known = self.run.facts.setdefault("vocabularies", vocabularies)
@@ -110,6 +130,7 @@ class Trainer:
         return build_classifier(
             self.arch,
             [len(v) for v in vocabularies.values()],
+            size_px=self.size,
             # A run that is continued has weights of its own; the others may be gone by now.
             weights=self.weights if self.state is None else "none",
         )
@@ -138,8 +159,11 @@ class Trainer:
             return self.options.lr
         if "learning_rate" not in self.run.facts:
             steps = min(100, max(30, 4 * len(learn.dls.train)))
-            # fastai puts weights and optimiser back as they were when the finder is done.
+            before = {name: t.clone() for name, t in self.model.state_dict().items()}
             learn.lr_find(num_it=steps, show_plot=False, suggest_funcs=None)
+            # fastai puts weights and optimiser back on the main process only.
+            self.model.load_state_dict(before)
+            learn.opt.clear_state()
             rates = [float(value) for value in learn.recorder.lrs]
             losses = [float(value) for value in learn.recorder.losses]
             suggestion = suggest_learning_rate(rates, losses)
@@ -184,6 +208,11 @@ class Trainer:
             learn.fit_one_cycle(
                 epochs, lr, cbs=[*callbacks, checkpoint], start_epoch=checkpoint.start_epoch
             )
+        if checkpoint.diverged:
+            raise TrainingError(
+                f"{stage}: expected a finite training loss, but the network diverged; start a new "
+                "run with a smaller --lr"
+            )
         if checkpoint.stop_requested:
             raise StoppedError(
                 f"stopped and saved in {self.run.folder}; go on with: shopwindow train --resume "
@@ -200,6 +229,26 @@ class Trainer:
             split = self.run.folder / "split.json"
             if not split.exists():
                 self.split.write(split, self.dataset)
+
+
+def _check_labels(dataset: Dataset) -> None:
+    """Refuse, before any training, what could not be trained or exported.
+
+    Raises:
+        UsageError: A column with fewer than two labels, or with a name that is taken.
+    """
+    for name, labels in dataset.vocabularies.items():
+        if len(labels) < 2:
+            found = f"only {labels[0]!r}" if labels else "none"
+            raise UsageError(
+                f"{name}: expected at least two labels to tell apart, found {found}; choose "
+                "another column, or a smaller --min-images"
+            )
+    if INPUT_NAME in dataset.label_columns:
+        raise UsageError(
+            f"{INPUT_NAME}: expected another name for a label column, since the input of the "
+            "model is called so; rename the column"
+        )
 
 
 def read_card(path: Path | None) -> dict[str, Any]:
@@ -246,10 +295,10 @@ def suggest_learning_rate(rates: list[float], losses: list[float]) -> float:
         for rate, loss in list(zip(rates, losses, strict=True))[len(rates) // 10 : -5]
         if math.isfinite(loss)
     ]
-    if len(usable) < 3:
+    if len(usable) < 10:
         raise TrainingError(
-            "learning-rate finder: expected a loss that falls before it rises, got none that is a "
-            "number; give a learning rate with --lr"
+            f"learning-rate finder: expected a loss that falls before it diverges, got "
+            f"{len(usable)} usable steps; give a learning rate with --lr"
         )
     suggestion, _ = valley([r for r, _ in usable], [v for _, v in usable], len(usable))
     return float(suggestion)

@@ -23,7 +23,8 @@ def test_exaggerated_scores_get_the_temperature_that_undoes_it(exaggeration: flo
     logits, targets = labelled_logits()
     honest = fit_temperature(logits, targets)
     assert fit_temperature(logits * exaggeration, targets) == pytest.approx(
-        honest * exaggeration, rel=1e-3
+        honest * exaggeration,
+        rel=0.01,  # the prior for 1 weighs as much as one image of many
     )
 
 
@@ -45,10 +46,9 @@ def test_adding_to_all_scores_of_an_image_changes_nothing() -> None:
     assert fit_temperature(logits + 500, targets) == pytest.approx(fit_temperature(logits, targets))
 
 
-def test_scores_that_are_always_right_get_a_usable_temperature() -> None:
-    """The loss falls for ever here; the bounds end the search."""
-    logits = np.eye(4).repeat(10, 0) * 0.01
-    assert fit_temperature(logits, np.arange(4).repeat(10)) == pytest.approx(0.05, rel=0.01)
+def test_a_few_images_that_are_all_right_do_not_make_answers_certain() -> None:
+    """The likelihood alone would ask for the lowest temperature that there is."""
+    assert 0.5 < fit_temperature(np.eye(4).repeat(2, 0) * 4, np.arange(4).repeat(2)) <= 1
 
 
 @pytest.mark.parametrize(
