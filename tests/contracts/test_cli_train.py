@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Completed]:
         image = Image.new("RGB", (18, 16), colour)
         image.paste((255, 255, 255), (number % 9, number % 7, number % 9 + 3, number % 7 + 5))
         image.save(folder / "data" / f"{number:02}.png")
-        rows.append(f"{number:02}.png,{kind},{'plain' if number % 3 else ''}")
+        rows.append(f"{number:02}.png,{kind},{('plain', 'deep', '')[number % 3]}")
     (folder / "data" / "table.csv").write_text("\n".join(rows))
     (folder / "card.toml").write_text('title = "Kinds"\n')
     return folder, run_in(folder, "train", "data", *OPTIONS.split())
@@ -115,9 +115,7 @@ def test_resume_takes_the_same_options_again(trained: tuple[Path, Completed]) ->
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        (["--seed", "4"], "--seed 4 has no effect with --resume"),
         (["--labels", "other.csv"], "--labels other.csv has no effect with --resume"),
-        (["--epochs", "9"], "was started with 1;"),
         (["--arch", "resnet18"], "was started with the default;"),
         (["."], "DATA . has no effect with --resume"),
     ],
