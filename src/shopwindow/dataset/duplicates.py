@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.dataset.cache import ImageCache
+from shopwindow.writing import write_atomically
 
 # Root mean square difference of two thumbnails, as a share of their contrast.
 LIMIT = 0.05
@@ -77,10 +77,9 @@ def open_duplicates(cache: ImageCache) -> NDArray[np.int64]:
 
 
 def _write(path: Path, groups: NDArray[np.int64]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "wb") as file:
-        np.save(file, groups)
-    Path(name).replace(path)
+    buffer = io.BytesIO()
+    np.save(buffer, groups)
+    write_atomically(path, buffer.getbuffer())
 
 
 def _thumbnails(images_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from PIL import Image
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.findings import ColumnSizes, Findings, find_out
 from shopwindow.errors import UsageError
+from shopwindow.writing import write_atomically
 
 _SHEET_IMAGES = 60
 _SHEET_SEED = 42
@@ -156,14 +155,6 @@ def _write_text(path: Path, text: str) -> None:
     content = text.encode("utf-8", "backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_atomically(path, content)
     except OSError as error:
         raise UsageError(f"The page cannot be written to {path}: {error.strerror}.") from error

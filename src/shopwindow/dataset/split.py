@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import DataError, UsageError
+from shopwindow.writing import write_atomically
 
 SplitMethod = Literal["grouped", "random"]
 _FORMAT = 1
@@ -53,14 +52,7 @@ class Split:
             "train": [dataset.references[index] for index in self.train],
             "valid": [dataset.references[index] for index in self.valid],
         }
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=0)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_atomically(path, json.dumps(content, indent=0).encode("ascii"))
 
     @classmethod
     def read(cls, path: Path, dataset: Dataset) -> Split:

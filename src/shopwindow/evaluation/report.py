@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +26,7 @@ from shopwindow.evaluation.charts import (
 from shopwindow.evaluation.grades import Grades, SureAnswers
 from shopwindow.evaluation.metrics import highest_loss
 from shopwindow.evaluation.summary import percent
+from shopwindow.writing import write_atomically
 
 FORMAT = 1
 WEAKEST_SUPPORT = 10  # a label with fewer images is not called weak: its F1 is mostly chance
@@ -210,23 +210,14 @@ def write_report(out_dir: Path, evaluation: Evaluation) -> tuple[Path, Path]:
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         for path, text in zip(paths, (page, figures + "\n"), strict=True):
-            _replace(path, text)
+            # Lone surrogates can be part of a file name; they must not cost the whole report.
+            write_atomically(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise UsageError(
             f"Expected a folder to write the report to, but {out_dir} cannot be written "
             f"({error.strerror}): choose another with --out."
         ) from error
     return paths
-
-
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # Lone surrogates can be part of a file name; they must not cost the whole report.
-        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _render(evaluation: Evaluation) -> str:

@@ -33,8 +33,9 @@ from shopwindow.evaluation.metrics import grade
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import Predictor
 from shopwindow.training.network import Classifier
-from shopwindow.training.run import Run, write_atomically
+from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer
+from shopwindow.writing import write_atomically
 
 SURE_PRECISION = 0.95
 # fp16 weights move a probability by less than this; a wrong label order or a forgotten

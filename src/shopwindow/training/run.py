@@ -18,7 +18,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ import torch
 
 from shopwindow.errors import TrainingError
 from shopwindow.training.options import TrainingOptions
+from shopwindow.writing import write_atomically
 
 # fastai's finder keeps the weights here while it tries learning rates.
 FINDER_DIR = ".shopwindow-lr-find"
@@ -130,16 +130,3 @@ class Run:
                 "remove it to go back to the last finished stage"
             ) from error
         return dict(state)
-
-
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a whole file or nothing: to a temporary name, to the disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
