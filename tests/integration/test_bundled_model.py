@@ -1,0 +1,107 @@
+"""The model that comes along: what its card promises, on the photos that it was measured on."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shopwindow.bundle import Bundle, bundled_model_path, read_bundle
+from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.split import split_images
+from shopwindow.grading import grade_bundle, recorded_reading
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Bundle:
+    return read_bundle(bundled_model_path())
+
+
+@pytest.fixture(scope="module")
+def catalogue(
+    bundled: Bundle, fashion_catalogue: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Dataset:
+    reading = recorded_reading(bundled, fashion_catalogue)
+    return load_dataset(
+        fashion_catalogue,
+        rule=bundled.info.rule,
+        labels_file=reading.labels_file,
+        image_column=reading.image_column,
+        label_column=reading.label_column,
+        also=reading.also,
+        min_images=reading.min_images,
+        cache_dir=tmp_path_factory.mktemp("cache"),
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def five_hundred(
+    catalogue: Dataset, fashion_catalogue: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with 500 validation images and `labels.csv`."""
+    folder = tmp_path_factory.mktemp("five-hundred")
+    valid = split_images(catalogue).valid
+    main = catalogue.label_columns[0]
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "label"))
+        for index in valid[:: len(valid) // 500][:500]:
+            source = fashion_catalogue / catalogue.references[index]
+            shutil.copy(source, folder / source.name)
+            label = catalogue.vocabularies[main][catalogue.codes[main][index]]
+            writer.writerow((source.name, label))
+    return folder
+
+
+def test_bundled_model_is_small_and_right_as_often_as_the_issue_asks(bundled: Bundle) -> None:
+    assert len(bundled.model) <= 25_000_000
+    assert bundled.info.main.name == "articleType"
+    assert bundled.info.quality["accuracy"] >= 0.85
+    assert [column.name for column in bundled.info.columns[1:]] == [
+        *("gender", "masterCategory", "subCategory", "baseColour", "season", "usage"),
+    ]
+
+
+def test_card_tells_data_limits_and_that_no_imagenet_was_seen(bundled: Bundle) -> None:
+    card, training = bundled.info.card, bundled.info.training
+    assert training["weights"] == "none"
+    assert "ImageNet" in " ".join(card["limits"])
+    assert "Param Aggarwal" in card["data"]
+
+
+def test_split_of_the_card_is_found_again_in_the_data(bundled: Bundle, catalogue: Dataset) -> None:
+    recorded = bundled.info.data["split"]
+    split = split_images(
+        catalogue, valid_fraction=recorded["valid_fraction"], seed=recorded["seed"]
+    )
+    assert split.digest(catalogue) == recorded["digest"]
+    assert len(split.valid) == bundled.info.quality["images"]
+
+
+def test_predict_on_500_images_is_right_as_often_as_the_report_says(
+    bundled: Bundle, five_hundred: Path, tmp_path: Path
+) -> None:
+    evaluation = grade_bundle(bundled, five_hundred, cache_dir=tmp_path / "cache", progress=False)
+    output = tmp_path / "rows.csv"
+    done = subprocess.run(
+        [sys.executable, "-m", "shopwindow", "predict", five_hundred, "--output", output],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with (five_hundred / "labels.csv").open(newline="") as file:
+        labels = {row["image"]: row["label"] for row in csv.DictReader(file)}
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = sum(labels[Path(row["path"]).name] == row["label"] for row in rows)
+    assert len(rows) == evaluation.images == 500
+    assert right / 500 == pytest.approx(evaluation.grades.accuracy)
+    # 500 of the images that the card's figure was measured on: within three standard errors.
+    assert right / 500 == pytest.approx(bundled.info.quality["accuracy"], abs=0.05)
