@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,9 +68,25 @@ def test_place_that_cannot_be_written_is_one_line_and_no_trace(
 
 
 def test_failure_of_the_machine_is_one_line_and_no_trace(
-    run_shopwindow: Run, colour_photos: Path
+    colour_bundle: Path, colour_photos: Path
 ) -> None:
-    # A run folder cannot be made where a file is: nobody foresaw it, and no trace would help.
-    options = ("--recipe", "scratch", "--out", colour_photos / "red" / "00.png" / "run")
-    said = assert_one_line(run_shopwindow("train", colour_photos, *options), 1)
-    assert said.endswith("Not a directory")
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with full.open("w") as disk:
+        completed = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "shopwindow",
+                "predict",
+                colour_photos,
+                "--model",
+                colour_bundle,
+            ],
+            stdout=disk,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert assert_one_line(completed, 1) == "No space left on device"

@@ -28,8 +28,10 @@ def serve(model: Path | None, host: str | None, port: int | None) -> None:
     """
     from shopwindow.inference.predictor import load_predictor
     from shopwindow.settings import Settings
+    from shopwindow.web.memory import return_freed_memory
     from shopwindow.web.server import serve as serve_app
 
+    return_freed_memory()
     settings = Settings.from_environment(
         host=host, port=port, model=None if model is None else str(model)
     )
