@@ -1,0 +1,48 @@
+"""The server that people start stays small, also after many photos at once."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+
+def _photo() -> bytes:
+    """A photo-like JPEG of 900 x 1200: smooth, with some grain."""
+    random = np.random.default_rng(3)
+    coarse = Image.fromarray(random.integers(0, 256, (12, 9, 3), np.uint8))
+    pixels = np.asarray(coarse.resize((900, 1200))) // 2 + random.integers(0, 60, (1200, 900, 1))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is one for Linux with glibc")
+def test_server_holds_less_than_300_mb_after_100_photos_from_8_clients() -> None:
+    command = [sys.executable, "-m", "shopwindow", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = "http://" + server.stdout.readline().split("http://")[1].split()[0]
+            photo = _photo()
+            with httpx.Client(base_url=address, timeout=60) as client:
+
+                def post(_: int) -> int:
+                    headers = {"Content-Type": "image/jpeg"}
+                    return client.post(
+                        "/api/v1/predict", content=photo, headers=headers
+                    ).status_code
+
+                with ThreadPoolExecutor(8) as pool:
+                    assert set(pool.map(post, range(100))) == {200}
+            assert psutil.Process(server.pid).memory_info().rss < 300_000_000
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
