@@ -20,21 +20,21 @@ OpenPage = Callable[..., Page]
 
 SNEAKER = """
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="20 200 560 420" width="560" height="420">
-  <defs><linearGradient id="u" x2="0" y2="1"><stop stop-color="#e2483d"/>
-    <stop offset="1" stop-color="#b3261e"/></linearGradient></defs>
+  <defs><linearGradient id="u" x2="0" y2="1"><stop stop-color="#3e6fd1"/>
+    <stop offset="1" stop-color="#274c9b"/></linearGradient></defs>
   <path fill="#fff" d="M0 0h600v800H0z"/>
   <ellipse cx="305" cy="522" rx="262" ry="13" fill="#e8e8e8"/>
   <path fill="url(#u)" d="M62 470c-8-60-4-118 16-158 22-14 48-8 60 10 14 22 40 34 66 24 14-6 24-16
     34-28l16-10c50 34 84 84 132 110 36 20 92 24 128 44 18 10 24 22 24 34z"/>
-  <path fill="#8f1d17" d="M62 470c-6-46-5-92 4-128 26 8 44 28 52 58 6 26 8 48 8 70z"/>
+  <path fill="#15295a" d="M62 470c-6-46-5-92 4-128 26 8 44 28 52 58 6 26 8 48 8 70z"/>
   <path fill="#fff" d="M150 470c22-58 66-92 122-104l22 22c-50 14-86 40-104 82zM226 470c18-38 48-62
     86-72l24 18c-36 10-62 26-76 54z"/>
   <path fill="none" stroke="#fff" stroke-width="9" stroke-linecap="round"
     d="M262 330l-36 26m62-4l-34
     28m62-2l-34 28m62-2l-32 26m62-6l-28 24"/>
-  <path fill="#8f1d17" d="M440 432c40 8 80 14 104 38H412c2-16 12-30 28-38z"/>
+  <path fill="#15295a" d="M440 432c40 8 80 14 104 38H412c2-16 12-30 28-38z"/>
   <path fill="#f4f2ec" d="M56 468h484c6 20 0 44-20 48H80c-22-2-30-26-24-48z"/>
-  <path fill="#24303a" d="M64 504h472c-4 8-10 12-18 12H80c-8-1-13-5-16-12z"/>
+  <path fill="#c8e02a" d="M64 504h472c-4 8-10 12-18 12H80c-8-1-13-5-16-12z"/>
   <path fill="none" stroke="#d5d1c6" stroke-width="4" d="M60 486h480"/>
 </svg>
 """

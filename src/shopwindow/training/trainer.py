@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,10 @@ class Trainer:
         if "learning_rate" not in self.run.facts:
             steps = min(100, max(30, 4 * len(learn.dls.train)))
             before = {name: t.clone() for name, t in self.model.state_dict().items()}
-            learn.lr_find(num_it=steps, show_plot=False, suggest_funcs=None)
+            with warnings.catch_warnings():
+                # fastai reads the optimiser's numbers back by a name that NumPy has renamed.
+                warnings.filterwarnings("ignore", "numpy.core is deprecated", DeprecationWarning)
+                learn.lr_find(num_it=steps, show_plot=False, suggest_funcs=None)
             # fastai puts weights and optimiser back on the main process only.
             self.model.load_state_dict(before)
             learn.opt.clear_state()
