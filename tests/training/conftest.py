@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,19 @@ def shapes_options(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Tr
 def shapes_run(shapes_options: TrainingOptions) -> Path:
     """A finished run on the shapes."""
     return train(shapes_options)
+
+
+@pytest.fixture(scope="session")
+def transfer_options(
+    shapes_options: TrainingOptions, tmp_path_factory: pytest.TempPathFactory
+) -> TrainingOptions:
+    """Both stages of `transfer`, with a small network and no weights."""
+    return replace(
+        shapes_options,
+        recipe="transfer",
+        arch="resnet18",
+        weights="none",
+        epochs=(1, 1),
+        size=(32, 32),
+        out=tmp_path_factory.mktemp("transfer") / "run",
+    )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import re
 import signal
 import subprocess
 import sys
@@ -89,22 +87,6 @@ def test_run_killed_at_any_moment_ends_like_one_that_was_not(
 
 
 @pytest.fixture(scope="module")
-def transfer_options(
-    shapes_options: TrainingOptions, tmp_path_factory: pytest.TempPathFactory
-) -> TrainingOptions:
-    """Both stages of `transfer`, with a small network and no weights."""
-    return replace(
-        shapes_options,
-        recipe="transfer",
-        arch="resnet18",
-        weights="none",
-        epochs=(1, 1),
-        size=(32, 32),
-        out=tmp_path_factory.mktemp("transfer") / "run",
-    )
-
-
-@pytest.fixture(scope="module")
 def transfer_run(transfer_options: TrainingOptions) -> Path:
     return train(transfer_options)
 
@@ -148,53 +130,3 @@ def test_a_run_that_diverges_ends_with_a_sentence(
     options = replace(shapes_options, out=tmp_path / "run", epochs=(6,), lr=99.0)
     with pytest.raises(TrainingError, match="smaller --lr"):
         train(options)
-
-
-TRAIN = """
-import json, sys, torch
-from shopwindow.training import TrainingOptions, recipes, train
-def both_recipes_end_alike(trainer, recipe=recipes.RECIPES[sys.argv[2]]):
-    recipe(trainer)
-    weights = torch.nn.utils.parameters_to_vector(trainer.model.parameters())
-    print(f"rank {torch.distributed.get_rank()} of {torch.distributed.get_world_size()}: "
-          f"{weights.double().sum().item():.12f}", flush=True)
-recipes.RECIPES[sys.argv[2]] = both_recipes_end_alike
-train(TrainingOptions.from_json(json.loads(sys.argv[1])))
-"""
-
-
-@pytest.mark.parametrize("recipe", ["scratch", "transfer"])
-def test_two_processes_train_one_model_together(
-    recipe: str, tmp_path: Path, shapes_options: TrainingOptions, transfer_options: TrainingOptions
-) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(TRAIN)
-    options = replace(
-        shapes_options if recipe == "scratch" else transfer_options,
-        out=tmp_path / "run",
-        epochs=(1,) if recipe == "scratch" else (1, 1),
-        batch_size=8,
-    )
-    launched = subprocess.run(
-        [
-            # accelerate's word for "several processes here", also without a GPU
-            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
-            *("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"),
-            *("--dynamo_backend", "no", "--main_process_port", "0"),
-            *(str(script), json.dumps(options.as_json()), recipe),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert launched.returncode == 0, launched.stderr[-3000:]
-    ends = dict(re.findall(r"rank (\d) of 2: (\S+)", launched.stdout))
-    assert sorted(ends) == ["0", "1"]
-    assert ends["0"] == ends["1"]
-    assert (tmp_path / "run" / "model.onnx").exists()
-    if recipe == "scratch":
-        # 72 images are 36 for each process: four batches of 8.
-        state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-        assert state["average"]["steps"] == 4

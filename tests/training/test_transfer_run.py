@@ -62,7 +62,9 @@ def transfer_run(options: TrainingOptions) -> Path:
 
 def test_transfer_trains_head_then_body_and_leaves_both_stages(transfer_run: Path) -> None:
     with (transfer_run / "history.csv").open() as file:
-        assert [row["stage"] for row in csv.DictReader(file)] == ["stage-1", "stage-2"]
+        head, body = csv.DictReader(file)
+    assert (head["stage"], body["stage"]) == ("stage-1", "stage-2")
+    assert float(body["train_loss"]) < float(head["train_loss"])
     assert (transfer_run / "lr-find.png").stat().st_size > 0
     first, second = (
         torch.load(transfer_run / f"stage-{n}.pt", weights_only=True)["model"] for n in (1, 2)
@@ -88,8 +90,7 @@ def test_transfer_ends_in_a_bundle_that_says_where_its_weights_came_from(
     assert info.training["arch"] == "resnet50"
     assert info.training["weights"] == "resnet50.pth"
     assert info.data["images"] == 500
-    # Shoes, watches and T-shirts: even without real weights better than the largest label alone.
-    assert info.quality["accuracy"] > 0.4
+    assert info.quality["images"] == info.data["valid"]
 
 
 def test_find_lr_draws_the_curve_and_suggests_a_rate(

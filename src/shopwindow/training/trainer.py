@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,23 +161,29 @@ class Trainer:
         if self.options.lr is not None:
             return self.options.lr
         if "learning_rate" not in self.run.facts:
-            steps = min(100, max(30, 4 * len(learn.dls.train)))
-            before = {name: t.clone() for name, t in self.model.state_dict().items()}
-            with warnings.catch_warnings():
-                # fastai reads the optimiser's numbers back by a name that NumPy has renamed.
-                warnings.filterwarnings("ignore", "numpy.core is deprecated", DeprecationWarning)
-                learn.lr_find(num_it=steps, show_plot=False, suggest_funcs=None)
-            # fastai puts weights and optimiser back on the main process only.
-            self.model.load_state_dict(before)
-            learn.opt.clear_state()
-            rates = [float(value) for value in learn.recorder.lrs]
-            losses = [float(value) for value in learn.recorder.losses]
-            suggestion = suggest_learning_rate(rates, losses)
+            found = torch.zeros(1, dtype=torch.float64, device=self.device)
             if is_main_process():
-                draw_learning_rates(self.run.folder / "lr-find.png", rates, losses, suggestion)
-            self.run.facts["learning_rate"] = suggestion
+                with _single_process():
+                    found += self._find_learning_rate(learn)
+            if torch.distributed.is_initialized():
+                torch.distributed.broadcast(found, src=0)
+            self.run.facts["learning_rate"] = float(found)
             self.save()
         return float(self.run.facts["learning_rate"])
+
+    def _find_learning_rate(self, learn: ColumnsLearner) -> float:
+        steps = min(100, max(30, 4 * len(learn.dls.train)))
+        with warnings.catch_warnings():
+            # fastai reads the optimiser's numbers back by a name that NumPy has renamed.
+            warnings.filterwarnings("ignore", "numpy.core is deprecated", DeprecationWarning)
+            # Weights and optimiser are put back as they were when it is done.
+            learn.lr_find(num_it=steps, show_plot=False, suggest_funcs=None)
+        learn.opt.clear_state()
+        rates = [float(value) for value in learn.recorder.lrs]
+        losses = [float(value) for value in learn.recorder.losses]
+        suggestion = suggest_learning_rate(rates, losses)
+        draw_learning_rates(self.run.folder / "lr-find.png", rates, losses, suggestion)
+        return suggestion
 
     def fit(
         self,
@@ -233,6 +241,20 @@ class Trainer:
             split = self.run.folder / "split.json"
             if not split.exists():
                 self.split.write(split, self.dataset)
+
+
+@contextmanager
+def _single_process() -> Iterator[None]:
+    """Let fastai believe that this process is alone.
+
+    It asks the environment whether to wait for other processes, and would wait for ever for those
+    that have nothing to do here.
+    """
+    hidden = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _check_labels(dataset: Dataset) -> None:

@@ -1,0 +1,66 @@
+"""fastai's distributed context under `accelerate launch`: two processes, one model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from shopwindow.training import TrainingOptions
+
+# Trains, and tells what this process holds in the end.
+TRAIN = """
+import json, sys, torch
+from shopwindow.training import TrainingOptions, recipes, train
+def train_and_tell(trainer, recipe=recipes.RECIPES[sys.argv[2]]):
+    recipe(trainer)
+    total = sum(p.double().abs().sum().item() for p in trainer.model.parameters())
+    print(f"rank {torch.distributed.get_rank()} of {torch.distributed.get_world_size()}: "
+          f"{total:.9f}", flush=True)
+recipes.RECIPES[sys.argv[2]] = train_and_tell
+train(TrainingOptions.from_json(json.loads(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("recipe", ["scratch", "transfer"])
+def test_two_processes_train_one_model_together(
+    recipe: str, tmp_path: Path, shapes_options: TrainingOptions, transfer_options: TrainingOptions
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    options = replace(
+        shapes_options if recipe == "scratch" else transfer_options,
+        out=tmp_path / "run",
+        epochs=(1,) if recipe == "scratch" else (1, 1),
+        batch_size=8,
+    )
+    launched = subprocess.run(
+        [
+            # accelerate's word for "several processes here", also without a GPU
+            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
+            *("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"),
+            *("--dynamo_backend", "no", "--main_process_port", "0"),
+            *(str(script), json.dumps(options.as_json()), recipe),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    ends = dict(re.findall(r"rank (\d) of 2: (\S+)", launched.stdout))
+    assert sorted(ends) == ["0", "1"]
+    assert ends["0"] == ends["1"]
+    assert (tmp_path / "run" / "model.onnx").exists()
+    if recipe == "scratch":
+        # 72 images are 36 for each process: four batches of 8.
+        state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+        assert state["average"]["steps"] == 4
