@@ -8,10 +8,8 @@ import re
 from pathlib import Path
 
 from shopwindow.errors import DataError, OversizedImageError, UnreadableImageError
+from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-)
 MAX_IMAGE_BYTES = 100_000_000
 # Where a bare file name is looked for, in this order.
 _PLACES = ("", "images/")

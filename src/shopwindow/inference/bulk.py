@@ -13,16 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.errors import ImageError, OversizedImageError, UsageError
+from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 from shopwindow.inference.predictor import Predictor
 from shopwindow.inference.rows import Row, RowFormat, Written, write_rows
 
 __all__ = ["Row", "RowFormat", "Written", "list_inputs", "predict_files", "write_rows"]
-
-# What is looked for in a folder. A file that is named by itself is always tried.
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
-    | {".tif", ".tiff"}
-)
 
 MAX_FILE_BYTES = 200_000_000
 MAX_DECODERS = 4  # one core runs the model; more files in memory at a time gain little

@@ -15,6 +15,8 @@ from shopwindow.bundle import Threshold
 
 # Networks trained as usual need 1 to 3; beyond these bounds something else is wrong.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+# Three right answers of three promise nothing; of thirty, one may be wrong at 95 % precision.
+MIN_SURE_ANSWERS = 30
 
 
 def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
@@ -75,8 +77,8 @@ def choose_threshold(
 
     Returns:
         The threshold with the precision that it reached, and the share of answers above it. Where
-        even the most confident answers are wrong too often, nothing is sure: the threshold is 1.0
-        with coverage 0 and precision 0.
+        even the most confident answers are wrong too often, or fewer than `MIN_SURE_ANSWERS` would
+        be sure, nothing is: the threshold is 1.0 with coverage 0 and precision 0.
 
     Raises:
         ValueError: No images, shapes that do not fit, or values out of range.
@@ -99,7 +101,9 @@ def choose_threshold(
     counts = np.arange(1, len(ranked) + 1)
     # Answers of equal confidence are sure together or not at all: only the last of them counts.
     last_of_equals = np.append(ranked[1:] != ranked[:-1], True)
-    good = np.flatnonzero(last_of_equals & (hits / counts >= precision))
+    good = np.flatnonzero(
+        last_of_equals & (hits / counts >= precision) & (counts >= MIN_SURE_ANSWERS)
+    )
     if len(good) == 0:
         return Threshold(min_confidence=1.0, precision=0.0, coverage=0.0)
     chosen = good[-1]

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from shopwindow.training.run import Run
 
 CHECKPOINT_EVERY_S = 60.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class CpuBfloat16(Callback):  # type: ignore[misc]
@@ -304,7 +305,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Let the first Ctrl-C finish the batch and save, a second one break off at once.
+        """Let a first Ctrl-C or SIGTERM finish the batch and save, a second one break off.
 
         Python delivers signals to the main thread only; in another one this changes nothing.
         """
@@ -314,13 +315,15 @@ class Checkpoint(Callback):  # type: ignore[misc]
 
         def request(signum: int, frame: FrameType | None) -> None:
             self.stop_requested = True
-            signal.signal(signal.SIGINT, previous)
+            signal.signal(signum, previous[signal.Signals(signum)])
 
-        previous = signal.signal(signal.SIGINT, request)
+        # SIGTERM is how containers, services and queues of jobs say the same.
+        previous = {number: signal.signal(number, request) for number in _STOP_SIGNALS}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def _loader(learn: Any) -> Any:

@@ -236,7 +236,7 @@ def _not_fetched(arch: str, error: Exception) -> WeightsError:
     return WeightsError(
         f"ImageNet weights of {arch}: expected them in the local cache or on the network, got "
         f"{type(error).__name__} ({error}); give a file with --weights FILE, or train without "
-        "any with --weights none"
+        "any with --weights none (for that, --recipe scratch is the better start)"
     )
 
 

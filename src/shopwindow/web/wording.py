@@ -52,13 +52,14 @@ def confidence_in_words(prediction: Prediction) -> str:
 def sure_note(threshold: Threshold) -> str:
     """Return what being sure has been worth, as measured on validation images."""
     return (
-        f"When it was sure in tests, it was right {round(threshold.precision * 100)} times in 100."
+        f"On photos like those it learned from, it was right {round(threshold.precision * 100)} "
+        "times in 100 when it was this sure."
     )
 
 
 def unsure_note(threshold: Threshold) -> str:
     """Return why an answer is only a guess, and what the visitor can do about it."""
-    advice = "A closer, brighter photo of just one thing may help."
+    advice = "A photo more like those it learned from may help."
     if threshold.coverage <= 0:
         return f"This model is never sure enough to promise, so take it as a guess. {advice}"
     return (

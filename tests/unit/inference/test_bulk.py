@@ -36,6 +36,15 @@ def test_files_named_by_themselves_are_always_tried_and_stay_in_order(folder: Pa
     assert list_inputs(given) == given
 
 
+def test_photos_of_a_kind_that_cannot_be_read_get_a_row_that_says_so(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    (row,) = predict_files(predictor, list_inputs([tmp_path]))
+    assert row.error is not None
+    assert "HEIC" in row.error
+
+
 def test_a_folder_without_images_is_refused_naming_the_endings(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"No images found in .*: expected files ending in .*\.jpg"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shopwindow.inference.calibration import choose_threshold, fit_temperature
+from shopwindow.inference.calibration import MIN_SURE_ANSWERS, choose_threshold, fit_temperature
 
 
 def labelled_logits(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -69,8 +69,8 @@ def test_a_temperature_from_nothing_usable_is_refused(
 
 
 def test_the_threshold_is_the_lowest_that_keeps_the_precision() -> None:
-    confidences = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-    correct = np.array([True, True, False, True, False])
+    confidences = np.array([0.9, 0.8, 0.7, 0.6, 0.5]).repeat(MIN_SURE_ANSWERS)
+    correct = np.array([True, True, False, True, False]).repeat(MIN_SURE_ANSWERS)
     threshold = choose_threshold(confidences, correct, precision=0.75)
     assert threshold.min_confidence == 0.6  # 3 of 4; at 0.7 it was 2 of 3, at 0.5 3 of 5
     assert threshold.precision == 0.75
@@ -78,8 +78,8 @@ def test_the_threshold_is_the_lowest_that_keeps_the_precision() -> None:
 
 
 def test_equal_confidences_are_sure_together_or_not_at_all() -> None:
-    confidences = np.array([0.9, 0.7, 0.7, 0.7])
-    correct = np.array([True, True, False, False])
+    confidences = np.array([0.9, 0.7, 0.7, 0.7]).repeat(MIN_SURE_ANSWERS)
+    correct = np.array([True, True, False, False]).repeat(MIN_SURE_ANSWERS)
     threshold = choose_threshold(confidences, correct, precision=0.9)
     assert threshold.min_confidence == 0.9
     assert threshold.coverage == 0.25
@@ -97,13 +97,14 @@ def test_what_the_threshold_promises_holds_on_the_images_it_was_chosen_on() -> N
 
 
 def test_a_precision_out_of_reach_makes_nothing_sure() -> None:
-    threshold = choose_threshold(np.array([1.0, 0.9]), np.array([False, False]))
+    threshold = choose_threshold(np.full(2 * MIN_SURE_ANSWERS, 0.9), np.zeros(60, bool))
     assert (threshold.min_confidence, threshold.coverage) == (1.0, 0.0)
     assert not threshold.is_sure(1.0)
 
 
 def test_answers_that_are_all_right_are_all_sure() -> None:
-    threshold = choose_threshold(np.array([0.4, 0.9]), np.array([True, True]))
+    confidences = np.array([0.4, 0.9]).repeat(MIN_SURE_ANSWERS)
+    threshold = choose_threshold(confidences, np.ones(2 * MIN_SURE_ANSWERS, bool))
     assert (threshold.min_confidence, threshold.coverage) == (0.4, 1.0)
 
 
@@ -124,3 +125,10 @@ def test_a_threshold_from_nothing_usable_is_refused(
     outcomes = np.array(correct) if correct else np.zeros(0, bool)
     with pytest.raises(ValueError, match=message):
         choose_threshold(np.array(confidences), outcomes, precision=precision)
+
+
+def test_a_few_lucky_answers_are_not_enough_to_be_sure() -> None:
+    confidences = np.linspace(0.9, 0.4, 100)
+    best = np.arange(100)
+    assert choose_threshold(confidences, best < 29, precision=1).coverage == 0
+    assert choose_threshold(confidences, best < 30, precision=1).coverage == 0.3
