@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,13 @@ from PIL import Image
 
 from colour_bundle import write_colour_bundle
 from shopwindow.inference.predictor import Predictor, load_predictor
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_reaches_the_programs_under_test() -> None:
+    """A shell that runs the tests in the background ignores SIGINT, and so would all they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
