@@ -79,8 +79,8 @@ def test_large_weights_are_stored_as_halves(shapes_run: Path) -> None:
 def test_network_that_needs_full_precision_gets_it(
     shapes_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # No network rounds without any difference, so none at all is asked for here.
-    monkeypatch.setattr(export, "MAX_DIFFERENCE", 1e-5)
+    # Between what half precision changes here (4e-6) and what another runtime does (6e-8).
+    monkeypatch.setattr(export, "MAX_DIFFERENCE", 1e-6)
     whole = export_run(shapes_run, tmp_path / "whole.onnx")
     assert whole.stat().st_size > 1.5 * (shapes_run / "model.onnx").stat().st_size
 
