@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import tomllib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -302,6 +303,7 @@ def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
         also=options.also,
         min_images=options.min_images,
         cache_dir=options.cache_dir,
+        progress=sys.stderr.isatty(),  # a bar in a log file would be a hundred lines
     )
 
 
