@@ -260,3 +260,11 @@ def test_sure_begins_at_the_threshold_unless_nothing_is(
     coverage: float, confidence: float, sure: bool
 ) -> None:
     assert Threshold(0.8, 0.95, coverage).is_sure(confidence) is sure
+
+
+@pytest.mark.parametrize("value", [10**400, -1, 1.5, float("nan"), float("inf"), True, "0.5", None])
+def test_a_threshold_that_is_no_share_is_refused_with_a_sentence(value: Any) -> None:
+    with pytest.raises(
+        BundleError, match=r"threshold\.min_confidence: expected a number from 0 to 1"
+    ):
+        Threshold(value, 0.95, 0.8)
