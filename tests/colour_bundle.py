@@ -1,7 +1,9 @@
 """A real bundle, small enough to build in a test: it tells the colour of an image from its mean.
 
 The confidence is that of a softmax over the squared distance to five pure colours, so a plain red
-image is "red" with nearly 1, and a mixture is unsure: everything a trained model does, in 3 kB.
+image is "red" with nearly 1, and a mixture is unsure: everything a trained model does, in 4 kB. Its
+activation map says for each pixel how much it speaks for the answer, more than for the
+other colours.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from shopwindow.bundle import METADATA_KEY, BundleInfo, LabelColumn, Threshold
+from shopwindow.bundle import ACTIVATION_OUTPUT, METADATA_KEY, BundleInfo, LabelColumn, Threshold
 from shopwindow.imaging.preprocess import ResizeRule
 
 HEIGHT_PX, WIDTH_PX = 8, 6
@@ -46,6 +48,22 @@ def colour_info() -> BundleInfo:
             "ece": 0.02,
             "images": 200,
             "attributes": {"brightness": {"accuracy": 0.97}},
+            "reliability": [
+                {"from": 0.0, "to": 0.8, "images": 50, "accuracy": 0.54},
+                {"from": 0.8, "to": 0.99, "images": 50, "accuracy": 0.92},
+                {"from": 0.99, "to": 1.0, "images": 100, "accuracy": 1.0},
+            ],
+            "labels": [
+                {"label": "red", "images": 60, "recall": 0.95, "precision": 0.9},
+                {"label": "green", "images": 60, "recall": 0.8, "precision": 0.96},
+                {"label": "blue", "images": 40, "recall": 0.975, "precision": 0.951},
+                {"label": "black", "images": 40, "recall": 0.7, "precision": 0.875},
+                {"label": "white", "images": 0, "recall": None, "precision": 0.0},
+            ],
+            "confusions": [
+                {"label": "black", "taken_for": "blue", "images": 9, "share": 0.225},
+                {"label": "green", "taken_for": "black", "images": 4, "share": 0.0667},
+            ],
         },
         data={
             "source": "plain colours",
@@ -73,6 +91,7 @@ def colour_info() -> BundleInfo:
             "limits": ["Knows five colours."],
             "intended_use": "Tests.",
         },
+        activation_map=True,
     )
 
 
@@ -89,12 +108,24 @@ def colour_graph() -> onnx.GraphProto:
             _constant(f"{column}_weight", 20 * points.T),
             _constant(f"{column}_bias", -10 * (points**2).sum(1)),
         ]
+        if column == "colour":
+            constants += [_constant("contrast", 20 * (points - points.mean(0)))]  # (C, 3)
+            constants += [numpy_helper.from_array(np.array([1, 2], np.int64), "space")]
         nodes += [
             helper.make_node(
                 "Gemm", ["mean", f"{column}_weight", f"{column}_bias"], [f"{column}_logits"]
             ),
             helper.make_node("Softmax", [f"{column}_logits"], [column], axis=1),
         ]
+    mapping = [
+        helper.make_node("ArgMax", ["colour_logits"], ["answer"], axis=1, keepdims=0),
+        helper.make_node("Gather", ["contrast", "answer"], ["answer_weights"]),  # (N, 3)
+        helper.make_node("Unsqueeze", ["answer_weights", "space"], ["by_place"]),  # (N, 1, 1, 3)
+        helper.make_node("Mul", ["scaled", "by_place"], ["evidence"]),
+        helper.make_node("ReduceSum", ["evidence", "channel"], [ACTIVATION_OUTPUT], keepdims=0),
+    ]
+    constants.append(numpy_helper.from_array(np.array([3], np.int64), "channel"))
+    nodes[-2:-2] = mapping
     images = helper.make_tensor_value_info(
         "images", TensorProto.UINT8, ["N", HEIGHT_PX, WIDTH_PX, 3]
     )
@@ -102,6 +133,11 @@ def colour_graph() -> onnx.GraphProto:
         helper.make_tensor_value_info(column, TensorProto.FLOAT, ["N", len(prototypes)])
         for column, prototypes in (("colour", COLOURS), ("brightness", BRIGHTNESS))
     ]
+    outputs.append(
+        helper.make_tensor_value_info(
+            ACTIVATION_OUTPUT, TensorProto.FLOAT, ["N", HEIGHT_PX, WIDTH_PX]
+        )
+    )
     return helper.make_graph(nodes, "colours", [images], outputs, constants)
 
 

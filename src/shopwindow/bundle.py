@@ -21,10 +21,13 @@ from typing import Any
 
 from shopwindow.errors import BundleError
 from shopwindow.imaging.preprocess import ResizeRule
+from shopwindow.measured import Measured, read_measured
 
 METADATA_KEY = "shopwindow"
 FORMAT = 1
 INPUT_NAME = "images"
+# An output that a bundle may have after those of its label columns; see docs/bundle.md.
+ACTIVATION_OUTPUT = "activation_map"
 
 MAX_BUNDLE_BYTES = 500_000_000
 MAX_METADATA_CHARS = 5_000_000
@@ -98,6 +101,7 @@ class BundleInfo:
         data: Where the training images came from, and how they were split.
         training: How the model was trained.
         card: Texts for people: title, summary, licence, limits.
+        activation_map: Whether the graph also says which places spoke for its answer.
     """
 
     name: str
@@ -110,6 +114,7 @@ class BundleInfo:
     data: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
+    activation_map: bool = False
 
     def __post_init__(self) -> None:
         for key in ("name", "version", "created"):
@@ -121,6 +126,23 @@ class BundleInfo:
         for key in ("quality", "data", "training", "card"):
             value = getattr(self, key)
             _require(isinstance(value, dict), key, "a JSON object", type(value).__name__)
+        mapped = isinstance(self.activation_map, bool)
+        _require(mapped, ACTIVATION_OUTPUT, "true or false", self.activation_map)
+        _require(
+            not self.activation_map or ACTIVATION_OUTPUT not in names,
+            "columns",
+            f"no column {ACTIVATION_OUTPUT!r} beside the output of that name",
+            names,
+        )
+        try:
+            read_measured(self.quality)
+        except ValueError as error:
+            raise BundleError(f"The bundle's metadata are wrong: {error}.") from error
+
+    @property
+    def measured(self) -> Measured:
+        """What `quality` says by confidence, by label and by mix-up."""
+        return read_measured(self.quality)
 
     @property
     def main(self) -> LabelColumn:
@@ -147,6 +169,7 @@ class BundleInfo:
             "data": self.data,
             "training": self.training,
             "card": self.card,
+            "activation_map": self.activation_map,
         }
 
     @classmethod
@@ -179,7 +202,15 @@ class BundleInfo:
             raise BundleError(f"The bundle's metadata lack the key {error}.") from error
         except (TypeError, ValueError) as error:
             raise BundleError(f"The bundle's metadata are wrong: {error}.") from error
-        return cls(**texts, rule=rule, columns=columns, threshold=threshold, **tables)
+        mapped = data.get(ACTIVATION_OUTPUT, False)
+        return cls(
+            **texts,
+            rule=rule,
+            columns=columns,
+            threshold=threshold,
+            **tables,
+            activation_map=mapped,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,10 +335,19 @@ def _check_input(inputs: list[Any], info: BundleInfo, path: Path) -> None:
 def _check_outputs(outputs: list[Any], info: BundleInfo, path: Path) -> None:
     found = [node.name for node in outputs]
     expected = [column.name for column in info.columns]
+    expected += [ACTIVATION_OUTPUT] if info.activation_map else []
     if found != expected:
         raise BundleError(
-            f"{path}: expected the outputs {expected} (the label columns), found {found}."
+            f"{path}: expected the outputs {expected} (the label columns"
+            f"{', then the activation map' if info.activation_map else ''}), found {found}."
         )
+    if info.activation_map:
+        *outputs, node = outputs
+        if node.type != "tensor(float)" or len(node.shape) != 3 or isinstance(node.shape[0], int):
+            raise BundleError(
+                f"{path}: expected the output {ACTIVATION_OUTPUT} to be tensor(float) "
+                f"[N, rows, columns], found {node.type} {node.shape}."
+            )
     for node, column in zip(outputs, info.columns, strict=True):
         shape = node.shape
         if (

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 
 import shopwindow
 from shopwindow.bundle import read_bundle
@@ -55,6 +56,37 @@ def test_bundle_answers_like_the_trained_network(
     right = served["shape"].argmax(1) == dataset.codes["shape"][valid]
     quality = read_bundle(shapes_run / "model.onnx").info.quality
     assert quality["accuracy"] == pytest.approx(right.mean(), abs=1e-5)
+
+
+def test_bundle_maps_what_its_linear_layer_weighs(
+    shapes_run: Path, shapes_options: TrainingOptions
+) -> None:
+    """The mean of the map, and the bias, are how far the answer's logit is above the mean logit."""
+    predictor = load_predictor(shapes_run / "model.onnx")
+    images = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    outputs = predictor.probabilities(images, with_activation=True)
+    assert outputs["activation_map"].shape == (5, 2, 2)
+    state = torch.load(shapes_run / "stage-1.pt", map_location="cpu", weights_only=True)["model"]
+    bias = state["net.1.2.bias"][:3].numpy()
+    logs = np.log(outputs["shape"])
+    above = logs.max(1) - logs.mean(1)  # of logits divided by the temperature
+    weighed = outputs["activation_map"].mean((1, 2)) + (bias - bias.mean())[logs.argmax(1)]
+    temperature = weighed / above
+    assert temperature == pytest.approx(np.full(5, temperature[0]), rel=0.02)
+    assert temperature[0] > 0
+
+
+def test_bundle_tells_its_quality_in_detail(shapes_run: Path) -> None:
+    info = read_bundle(shapes_run / "model.onnx").info
+    measured, images = info.measured, info.quality["images"]
+    assert [row.label for row in measured.labels] == ["circle", "cross", "square"]
+    assert sum(row.images for row in measured.labels) == images
+    assert sum(row.images for row in measured.reliability) == images
+    right = sum(row.images * row.accuracy for row in measured.reliability)
+    assert right / images == pytest.approx(info.quality["accuracy"], abs=1e-3)
+    recalled = sum(row.images * (row.recall or 0) for row in measured.labels)
+    assert recalled / images == pytest.approx(info.quality["accuracy"], abs=1e-3)
+    assert all(row.label != row.taken_for for row in measured.confusions)
 
 
 def test_bundle_carries_its_card_and_no_path_of_the_machine(shapes_run: Path, shapes: Path) -> None:

@@ -91,6 +91,7 @@ def test_transfer_ends_in_a_bundle_that_says_where_its_weights_came_from(
     assert info.training["weights"] == "resnet50.pth"
     assert info.data["images"] == 500
     assert info.quality["images"] == info.data["valid"]
+    assert not info.activation_map  # fastai's head has a hidden layer
 
 
 def test_find_lr_draws_the_curve_and_suggests_a_rate(

@@ -15,6 +15,7 @@ from colour_bundle import colour_graph, colour_info, write_colour_bundle
 from shopwindow import bundle
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold, bundled_model_path, read_bundle
 from shopwindow.errors import BundleError
+from shopwindow.measured import Measured
 
 
 def test_a_bundle_is_read_with_all_it_says(colour_bundle: Path) -> None:
@@ -170,6 +171,24 @@ Change = Callable[[dict[str, Any]], object]
         (lambda data: data["resize"].update(height_px=0), "height_px: expected a whole number"),
         (lambda data: data["resize"].update(method="stretch"), "method: expected squish"),
         (lambda data: data.update(resize="pad"), "resize rule: expected"),
+        (lambda data: data.update(activation_map=1), "activation_map: expected true or false"),
+        (
+            lambda data: data["columns"][1].update(name="activation_map"),
+            "columns: expected no column 'activation_map'",
+        ),
+        (lambda data: data["quality"].update(labels={}), "labels: expected a list of objects"),
+        (
+            lambda data: data["quality"]["reliability"][0].update(accuracy=2),
+            "reliability.accuracy: expected 0 to 1, found 2",
+        ),
+        (
+            lambda data: data["quality"]["reliability"][0].pop("to"),
+            "reliability: expected 0 <= from < to <= 1",
+        ),
+        (
+            lambda data: data["quality"]["labels"][0].pop("recall"),
+            "labels: expected the keys ['images', 'label', 'precision', 'recall']",
+        ),
     ],
 )
 def test_metadata_with_a_wrong_value_are_refused_naming_it(
@@ -202,8 +221,16 @@ def take_floats(graph: onnx.GraphProto) -> None:
 def swap_outputs(graph: onnx.GraphProto) -> None:
     first, second = graph.output[0], graph.output[1]
     swapped = [copy.deepcopy(second), copy.deepcopy(first)]
-    del graph.output[:]
+    del graph.output[:2]
     graph.output.extend(swapped)
+
+
+def keep_the_map_to_itself(graph: onnx.GraphProto) -> None:
+    del graph.output[2]
+
+
+def map_without_a_batch(graph: onnx.GraphProto) -> None:
+    graph.output[2].type.tensor_type.shape.dim[0].dim_value = 1
 
 
 def drop_an_output(graph: onnx.GraphProto) -> None:
@@ -222,8 +249,10 @@ def answer_in_doubles(graph: onnx.GraphProto) -> None:
         (rename_input, "expected one input images: tensor(uint8) [N, 8, 6, 3], found pixels"),
         (fix_the_batch, "[1, 8, 6, 3]"),
         (take_floats, "found images: tensor(float)"),
-        (swap_outputs, "expected the outputs ['colour', 'brightness']"),
-        (drop_an_output, "found ['colour']"),
+        (swap_outputs, "expected the outputs ['colour', 'brightness', 'activation_map']"),
+        (drop_an_output, "found ['colour', 'activation_map']"),
+        (keep_the_map_to_itself, "(the label columns, then the activation map), found"),
+        (map_without_a_batch, "activation_map to be tensor(float) [N, rows, columns], found"),
         (answer_in_doubles, "brightness to be tensor(float) [N, 2], one per label, found tensor(d"),
     ],
 )
@@ -246,6 +275,27 @@ def test_another_size_than_the_input_is_refused(tmp_path: Path) -> None:
     data["resize"]["width_px"] = 8
     path = write_colour_bundle(tmp_path / "bundle.onnx", metadata=json.dumps(data))
     assert "[N, 8, 8, 3], found images: tensor(uint8) ['N', 8, 6, 3]" in refused(path)
+
+
+def test_a_bundle_without_a_map_and_details_is_read_as_before(tmp_path: Path) -> None:
+    data = colour_info().as_json()
+    del data["activation_map"]
+    for name in ("reliability", "labels", "confusions"):
+        del data["quality"][name]
+    graph = graph_with(keep_the_map_to_itself)
+    path = write_colour_bundle(tmp_path / "old.onnx", metadata=json.dumps(data), graph=graph)
+    info = read_bundle(path).info
+    assert not info.activation_map
+    assert info.measured == Measured()
+
+
+@pytest.mark.parametrize(
+    ("confidence", "accuracy"), [(0.0, 0.54), (0.8, 0.92), (0.989, 0.92), (0.99, 1.0), (1.0, 1.0)]
+)
+def test_answers_of_like_confidence_are_found(confidence: float, accuracy: float) -> None:
+    like = colour_info().measured.like(confidence)
+    assert like is not None
+    assert like.accuracy == accuracy
 
 
 def test_a_label_column_checks_itself() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle import INPUT_NAME
+from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME
 
 
 class Engine:
@@ -33,17 +33,23 @@ class Engine:
             model, options, providers=["CPUExecutionProvider"]
         )
         self._input_shape = tuple(self._session.get_inputs()[0].shape[1:])
-        self._output_names = [node.name for node in self._session.get_outputs()]
+        names = [node.name for node in self._session.get_outputs()]
+        self._output_names = [name for name in names if name != ACTIVATION_OUTPUT]
 
-    def run(self, images_nhwc: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def run(
+        self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
+    ) -> dict[str, NDArray[np.float32]]:
         """Return the probabilities of each label column.
 
         Args:
             images_nhwc: (N, H, W, 3) uint8, RGB, at the size of the bundle's resize rule; N may
                 be 0.
+            with_activation: Whether to return the activation map too, which the bundle must have;
+                it costs no second pass.
 
         Returns:
-            By label column, (N, C) float32; each row sums to 1.
+            By label column, (N, C) float32; each row sums to 1. Under `ACTIVATION_OUTPUT`, if
+            asked for, (N, rows, columns) float32.
 
         Raises:
             ValueError: Another shape or dtype.
@@ -53,5 +59,6 @@ class Engine:
                 f"images: expected (N, {', '.join(map(str, self._input_shape))}) uint8, "
                 f"got {images_nhwc.shape} {images_nhwc.dtype}"
             )
-        outputs = self._session.run(self._output_names, {INPUT_NAME: images_nhwc})
-        return dict(zip(self._output_names, outputs, strict=True))
+        names = self._output_names + ([ACTIVATION_OUTPUT] if with_activation else [])
+        outputs = self._session.run(names, {INPUT_NAME: images_nhwc})
+        return dict(zip(names, outputs, strict=True))

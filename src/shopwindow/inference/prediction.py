@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
@@ -36,6 +39,9 @@ class Prediction:
             as often as the bundle's metadata states.
         top: The most probable labels, best first; `top[0]` is `(label, confidence)`.
         attributes: The best label of each further label column, by column name.
+        activation: (rows, columns) float32 over the model's input, if it was asked for and the
+            bundle has it: how much each place spoke for `label` (above 0) or against it. It is for
+            showing, and takes no part in comparisons or in `as_json`.
     """
 
     label: str
@@ -43,6 +49,7 @@ class Prediction:
     sure: bool
     top: tuple[LabelScore, ...]
     attributes: dict[str, LabelScore] = field(default_factory=dict)
+    activation: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.top or self.top[0] != LabelScore(self.label, self.confidence):

@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle import Bundle, LabelColumn, bundled_model_path, read_bundle
+from shopwindow.bundle import (
+    ACTIVATION_OUTPUT,
+    Bundle,
+    LabelColumn,
+    bundled_model_path,
+    read_bundle,
+)
 from shopwindow.errors import BundleError, ImageError
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import preprocess
@@ -47,48 +53,60 @@ class Predictor:
         """
         return preprocess(decode_image(blob, max_pixels=self._max_pixels), self.bundle.info.rule)
 
-    def probabilities(self, images_nhwc: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def probabilities(
+        self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
+    ) -> dict[str, NDArray[np.float32]]:
         """Return what the model says, as numbers.
 
         Args:
             images_nhwc: (N, height_px, width_px, 3) uint8, RGB, already brought to size.
+            with_activation: Whether to return the activation map too, where the bundle has one.
 
         Returns:
-            By label column, (N, C) float32 in the order of the column's labels.
+            By label column, (N, C) float32 in the order of the column's labels; under
+            `ACTIVATION_OUTPUT` (N, rows, columns) float32, see `Prediction.activation`.
 
         Raises:
             ValueError: Another shape or dtype.
         """
         starts = range(0, max(1, len(images_nhwc)), MAX_BATCH)
-        parts = [self._engine.run(images_nhwc[start : start + MAX_BATCH]) for start in starts]
+        mapped = with_activation and self.bundle.info.activation_map
+        parts = [
+            self._engine.run(images_nhwc[start : start + MAX_BATCH], with_activation=mapped)
+            for start in starts
+        ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def predict_images(self, images_nhwc: NDArray[np.uint8], *, top: int = 5) -> list[Prediction]:
+    def predict_images(
+        self, images_nhwc: NDArray[np.uint8], *, top: int = 5, explain: bool = False
+    ) -> list[Prediction]:
         """Return one prediction per image.
 
         Args:
             images_nhwc: (N, height_px, width_px, 3) uint8, RGB, already brought to size.
             top: How many labels to list; more than there are means all.
+            explain: Whether to fill in `activation`, where the bundle can.
 
         Raises:
             ValueError: Another shape or dtype, or `top` below 1.
         """
         if top < 1:
             raise ValueError(f"top: expected at least 1, got {top}")
-        probabilities = self.probabilities(images_nhwc)
+        probabilities = self.probabilities(images_nhwc, with_activation=explain)
         return [
             self._prediction({name: rows[index] for name, rows in probabilities.items()}, top)
             for index in range(len(images_nhwc))
         ]
 
     def predict_bytes(
-        self, blobs: Sequence[bytes], *, top: int = 5
+        self, blobs: Sequence[bytes], *, top: int = 5, explain: bool = False
     ) -> list[Prediction | ImageError]:
         """Return one entry per image file, in order: the prediction, or why there is none.
 
         Args:
             blobs: The contents of image files.
             top: How many labels to list; more than there are means all.
+            explain: Whether to fill in `activation`, where the bundle can.
 
         Raises:
             ValueError: `top` is below 1.
@@ -106,7 +124,7 @@ class Predictor:
             if images
             else np.empty((0, rule.height_px, rule.width_px, 3), np.uint8)
         )
-        predictions = iter(self.predict_images(stacked, top=top))
+        predictions = iter(self.predict_images(stacked, top=top, explain=explain))
         return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]
 
     def _prediction(self, scores: dict[str, NDArray[np.float32]], top: int) -> Prediction:
@@ -120,6 +138,7 @@ class Predictor:
             attributes={
                 column.name: _best(column, scores[column.name], 1)[0] for column in further
             },
+            activation=scores.get(ACTIVATION_OUTPUT),
         )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from shopwindow.bundle import (
+    ACTIVATION_OUTPUT,
     INPUT_NAME,
     METADATA_KEY,
     BundleInfo,
@@ -31,7 +32,8 @@ from shopwindow.errors import TrainingError
 from shopwindow.evaluation.metrics import grade
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import Predictor
-from shopwindow.training.network import Classifier
+from shopwindow.training.measuring import measure
+from shopwindow.training.network import Classifier, pooled_answer
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer
 from shopwindow.writing import write_atomically
@@ -44,21 +46,45 @@ _PACKAGES = ("shopwindow", "fastai", "torch", "torchvision", "timm", "onnx", "on
 
 
 class Servable(nn.Module):
-    """What goes into the bundle: bytes in, calibrated probabilities out."""
+    """What goes into the bundle: bytes in, calibrated probabilities out.
 
-    def __init__(self, model: Classifier, temperatures: list[float]) -> None:
+    Attributes:
+        answer: The linear layer on averaged features, where the network ends in one: then an
+            activation map comes along.
+    """
+
+    def __init__(self, model: Classifier, temperatures: list[float], *, mapped: bool) -> None:
         super().__init__()
         self.model = model
         self.temperatures = temperatures
+        self.answer = pooled_answer(model) if mapped else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """uint8 (N, H, W, 3) -> per label column float32 (N, C) probabilities."""
-        logits = self.model(images.permute(0, 3, 1, 2).float() / 255)
-        parts = torch.split(logits, list(self.model.sizes), dim=1)
-        return tuple(
+        """uint8 (N, H, W, 3) -> per label column float32 (N, C) probabilities, then the map."""
+        body, head = self.model.net
+        pixels = images.permute(0, 3, 1, 2).float() / 255
+        features = body((pixels - self.model.mean) / self.model.std)
+        parts = torch.split(head(features), list(self.model.sizes), dim=1)
+        probabilities = tuple(
             torch.softmax(part / temperature, dim=1)
             for part, temperature in zip(parts, self.temperatures, strict=True)
         )
+        if self.answer is None:
+            return probabilities
+        return (*probabilities, self._activation_map(features, parts[0]))
+
+    def _activation_map(self, features: Tensor, logits: Tensor) -> Tensor:
+        """(N, K, h, w) features, (N, C) logits -> (N, h, w): what each place says for the answer.
+
+        The class activation map of the most probable label (Zhou et al. 2016, arXiv:1512.04150).
+        Weights are taken less their mean over the labels, as softmax cannot see what all labels
+        share: the mean of the map is, but for the bias, how far the label's logit is above the
+        mean logit.
+        """
+        assert self.answer is not None  # noqa: S101 (only called where there is one)
+        weights = self.answer.weight[: self.model.sizes[0]]
+        weights = (weights - weights.mean(dim=0))[logits.argmax(dim=1)]
+        return (features * weights[:, :, None, None]).sum(dim=1)
 
 
 def export_run(folder: Path, out: Path | None = None) -> Path:
@@ -126,6 +152,8 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         for name, part, temperature in zip(dataset.label_columns, logits, temperatures, strict=True)
     }
     main = calibrated[dataset.label_columns[0]]
+    mapped = pooled_answer(trainer.model) is not None
+    mapped = mapped and ACTIVATION_OUTPUT not in dataset.label_columns
     info = BundleInfo(
         name=trainer.options.model_name,
         version=f"{datetime.now(UTC):%Y.%m.%d}",
@@ -141,8 +169,10 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         data=_data_facts(trainer),
         training=_training_facts(trainer),
         card=trainer.run.facts["card"],
+        activation_map=mapped,
     )
-    graph = _to_onnx(Servable(trainer.model.eval().cpu(), temperatures), dataset)
+    servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
+    graph = _to_onnx(servable, dataset)
     draft = out.with_name(f".{out.name}.draft")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -195,13 +225,14 @@ def _logits(
 
 def _to_onnx(model: Servable, dataset: Dataset) -> onnx.ModelProto:
     # Two images, since an exporter is free to take a size of 1 for a constant.
+    names = [*dataset.label_columns] + ([ACTIVATION_OUTPUT] if model.answer is not None else [])
     example = torch.zeros((2, dataset.rule.height_px, dataset.rule.width_px, 3), dtype=torch.uint8)
     with torch.inference_mode():
         program = torch.onnx.export(
             model.eval(),
             (example,),
             input_names=[INPUT_NAME],
-            output_names=list(dataset.label_columns),
+            output_names=names,
             dynamic_shapes={"images": {0: torch.export.Dim("N", min=1, max=65536)}},
             dynamo=True,
             verbose=False,
@@ -313,6 +344,7 @@ def _quality(
         "top5_accuracy": round(float(grades.top5_accuracy), 5),
         "macro_f1": round(float(grades.macro_f1), 5),
         "ece": round(float(grades.ece), 5),
+        **measure(grades, served[main], dataset.codes[main][indices]).as_json(),
         "attributes": {},
     }
     for name in others:

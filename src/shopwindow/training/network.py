@@ -115,6 +115,18 @@ class Classifier(nn.Module):
         return cast(Tensor, self.net((x - self.mean) / self.std))
 
 
+def pooled_answer(model: Classifier) -> nn.Linear | None:
+    """Return the linear layer of a head that is only that, on averaged features; else None.
+
+    Such networks have class activation maps: what is averaged after the layer could as well be
+    averaged before it (Zhou et al. 2016, arXiv:1512.04150).
+    """
+    match list(model.net[1].children()):
+        case [nn.AdaptiveAvgPool2d(), nn.Flatten(), nn.Linear() as answer]:
+            return answer
+    return None
+
+
 Splitter = Callable[[Classifier], Iterable[list[nn.Parameter]]]
 
 

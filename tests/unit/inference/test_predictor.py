@@ -36,6 +36,24 @@ def test_a_bad_blob_keeps_its_place_among_good_ones(
     ]
 
 
+def test_map_of_an_answer_comes_on_request_and_shows_what_spoke_for_it(
+    predictor: Predictor,
+) -> None:
+    images = plain((120, 120, 120), 2)
+    images[0, 2:6, 1:5] = (255, 0, 0)
+    images[1, :, 3:] = (0, 0, 255)
+    answers = predictor.predict_images(images, explain=True)
+    assert [answer.label for answer in answers] == ["red", "blue"]
+    for answer, where in zip(answers, (np.s_[2:6, 1:5], np.s_[:, 3:]), strict=True):
+        assert answer.activation is not None
+        assert answer.activation.shape == (8, 6)
+        elsewhere = np.ones((8, 6), bool)
+        elsewhere[where] = False
+        assert answer.activation[where].min() > answer.activation[elsewhere].max()
+    assert predictor.predict_images(images) == answers  # the map takes no part in comparisons
+    assert {answer.activation is None for answer in predictor.predict_images(images)} == {True}
+
+
 def test_no_blobs_give_no_answers(predictor: Predictor) -> None:
     assert predictor.predict_bytes([]) == []
 
