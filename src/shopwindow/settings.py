@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
@@ -17,11 +18,29 @@ DEFAULT_MAX_PIXELS = 50_000_000
 HIGHEST_MAX_PIXELS = 89_000_000
 
 
+# Visible ASCII, which is what a header can carry; long enough not to be guessed.
+_SECRET = re.compile(r"[!-~]{16,200}")
+
+
 def _setting(
-    default: Any, unit: str, help_text: str, *, least: int | None = None, most: int | None = None
+    default: Any,
+    unit: str,
+    help_text: str,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
 ) -> Any:
-    metadata = {"unit": unit, "help": help_text, "least": least, "most": most}
-    return field(default=default, metadata=metadata)
+    metadata = {
+        "unit": unit,
+        "help": help_text,
+        "least": least,
+        "most": most,
+        "choices": choices,
+        "secret": secret,
+    }
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +75,38 @@ class Settings:
         8, "threads", "Requests that are worked on at the same time.", least=1, most=256
     )
 
+    api_key: str = _setting(
+        "",
+        "secret",
+        "What requests must carry as a bearer token, or as a password; empty lets everyone in.",
+        secret=True,
+    )
+    rate_limit: int = _setting(
+        0, "requests", "Most pictures sent per minute and client address; 0 sets no limit.", least=0
+    )
+    trusted_proxies: int = _setting(
+        0,
+        "proxies",
+        "How many proxies stand in front; the last so many of X-Forwarded-For are believed.",
+        least=0,
+        most=10,
+    )
+    log_format: str = _setting(
+        "text", "text or json", "How a line of the log is written.", choices=("text", "json")
+    )
+    log_level: str = _setting(
+        "warning",
+        "level",
+        "What is logged: info (every request), warning or error.",
+        choices=("info", "warning", "error"),
+    )
+
     def __post_init__(self) -> None:
         for knob in fields(self):
             value: Any = getattr(self, knob.name)
-            least, most = _bounds(knob)
-            right_type = type(value) is type(knob.default)  # bool is an int, but no number here
-            too_low = right_type and least is not None and value < least
-            too_high = right_type and most is not None and value > most
-            if not right_type or too_low or too_high:
-                raise UsageError(f"{knob.name}: expected {_expected(knob)}, found {value!r}.")
+            if not _is_allowed(knob, value):
+                found = f"{len(str(value))} characters" if knob.metadata["secret"] else repr(value)
+                raise UsageError(f"{knob.name}: expected {_expected(knob)}, found {found}.")
         if not self.host:
             raise UsageError("host: expected a text, found ''.")
 
@@ -106,7 +148,23 @@ def _parse(variable: str, text: str, knob: Field[Any]) -> str | int:
         raise UsageError(f"{variable}: expected {_expected(knob)}, found {text!r}.") from None
 
 
+def _is_allowed(knob: Field[Any], value: Any) -> bool:
+    right_type: bool = type(value) is type(knob.default)  # bool is an int, but no number here
+    if not right_type:
+        return False
+    if isinstance(value, str):
+        choices, secret = knob.metadata["choices"], knob.metadata["secret"]
+        fits = not secret or not value or _SECRET.fullmatch(value) is not None
+        return fits and (not choices or value in choices)
+    least, most = _bounds(knob)
+    return (least is None or value >= least) and (most is None or value <= most)
+
+
 def _expected(knob: Field[Any]) -> str:
+    if knob.metadata["secret"]:
+        return "16 to 200 visible ASCII characters without spaces"
+    if knob.metadata["choices"]:
+        return f"one of {', '.join(knob.metadata['choices'])}"
     if isinstance(knob.default, str):
         return "a text"
     least, most = _bounds(knob)

@@ -37,7 +37,14 @@ def test_overrides_win_and_none_is_not_given() -> None:
         ("TOP", "0", "top: expected a whole number at least 1"),
         ("MAX_PIXELS", "1e6", "SHOPWINDOW_MAX_PIXELS: expected .* found '1e6'"),
         ("HOST", "", "host: expected a text, found ''"),
-        ("MAX_FILE", "3", "SHOPWINDOW_MAX_FILE is not a setting: expected one of SHOPWINDOW_HOST"),
+        ("API_KEY", "s3cret", "api_key: expected 16 to 200 visible ASCII .* found 6 characters"),
+        ("API_KEY", "with spaces in between", "api_key: expected 16 to 200 visible ASCII"),
+        ("LOG_FORMAT", "xml", "log_format: expected one of text, json, found 'xml'"),
+        (
+            "MAX_FILE",
+            "3",
+            "MAX_FILE is not a setting: expected one of SHOPWINDOW_API_KEY",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_what_was_expected(
@@ -52,6 +59,10 @@ def test_a_value_of_the_wrong_type_is_refused() -> None:
         Settings(port="5000")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="port: expected"):
         Settings(port=True)
+
+
+def test_the_key_is_shown_nowhere() -> None:
+    assert "correct-horse-battery" not in repr(Settings(api_key="correct-horse-battery"))
 
 
 @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)

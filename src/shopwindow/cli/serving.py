@@ -28,6 +28,7 @@ def serve(model: Path | None, host: str | None, port: int | None) -> None:
     """
     from shopwindow.inference.predictor import load_predictor
     from shopwindow.settings import Settings
+    from shopwindow.web.logs import configure_logging
     from shopwindow.web.memory import return_freed_memory
     from shopwindow.web.server import serve as serve_app
 
@@ -35,6 +36,7 @@ def serve(model: Path | None, host: str | None, port: int | None) -> None:
     settings = Settings.from_environment(
         host=host, port=port, model=None if model is None else str(model)
     )
+    configure_logging(settings)
     predictor = load_predictor(
         Path(settings.model) if settings.model else None,
         threads=settings.threads or None,

@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest
 from shopwindow.errors import ImageError
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
-from shopwindow.web.problem import Problem
+from shopwindow.web.problem import Problem, note_image_errors
 from shopwindow.web.uploads import read_images
 
 
@@ -27,6 +27,7 @@ def make_api(predictor: Predictor, settings: Settings) -> Blueprint:
         top = _read_top(request.args.get("top"), default=settings.top, label_count=label_count)
         blobs = read_images(request, max_files=settings.max_files)
         entries = predictor.predict_bytes(blobs, top=top)
+        note_image_errors(entries)
         if len(entries) == 1 and isinstance(entries[0], ImageError):
             return Problem.from_image_error(entries[0]).as_response()
         predictions = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from flask import Flask, Response, render_template, request, url_for
+from flask import Flask, Response, render_template, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -14,21 +14,12 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web import wording
 from shopwindow.web.api import make_api
+from shopwindow.web.logs import log_requests
 from shopwindow.web.pages import make_pages
-from shopwindow.web.problem import Problem, http_error_in_words
+from shopwindow.web.problem import Problem, http_error_in_words, wants_json, with_headers_of
+from shopwindow.web.security import secure
 from shopwindow.web.uploads import UploadRequest
 
-# Nothing inline and nothing from another host: what an attacker might smuggle into a label or a
-# file name cannot run, and an upload cannot leave.
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-_JSON_PREFIXES = ("/api/", "/health/")
 _ASSET_AGE_S = 365 * 24 * 3600
 
 
@@ -64,6 +55,8 @@ def create_app(predictor: Predictor, settings: Settings | None = None) -> Flask:
     app.jinja_env.globals.update(
         asset=asset, title=wording.title_of(predictor.bundle.info), app_version=__version__
     )
+    log_requests(app)  # first, so that a request that is turned away has its id and its line too
+    secure(app, settings)
     app.register_blueprint(make_pages(predictor, settings))
     app.register_blueprint(make_api(predictor, settings))
 
@@ -72,20 +65,13 @@ def create_app(predictor: Predictor, settings: Settings | None = None) -> Flask:
         # Also reached for a bug: Flask has logged its traceback by then, and made it a 500.
         if error.code is None or error.code < 400:
             return error  # a redirect
-        if request.path.startswith(_JSON_PREFIXES):
+        if wants_json():
             response = Problem.from_http_error(error).as_response()
         else:
             words = http_error_in_words(error)
             html = render_template("error.html", name=error.name, detail=words)
             response = Response(html, status=error.code)
-        if error.code == 405:
-            response.headers["Allow"] = dict(error.get_headers())["Allow"]
-        return response
-
-    @app.after_request
-    def secure(response: Response) -> Response:
-        response.headers.update(SECURITY_HEADERS)
-        return response
+        return with_headers_of(error, response)
 
     return app
 

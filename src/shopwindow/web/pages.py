@@ -6,7 +6,7 @@ import json
 
 from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, TooManyRequests
 
 from shopwindow.errors import ImageError
 from shopwindow.imaging.decode import ACCEPTED_FORMATS, decode_image
@@ -16,7 +16,13 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web import wording
 from shopwindow.web.preview import Preview, make_preview
-from shopwindow.web.problem import http_error_in_words
+from shopwindow.web.problem import (
+    Problem,
+    http_error_in_words,
+    note_image_errors,
+    wants_json,
+    with_headers_of,
+)
 from shopwindow.web.uploads import read_field
 
 _FIELD = "image-file"
@@ -58,7 +64,7 @@ def make_pages(predictor: Predictor, settings: Settings) -> Blueprint:
         html = render_template(
             "page.html", **constants, prediction=prediction, preview=preview, error=error
         )
-        return Response(html, status=status, headers={"Cache-Control": "no-store"})
+        return Response(html, status=status)
 
     @pages.get("/")
     def show_page() -> Response:
@@ -72,13 +78,19 @@ def make_pages(predictor: Predictor, settings: Settings) -> Blueprint:
         try:
             image_hwc = decode_image(blobs[0], max_pixels=settings.max_pixels)
         except ImageError as error:
+            note_image_errors([error])
             return render_page(error=str(error), status=error.http_status)
         (prediction,) = predictor.predict_images(preprocess(image_hwc, info.rule)[None], top=top)
         return render_page(prediction, make_preview(image_hwc))
 
     @pages.errorhandler(RequestEntityTooLarge)
-    def refuse_large_body(error: RequestEntityTooLarge) -> Response:
-        return render_page(error=http_error_in_words(error), status=413)
+    @pages.errorhandler(TooManyRequests)
+    def refuse_on_the_page(error: HTTPException) -> Response:
+        if wants_json():
+            response = Problem.from_http_error(error).as_response()
+        else:
+            response = render_page(error=http_error_in_words(error), status=error.code or 500)
+        return with_headers_of(error, response)
 
     @pages.get("/about")
     def about() -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-from flask import Response, request
+from flask import Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from shopwindow.errors import ImageError
 from shopwindow.web.wording import size_in_words
+
+MEDIA_TYPE = "application/problem+json"
+# What only programs ask for; the other addresses are for people, unless a program asks for JSON.
+_JSON_PREFIXES = ("/api/", "/health/", "/metrics", "/openapi.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +42,11 @@ class Problem:
     @classmethod
     def from_image_error(cls, error: ImageError) -> Problem:
         """Return the problem of an image that was refused; its message is made for clients."""
-        kind = error.title.lower().replace(" ", "-")
         return cls(
-            error.http_status, error.title, str(error), type=f"urn:shopwindow:problem:{kind}"
+            error.http_status,
+            error.title,
+            str(error),
+            type=f"urn:shopwindow:problem:{_slug(error.title)}",
         )
 
     @classmethod
@@ -61,8 +69,46 @@ class Problem:
         return Response(
             json.dumps(self.as_json(), ensure_ascii=False),
             status=self.status,
-            mimetype="application/problem+json",
+            mimetype=MEDIA_TYPE,
         )
+
+
+def with_headers_of(error: HTTPException, response: Response) -> Response:
+    """Add what belongs to an HTTP error: Allow, Retry-After, WWW-Authenticate."""
+    for name, value in error.get_headers():
+        if name != "Content-Type":
+            response.headers.add(name, value)
+    return response
+
+
+def wants_json() -> bool:
+    """Say whether an error of the current request is told as a problem, and not as a page."""
+    if request.path.startswith(_JSON_PREFIXES):
+        return True
+    # Browsers name HTML before anything else; what takes anything gets the page.
+    return request.accept_mimetypes.best_match(["text/html", MEDIA_TYPE]) == MEDIA_TYPE
+
+
+def note_image_errors(entries: Iterable[object]) -> None:
+    """Remember what kinds of images the current request had refused, for `error_kinds`."""
+    kinds = [_slug(entry.title) for entry in entries if isinstance(entry, ImageError)]
+    g.image_error_kinds = kinds
+
+
+def error_kinds(status: int) -> list[str]:
+    """Return the kinds of all errors in the current request, once it has its HTTP status.
+
+    There is one kind for each title of an `ImageError` and for each HTTP status, so that they can
+    be counted by kind without end.
+    """
+    kinds: list[str] = g.get("image_error_kinds", [])
+    if status >= 400 and not kinds:
+        return ["bug" if status == 500 else _slug(HTTPStatus(status).phrase)]
+    return kinds
+
+
+def _slug(title: str) -> str:
+    return title.lower().replace(" ", "-")
 
 
 def http_error_in_words(error: HTTPException) -> str:

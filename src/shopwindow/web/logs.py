@@ -1,0 +1,101 @@
+"""One line for each thing that happened, as text or as JSON, and the id of the request with it.
+
+What people send stays out: no picture, no file name, no query, no address. A proxy in front knows
+the address, and passes on the id.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, Response, g, has_request_context, request
+
+from shopwindow.settings import Settings
+from shopwindow.web.problem import error_kinds
+
+ID_HEADER = "X-Request-ID"
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_PATH_CHARS = 100
+
+_access = logging.getLogger("shopwindow.access")
+_FIELDS = ("method", "path", "status", "seconds", "errors")
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send the log of this process to stderr, as the settings say."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_add_request_id)
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+
+
+def log_requests(app: Flask) -> None:
+    """Give each request an id, return it, and log one line at the end.
+
+    A well-formed `X-Request-ID` of a proxy is kept, so that both logs can be read together.
+    """
+
+    @app.before_request
+    def begin() -> None:
+        given = request.headers.get(ID_HEADER, "")
+        g.request_id = given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(8)
+        g.began_s = time.perf_counter()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers[ID_HEADER] = g.request_id
+        seconds = round(time.perf_counter() - g.began_s, 6)
+        fields = {
+            "method": request.method,
+            "path": request.path[:_MAX_PATH_CHARS],
+            "status": response.status_code,
+            "seconds": seconds,
+            "errors": error_kinds(response.status_code),
+        }
+        _access.info("%(method)s %(path)s %(status)s %(seconds)ss", fields, extra=fields)
+        return response
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    if has_request_context() and "request_id" in g:
+        record.request_id = g.request_id
+    return True
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time (UTC), level, logger, message, and what belongs to it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; everything that is no plain character is escaped by JSON."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name in ("request_id", *_FIELDS):
+            if hasattr(record, name):
+                line[name] = getattr(record, name)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    """For people: time, level, message, the request; a trace below it where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without any control character that a client might have put in it."""
+        when = datetime.fromtimestamp(record.created).astimezone().isoformat(" ", "seconds")
+        text = "".join(c if c.isprintable() else "�" for c in record.getMessage())
+        request_id = getattr(record, "request_id", "")
+        line = f"{when} {record.levelname} {text}" + (f" [{request_id}]" if request_id else "")
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
