@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,31 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from shopwindow.bundle import (
-    ACTIVATION_OUTPUT,
-    INPUT_NAME,
-    METADATA_KEY,
-    BundleInfo,
-    LabelColumn,
-    read_bundle,
-)
+from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import TrainingError
 from shopwindow.evaluation.metrics import grade
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import Predictor
+from shopwindow.training.graph import in_half_precision, to_onnx
 from shopwindow.training.measuring import measure
 from shopwindow.training.network import Classifier, pooled_answer
+from shopwindow.training.proof import write_proven_bundle
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer
-from shopwindow.writing import write_atomically
 
 SURE_PRECISION = 0.95
 # fp16 weights move a probability by less than this; a wrong label order or a forgotten
@@ -172,29 +162,19 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         activation_map=mapped,
     )
     servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
-    graph = _to_onnx(servable, dataset)
-    draft = out.with_name(f".{out.name}.draft")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    graph = to_onnx(
+        servable, dataset.rule, [*dataset.label_columns] + ([ACTIVATION_OUTPUT] if mapped else [])
+    )
+    info = write_proven_bundle(
+        out,
         # Half precision is enough for nearly every network; for the others there is the whole.
-        for candidate in (_in_half_precision(graph), graph):
-            write_atomically(draft, _with_info(candidate, info))
-            served = _ask_bundle(draft, dataset, valid)
-            difference, column = _largest_difference(calibrated, served)
-            if difference <= MAX_DIFFERENCE:
-                break
-        else:
-            raise TrainingError(
-                "export: expected the bundle to answer like the trained model, but probabilities "
-                f"of {column} differ by up to {difference:.4f} (allowed: {MAX_DIFFERENCE}); "
-                "nothing written"
-            )
-        info = replace(info, quality=_quality(dataset, valid, served))
-        write_atomically(draft, _with_info(candidate, info))
-        read_bundle(draft)
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
+        (in_half_precision(graph), graph),
+        info,
+        calibrated,
+        lambda predictor: _ask(predictor, dataset, valid),
+        lambda proof: replace(info, quality=_quality(dataset, valid, proof.answers)),
+        allowed=MAX_DIFFERENCE,
+    )
     size_mb = out.stat().st_size / 1e6
     print(
         f"{out}: {size_mb:.1f} MB, {100 * info.quality['accuracy']:.2f} % right on "
@@ -223,91 +203,9 @@ def _logits(
     return list(torch.split(torch.cat(rows), list(model.sizes), dim=1))
 
 
-def _to_onnx(model: Servable, dataset: Dataset) -> onnx.ModelProto:
-    # Two images, since an exporter is free to take a size of 1 for a constant.
-    names = [*dataset.label_columns] + ([ACTIVATION_OUTPUT] if model.answer is not None else [])
-    example = torch.zeros((2, dataset.rule.height_px, dataset.rule.width_px, 3), dtype=torch.uint8)
-    with torch.inference_mode():
-        program = torch.onnx.export(
-            model.eval(),
-            (example,),
-            input_names=[INPUT_NAME],
-            output_names=names,
-            dynamic_shapes={"images": {0: torch.export.Dim("N", min=1, max=65536)}},
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise TrainingError("export: expected an ONNX program from PyTorch, got none")
-    graph = program.model_proto
-    _remove_paths(graph)
-    try:
-        onnx.checker.check_model(graph)
-    except onnx.checker.ValidationError as error:
-        first = str(error).strip().splitlines()[0]
-        raise TrainingError(
-            f"export: expected a valid ONNX graph, got: {first}; if it names one of your label "
-            "columns, rename that column"
-        ) from error
-    return graph
-
-
-def _remove_paths(graph: onnx.ModelProto) -> None:
-    """Remove where each step stood in the source: paths of the machine that exported."""
-    del graph.graph.metadata_props[:]
-    for part in (graph.graph, *graph.functions):
-        for node in part.node:
-            del node.metadata_props[:]
-            node.doc_string = ""
-        for value in part.value_info:
-            del value.metadata_props[:]
-    for value in (*graph.graph.input, *graph.graph.output):
-        del value.metadata_props[:]
-
-
-def _in_half_precision(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose large weights are stored as float16."""
-    half = onnx.ModelProto()
-    half.CopyFrom(graph)
-    for initializer in list(half.graph.initializer):
-        _store_as_half(half, initializer)
-    onnx.checker.check_model(half)
-    return half
-
-
-def _store_as_half(graph: onnx.ModelProto, initializer: onnx.TensorProto) -> None:
-    """Store a large float32 weight as float16, cast back when the model is loaded.
-
-    Halves the file. Runtimes fold the cast away at load time, so that speed stays what it was.
-    Small tensors (biases, statistics of batch norm) keep their precision: they cost nothing.
-    """
-    if initializer.data_type != onnx.TensorProto.FLOAT:
-        return
-    values = numpy_helper.to_array(initializer)
-    if values.size < 4096 or np.abs(values).max() > np.finfo(np.float16).max:
-        return
-    name = initializer.name
-    half = numpy_helper.from_array(values.astype(np.float16), f"{name}_half")
-    cast = onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
-    graph.graph.initializer.remove(initializer)
-    graph.graph.initializer.append(half)
-    graph.graph.node.insert(0, cast)
-
-
-def _with_info(graph: onnx.ModelProto, info: BundleInfo) -> bytes:
-    del graph.metadata_props[:]
-    entry = graph.metadata_props.add()
-    entry.key = METADATA_KEY
-    entry.value = json.dumps(info.as_json(), ensure_ascii=False, sort_keys=True)
-    buffer = io.BytesIO()
-    onnx.save_model(graph, buffer)
-    return buffer.getvalue()
-
-
-def _ask_bundle(
-    path: Path, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 64
+def _ask(
+    predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 64
 ) -> dict[str, NDArray[np.float32]]:
-    predictor = Predictor(read_bundle(path))
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in dataset.label_columns}
     for start in tqdm(
         range(0, len(indices), batch_size), desc="bundle", unit="batch", disable=None
@@ -316,18 +214,6 @@ def _ask_bundle(
         for name, answer in answers.items():
             parts[name].append(answer)
     return {name: np.concatenate(part) for name, part in parts.items()}
-
-
-def _largest_difference(
-    expected: dict[str, NDArray[np.float32]], served: dict[str, NDArray[np.float32]]
-) -> tuple[float, str]:
-    """Return by how much probabilities differ at most, and in which column; never a NaN."""
-    differences = {
-        name: float(np.nan_to_num(np.abs(rows - served[name]), nan=1.0).max())
-        for name, rows in expected.items()
-    }
-    column = max(differences, key=differences.__getitem__)
-    return differences[column], column
 
 
 def _quality(

@@ -1,0 +1,97 @@
+"""No bundle without proof: what serves it must answer like the model that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from shopwindow.bundle import BundleInfo, read_bundle
+from shopwindow.errors import TrainingError
+from shopwindow.inference.predictor import Predictor
+from shopwindow.training.graph import with_info
+from shopwindow.writing import write_atomically
+
+Answers = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A bundle that was compared with its source.
+
+    Attributes:
+        predictor: Serves the draft of the bundle.
+        answers: What it said about the images of the comparison.
+        difference: By how much a probability differed from the source's at most, 0 to 1.
+    """
+
+    predictor: Predictor
+    answers: Answers
+    difference: float
+
+
+def write_proven_bundle(
+    out: Path,
+    graphs: Iterable[onnx.ModelProto],
+    info: BundleInfo,
+    expected: Answers,
+    ask: Callable[[Predictor], Answers],
+    finish: Callable[[Proof], BundleInfo],
+    *,
+    allowed: float,
+) -> BundleInfo:
+    """Write the first graph as a bundle whose answers are those of its source, or nothing.
+
+    Args:
+        out: Where the bundle goes; its folder is made where it is missing.
+        graphs: Which to try, in this order.
+        info: What the bundle says about itself.
+        expected: What the source says about some images.
+        ask: Asks a predictor about the same images.
+        finish: Called with the proof, before anything lies under the name `out`; returns what the
+            bundle says in the end. What it raises stops the writing.
+        allowed: By how much a probability may differ, 0 to 1.
+
+    Returns:
+        What the bundle says about itself.
+
+    Raises:
+        TrainingError: The answers of all graphs differ by more.
+    """
+    draft = out.with_name(f".{out.name}.draft")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        for graph in graphs:
+            write_atomically(draft, with_info(graph, info))
+            predictor = Predictor(read_bundle(draft))
+            answers = ask(predictor)
+            difference, column = _largest_difference(expected, answers)
+            if difference <= allowed:
+                break
+        else:
+            raise TrainingError(
+                "export: expected the bundle to answer like the trained model, but probabilities "
+                f"of {column} differ by up to {difference:.4f} (allowed: {allowed}); "
+                "nothing written"
+            )
+        info = finish(Proof(predictor, answers, difference))
+        write_atomically(draft, with_info(graph, info))
+        read_bundle(draft)
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+    return info
+
+
+def _largest_difference(expected: Answers, served: Answers) -> tuple[float, str]:
+    """Return by how much probabilities differ at most, and in which column; never a NaN."""
+    differences = {
+        name: float(np.nan_to_num(np.abs(rows - served[name]), nan=1.0).max())
+        for name, rows in expected.items()
+    }
+    column = max(differences, key=differences.__getitem__)
+    return differences[column], column
