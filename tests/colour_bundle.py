@@ -15,7 +15,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from shopwindow.bundle import ACTIVATION_OUTPUT, METADATA_KEY, BundleInfo, LabelColumn, Threshold
+from shopwindow.bundle import (
+    ACTIVATION_OUTPUT,
+    METADATA_KEY,
+    BundleInfo,
+    Families,
+    LabelColumn,
+    Threshold,
+)
 from shopwindow.imaging.preprocess import ResizeRule
 
 HEIGHT_PX, WIDTH_PX = 8, 6
@@ -41,6 +48,13 @@ def colour_info() -> BundleInfo:
             LabelColumn("brightness", tuple(BRIGHTNESS)),
         ),
         threshold=Threshold(min_confidence=0.8, precision=0.95, coverage=0.9),
+        families=(
+            Families(
+                "kind",
+                ("hue", "hue", "hue", "grey", "grey"),
+                Threshold(min_confidence=0.7, precision=0.95, coverage=0.95),
+            ),
+        ),
         quality={
             "accuracy": 0.93,
             "top5_accuracy": 1.0,

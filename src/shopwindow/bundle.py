@@ -14,7 +14,7 @@ import importlib.resources
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,30 @@ class Threshold:
         return self.coverage > 0 and confidence >= self.min_confidence
 
 
+@dataclass(frozen=True, slots=True)
+class Families:
+    """A coarser answer, for when the label is not sure: each label belongs to one family.
+
+    Attributes:
+        name: What kind of family, such as "subCategory".
+        of: The family of each label of the main column, in its order.
+        threshold: Where the family is sure: its confidence is the sum of those of its labels.
+    """
+
+    name: str
+    of: tuple[str, ...]
+    threshold: Threshold
+
+    def __post_init__(self) -> None:
+        _require(_is_text(self.name), "families.name", "a non-empty text", self.name)
+        for family in self.of:
+            _require(_is_text(family), f"families.{self.name}", "non-empty texts", family)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON-ready data by the names of the attributes."""
+        return {"name": self.name, "of": list(self.of), "threshold": asdict(self.threshold)}
+
+
 @dataclass(frozen=True)
 class BundleInfo:
     """What a bundle says about itself; docs/bundle.md explains the keys.
@@ -97,6 +121,7 @@ class BundleInfo:
         rule: Size of the input, and how images are brought to it.
         columns: The label columns in the order of the outputs; the first is the main one.
         threshold: Where "sure" begins, for the main column.
+        families: Coarser answers, the finest first; may be empty.
         quality: Figures measured on the validation part.
         data: Where the training images came from, and how they were split.
         training: How the model was trained.
@@ -110,6 +135,7 @@ class BundleInfo:
     rule: ResizeRule
     columns: tuple[LabelColumn, ...]
     threshold: Threshold
+    families: tuple[Families, ...] = ()
     quality: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -123,6 +149,13 @@ class BundleInfo:
         _require(bool(self.columns), "columns", "at least one label column", "none")
         names = [column.name for column in self.columns]
         _require(len(set(names)) == len(names), "columns", "each name once", names)
+        for families in self.families:
+            _require(
+                len(families.of) == len(self.main.labels),
+                f"families.{families.name}",
+                f"one family for each of the {len(self.main.labels):,} labels",
+                f"{len(families.of):,}",
+            )
         for key in ("quality", "data", "training", "card"):
             value = getattr(self, key)
             _require(isinstance(value, dict), key, "a JSON object", type(value).__name__)
@@ -160,11 +193,8 @@ class BundleInfo:
             "columns": [
                 {"name": column.name, "labels": list(column.labels)} for column in self.columns
             ],
-            "threshold": {
-                "min_confidence": self.threshold.min_confidence,
-                "precision": self.threshold.precision,
-                "coverage": self.threshold.coverage,
-            },
+            "threshold": asdict(self.threshold),
+            "families": [families.as_json() for families in self.families],
             "quality": self.quality,
             "data": self.data,
             "training": self.training,
@@ -189,11 +219,10 @@ class BundleInfo:
         _require(found == FORMAT and found is not True, "format", FORMAT, found)
         try:
             columns = tuple(_read_column(column) for column in data["columns"])
-            threshold = Threshold(
-                **{
-                    key: data["threshold"][key]
-                    for key in ("min_confidence", "precision", "coverage")
-                }
+            threshold = _read_threshold(data["threshold"])
+            families = tuple(
+                Families(entry["name"], tuple(entry["of"]), _read_threshold(entry["threshold"]))
+                for entry in data.get("families", ())
             )
             texts = {key: data[key] for key in ("name", "version", "created")}
             tables = {key: data.get(key, {}) for key in ("quality", "data", "training", "card")}
@@ -208,6 +237,7 @@ class BundleInfo:
             rule=rule,
             columns=columns,
             threshold=threshold,
+            families=families,
             **tables,
             activation_map=mapped,
         )
@@ -371,6 +401,10 @@ def _read_column(data: Mapping[str, Any]) -> LabelColumn:
     labels = data["labels"]
     _require(isinstance(labels, list), "columns", "a list of labels", type(labels).__name__)
     return LabelColumn(data["name"], tuple(labels))
+
+
+def _read_threshold(data: Mapping[str, Any]) -> Threshold:
+    return Threshold(data["min_confidence"], data["precision"], data["coverage"])
 
 
 def _is_utc(text: str) -> bool:

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shopwindow.bundle import Bundle
+from shopwindow.dataset.catalogue import LABEL_COLUMN_NAME
 from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.label_sets import NO_LABEL, allowed_labels, read_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, ShopwindowError, UsageError
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import Evaluation, hardest_images
+from shopwindow.evaluation.summary import percent
 from shopwindow.inference.predictor import Predictor
 
 BATCH_SIZE = 64
@@ -34,12 +37,17 @@ Answer = Callable[[Dataset, NDArray[np.int64]], Probabilities]
 
 @dataclass(frozen=True)
 class Reading:
-    """How the data is read; the arguments of `load_dataset` by the same names."""
+    """How the data is read; the arguments of `load_dataset` by the same names.
+
+    With a label map, the labels it leads to are those of the model.
+    """
 
     labels_file: Path | None = None
     image_column: str | None = None
     label_column: str | None = None
     also: tuple[str, ...] = ()
+    label_map: Path | None = None
+    group_column: str | None = None
     min_images: int = 1
 
 
@@ -60,6 +68,7 @@ def recorded_reading(bundle: Bundle, data: Path) -> Reading:
         image_column=record.get("image_column"),
         label_column=record.get("label_column"),
         also=tuple(record.get("also") or ()),
+        group_column=record.get("group_column"),
         min_images=record.get("min_images") or 1,
     )
 
@@ -99,11 +108,14 @@ def grade_bundle(
         image_column=reading.image_column,
         label_column=reading.label_column,
         also=reading.also,
+        label_map=None if reading.label_map is None else read_label_map(reading.label_map),
+        group_column=reading.group_column,
+        vocabularies=_vocabularies(bundle, reading),
         min_images=reading.min_images,
         cache_dir=cache_dir,
         progress=progress,
     )
-    indices, split_text, notes = _choose(dataset, info.data.get("split"), part)
+    indices, split_text, notes = _choose(dataset, _recorded_splits(bundle), part)
 
     started = time.perf_counter()
     if answer is None:
@@ -115,10 +127,23 @@ def grade_bundle(
 
     main, *further = info.columns
     # The main columns belong together whatever they are called; attributes by their names.
-    targets, unknown = _targets(dataset, dataset.label_columns[0], indices, main.labels)
+    shares = probabilities[main.name]
+    targets, unknown = _targets(dataset, dataset.label_columns[0], indices, main.labels, shares)
+    nothing = ~_allowed(dataset, dataset.label_columns[0], indices).any(axis=1)
+    if nothing.any():
+        sure = [info.threshold.is_sure(float(row.max())) for row in shares[nothing]]
+        notes.append(
+            f"{len(sure):,} images show none of the labels and were not graded; "
+            f"{percent(1 - sum(sure) / len(sure))} of their answers are not sure"
+        )
     if unknown:
         notes.append(_unknown_note(unknown, targets))
     if not (targets >= 0).any():
+        if nothing.all():
+            raise DataError(
+                f"expected images with labels to grade, found {len(nothing):,} that show none of "
+                "them; shopwindow predict says which of its answers are sure"
+            )
         raise DataError(
             f"expected labels that the model knows, such as {main.labels[0]!r}, found "
             f"{', '.join(map(repr, unknown[:3]))}; name the column with --label-column"
@@ -126,14 +151,15 @@ def grade_bundle(
     attributes = {}
     for column in further:
         if column.name in dataset.label_columns[1:]:
-            codes, _ = _targets(dataset, column.name, indices, column.labels)
+            codes, _ = _targets(
+                dataset, column.name, indices, column.labels, probabilities[column.name]
+            )
             if (codes >= 0).any():
                 attributes[column.name] = grade(probabilities[column.name], codes, column.labels)
     if dataset.dropped:
         notes.append(
             f"{len(dataset.dropped):,} rows or images were left out; shopwindow inspect lists them"
         )
-    shares = probabilities[main.name]
     return Evaluation(
         model_name=info.name,
         model_version=info.version,
@@ -159,14 +185,17 @@ def grade_bundle(
 
 
 def _choose(
-    dataset: Dataset, record: object, part: Part | None
+    dataset: Dataset, records: Sequence[object], part: Part | None
 ) -> tuple[NDArray[np.int64], str, list[str]]:
     """Return which images to grade, the same in words, and what a reader must know about it."""
     everything = np.arange(len(dataset), dtype=np.int64)
     text = f"all {len(dataset):,} images"
     if part == "all":
         return everything, text, ["all images were graded, also any that the model learned from"]
-    split = _recorded_split(dataset, record)
+    split = next(
+        (found for record in records if (found := _recorded_split(dataset, record)) is not None),
+        None,
+    )
     if split is not None:
         text = (
             f"the validation part: {len(split.valid):,} of {len(dataset):,} images "
@@ -179,6 +208,23 @@ def _choose(
             "found other images or labels; leave it out to grade all of them"
         )
     return everything, text, ["not the data that the model was trained on: all images were graded"]
+
+
+def _recorded_splits(bundle: Bundle) -> list[object]:
+    """Return what the bundle recorded of the splits of all data sets that it learned from."""
+    also = bundle.info.data.get("also")
+    further = also if isinstance(also, list) else []
+    records = [bundle.info.data, *further]
+    return [record.get("split") for record in records if isinstance(record, dict)]
+
+
+def _vocabularies(bundle: Bundle, reading: Reading) -> dict[str, tuple[str, ...]] | None:
+    """Return the model's labels where a label map leads to them, else None: those of the data."""
+    if reading.label_map is None:
+        return None
+    main, *further = bundle.info.columns
+    known = {column.name: column.labels for column in further if column.name in reading.also}
+    return {reading.label_column or LABEL_COLUMN_NAME: main.labels, **known}
 
 
 def _recorded_split(dataset: Dataset, record: object) -> Split | None:
@@ -211,16 +257,31 @@ def _ask(
 
 
 def _targets(
-    dataset: Dataset, column: str, indices: NDArray[np.int64], labels: Sequence[str]
+    dataset: Dataset,
+    column: str,
+    indices: NDArray[np.int64],
+    labels: Sequence[str],
+    shares: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the images' labels as the model numbers them, -1 for none, and the labels it lacks."""
+    """Return the images' labels as the model numbers them, -1 for none, and the labels it lacks.
+
+    Where an image allows several, it is the one of them that the model thinks likeliest.
+    """
     known = {label: number for number, label in enumerate(labels)}
     vocabulary = dataset.vocabularies[column]
-    codes = dataset.codes[column][indices]
-    # The last entry is for code -1: no label.
-    numbers = np.array([known.get(label, -1) for label in vocabulary] + [-1], np.int64)
-    present = np.unique(codes[codes >= 0])
-    return numbers[codes], [vocabulary[code] for code in present if vocabulary[code] not in known]
+    allowed = _allowed(dataset, column, indices)
+    unknown = [
+        vocabulary[code] for code in np.flatnonzero(allowed.any(0)) if vocabulary[code] not in known
+    ]
+    shared = [code for code, label in enumerate(vocabulary) if label in known]
+    right = np.zeros((len(indices), len(labels)), np.bool_)
+    right[:, [known[vocabulary[code]] for code in shared]] = allowed[:, shared]
+    best = np.where(right, shares, -1.0).argmax(axis=1)
+    return np.where(right.any(axis=1), best, NO_LABEL).astype(np.int64), unknown
+
+
+def _allowed(dataset: Dataset, column: str, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return allowed_labels(dataset.codes[column][indices], dataset.sets[column])
 
 
 def _unknown_note(unknown: Sequence[str], targets: NDArray[np.int64]) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from shopwindow.dataset.split import Split
 from shopwindow.training import TrainingOptions
-from shopwindow.training.learner import ColumnsLoss
+from shopwindow.training.learner import ColumnsLoss, column_accuracy
 from shopwindow.training.loaders import CachedLoader
+from shopwindow.training.mixture import mix
 from shopwindow.training.trainer import open_dataset
 
 
 @pytest.fixture(scope="module")
 def loader(shapes_options: TrainingOptions) -> CachedLoader:
     dataset = open_dataset(shapes_options, (32, 32))
-    return CachedLoader(dataset, torch.arange(90).numpy(), 16, train=True, seed=3)
+    everything = Split(np.arange(90), np.arange(0), "random", 3, 0.5)
+    mixture = mix(dataset, everything, seed=3)
+    return CachedLoader(mixture.sources, everything.train, 16, train=True, seed=3)
 
 
 def test_loss_of_one_column_is_cross_entropy() -> None:
@@ -36,6 +41,28 @@ def test_missing_attributes_add_nothing_to_the_loss() -> None:
     assert torch.isclose(none, F.cross_entropy(logits[:, :2], main))
     none.backward()
     assert torch.isfinite(logits.grad).all()
+
+
+def test_loss_of_a_set_is_that_of_its_summed_probability() -> None:
+    logits = torch.randn(2, 4)
+    loss = ColumnsLoss((4,), [np.array([[True, False, True, False]])])
+    shares = logits.softmax(dim=1)
+    expected = -torch.log(shares[:, 0] + shares[:, 2]).mean()
+    assert torch.isclose(loss(logits, torch.tensor([[4], [4]])), expected)
+
+
+def test_loss_of_nothing_is_least_where_all_labels_are_equally_likely() -> None:
+    loss = ColumnsLoss((4,), [np.zeros((1, 4), bool)])
+    code = torch.tensor([[4]])
+    assert torch.isclose(loss(torch.zeros(1, 4), code), torch.tensor(4.0).log())
+    assert loss(torch.tensor([[1.0, 0, 0, 0]]), code) > loss(torch.zeros(1, 4), code)
+
+
+def test_answer_is_right_within_its_set() -> None:
+    metric = column_accuracy((3,), 0, "accuracy", [np.array([[True, True, False]])])
+    logits = torch.eye(3)[[0, 1, 2, 0, 2]]
+    codes = torch.tensor([[3], [3], [3], [-1], [2]])
+    assert metric.func(logits, codes) == 3 / 4
 
 
 def test_batches_depend_on_seed_stage_and_epoch_alone(loader: CachedLoader) -> None:

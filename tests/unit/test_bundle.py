@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,7 @@ def test_a_graph_that_does_not_fit_the_metadata_is_refused(
 
 
 def test_another_number_of_labels_than_outputs_is_refused(tmp_path: Path) -> None:
-    data = colour_info().as_json()
+    data = colour_info().as_json() | {"families": []}
     data["columns"][0]["labels"].append("purple")
     path = write_colour_bundle(tmp_path / "bundle.onnx", metadata=json.dumps(data))
     assert "tensor(float) [N, 6], one per label, found tensor(float) ['N', 5]" in refused(path)
@@ -318,3 +319,16 @@ def test_a_threshold_that_is_no_share_is_refused_with_a_sentence(value: Any) -> 
         BundleError, match=r"threshold\.min_confidence: expected a number from 0 to 1"
     ):
         Threshold(value, 0.95, 0.8)
+
+
+def test_families_survive_the_file_and_name_one_for_each_label() -> None:
+    info = colour_info()
+    assert BundleInfo.from_json(json.loads(json.dumps(info.as_json()))).families == info.families
+    with pytest.raises(BundleError, match=r"families\.kind: expected one family for each of the 5"):
+        replace(info, families=(replace(info.families[0], of=("hue",)),))
+
+
+def test_a_bundle_from_before_families_has_none() -> None:
+    old = colour_info().as_json()
+    del old["families"]
+    assert BundleInfo.from_json(old).families == ()

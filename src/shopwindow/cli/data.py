@@ -41,9 +41,12 @@ def inspect(context: click.Context, /, size: tuple[int, int], out: Path, **_: An
     """
     from shopwindow.dataset.dataset import load_dataset
     from shopwindow.dataset.inspection import summarise_dataset, write_inspection
+    from shopwindow.dataset.label_sets import read_label_map
     from shopwindow.imaging.preprocess import ResizeRule
 
     options = {k: v for k, v in given(context).items() if k not in ("size", "out")}
+    if "label_map" in options:
+        options["label_map"] = read_label_map(options["label_map"])
     rule = ResizeRule(height_px=size[0], width_px=size[1])
     dataset = load_dataset(rule=rule, progress=sys.stderr.isatty(), **options)
     click.echo(summarise_dataset(dataset))

@@ -17,7 +17,14 @@ from shopwindow.errors import TrainingError
 if TYPE_CHECKING:
     from shopwindow.grading import Part
 
-_LABEL_OPTIONS = ("labels_file", "image_column", "label_column", "also")
+_LABEL_OPTIONS = (
+    "labels_file",
+    "image_column",
+    "label_column",
+    "also",
+    "label_map",
+    "group_column",
+)
 
 
 @click.command(

@@ -79,6 +79,17 @@ def data_options(*, default_min_images: str = "11") -> Callable[[Command], Comma
             help="Further label columns, such as colour,gender.",
         ),
         click.option(
+            "--label-map",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help='JSON file with what labels mean in others: {"Top": ["Shirt", "Tee"], "Sky": []}.',
+        ),
+        click.option(
+            "--group-column",
+            metavar="C",
+            help="Column of what images share, such as who took them; a split keeps it whole.",
+        ),
+        click.option(
             "--min-images",
             metavar="N",
             type=click.IntRange(1),

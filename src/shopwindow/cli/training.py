@@ -15,6 +15,7 @@ from shopwindow.cli.options import (
     data_options,
     example,
     given,
+    parse_names,
     parse_size,
     parse_whole_numbers,
     with_options,
@@ -74,6 +75,33 @@ def network_options(command: Command) -> Command:
     help="Epochs of each stage: two for transfer, one for scratch.  [default: the recipe's]",
 )
 @click.option("--lr", type=float, help="Peak learning rate.  [default: the recipe's choice]")
+@click.option(
+    "--family",
+    "families",
+    callback=parse_names,
+    metavar="C,C",
+    help="Columns of --also that name the label more coarsely, the finest first.",
+)
+@click.option(
+    "--with",
+    "companions",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file that describes a further data set; may be given several times.",
+)
+@click.option(
+    "--outliers",
+    metavar="SHARE",
+    type=click.FloatRange(0, 0.5),
+    help="Share of each batch that shows none of the labels, drawn by chance.  [default: 0]",
+)
+@click.option(
+    "--backgrounds",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    help="Share of the items on white that are put in front of something else.  [default: 0]",
+)
 @click.option(
     "--card",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

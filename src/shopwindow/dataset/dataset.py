@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,13 @@ from shopwindow.dataset.catalogue import (
     read_catalogue,
 )
 from shopwindow.dataset.duplicates import open_duplicates
+from shopwindow.dataset.label_sets import (
+    NONE_OF_THEM,
+    SEPARATOR,
+    LabelMap,
+    number_labels,
+    split_cell,
+)
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 
@@ -30,7 +37,10 @@ class Dataset:
         references: One unique name per image: a relative POSIX path, or `part.parquet#12`.
         label_columns: Names of the label columns; the first is the main one.
         vocabularies: The labels that occur in each column, sorted: a code is a position in it.
-        codes: Per column (N,) int64; -1 where there is no label, in attributes only.
+        codes: Per column (N,) int64: a position in the vocabulary; above it a set of labels, see
+            `label_sets`; -1 where there is no label, in attributes only.
+        sets: Per column (K, C) bool, the sets of labels that occur.
+        groups: (N,) int64: images with the same number stay on one side of a split.
         dropped: Every row and image file that was left out, with its reason.
         rule: Size and method to which the images were resized.
         catalogue: What the data set was read from; also the images that were left out.
@@ -40,6 +50,8 @@ class Dataset:
     label_columns: tuple[str, ...]
     vocabularies: dict[str, tuple[str, ...]]
     codes: dict[str, NDArray[np.int64]]
+    sets: dict[str, NDArray[np.bool_]]
+    groups: NDArray[np.int64]
     dropped: tuple[DroppedRow, ...]
     rule: ResizeRule
     catalogue: LabelledImages
@@ -70,6 +82,15 @@ class Dataset:
         """
         return self.catalogue.read_bytes(int(self._positions[index]))
 
+    def cell_names(self, column: str) -> list[str]:
+        """Return what each code of a column stands for: a label, or `Tshirts|Tops` for a set."""
+        vocabulary = self.vocabularies[column]
+        sets = [
+            SEPARATOR.join(vocabulary[code] for code in np.flatnonzero(row)) or NONE_OF_THEM
+            for row in self.sets[column]
+        ]
+        return [*vocabulary, *sets]
+
     def duplicate_groups(self) -> NDArray[np.int64]:
         """Return (N,) int64: a number from 0 up, shared by images that show the same picture."""
         groups = open_duplicates(self._cache)[self._positions]
@@ -85,6 +106,9 @@ def load_dataset(
     image_column: str | None = None,
     label_column: str | None = None,
     also: Sequence[str] = (),
+    group_column: str | None = None,
+    label_map: LabelMap | None = None,
+    vocabularies: Mapping[str, Sequence[str]] | None = None,
     min_images: int = 11,
     cache_dir: Path | None = None,
     progress: bool = True,
@@ -98,7 +122,13 @@ def load_dataset(
         image_column: The column with the image.
         label_column: The column with the main label.
         also: Further label columns.
-        min_images: Main labels with fewer usable images are left out; 1 keeps all.
+        group_column: Column of what images have in common, such as who took them: images of one
+            group stay on one side of a split.
+        label_map: What the main labels mean in other words; see `read_label_map`.
+        vocabularies: The labels of each column, where another data set decides them. Images with
+            none of them are left out. By default the labels that occur.
+        min_images: Main labels with fewer usable images are left out; 1 keeps all. Has no effect
+            on given `vocabularies`.
         cache_dir: See `open_cache`.
         progress: Show a progress bar on stderr while decoding.
 
@@ -114,40 +144,110 @@ def load_dataset(
         labels_file=labels_file,
         image_column=image_column,
         label_column=label_column,
-        also=also,
+        also=also if group_column is None else (*also, group_column),
     )
     cache = open_cache(catalogue, rule, cache_dir, progress=progress)
-    dropped = list(catalogue.dropped)
-    main = catalogue.labels[catalogue.label_columns[0]]
-    counts = Counter(label for index, label in enumerate(main) if index not in cache.failures)
-    positions = []
-    for index, label in enumerate(main):
-        if index in cache.failures:
-            reason = f"unreadable image: {cache.failures[index]}"
-        elif counts[label] < min_images:
-            reason = f"label with too few images: {label!r} has {counts[label]} of {min_images}"
-        else:
-            positions.append(index)
-            continue
-        dropped.append(DroppedRow(catalogue.where[index], catalogue.references[index], reason))
+    label_columns = catalogue.label_columns[: 1 + len(also)]
+    main = label_columns[0]
+    cells, reasons = _read_main_labels(catalogue.labels[main], cache.failures, label_map)
+    known = vocabularies[main] if vocabularies else _frequent_labels(cells, reasons, min_images)
+    _keep_known(cells, reasons, known, min_images, fixed=vocabularies is not None)
+    positions = [index for index, reason in enumerate(reasons) if not reason]
+    dropped = list(catalogue.dropped) + [
+        DroppedRow(catalogue.where[index], catalogue.references[index], reason)
+        for index, reason in enumerate(reasons)
+        if reason
+    ]
     if not positions:
         raise DataError(nothing_left(data, dropped))
-    vocabularies, codes = {}, {}
-    for column, labels in catalogue.labels.items():
-        kept = [labels[index] for index in positions]
-        vocabularies[column] = tuple(sorted({label for label in kept if label is not None}))
-        code_of: dict[str | None, int] = {
-            label: code for code, label in enumerate(vocabularies[column])
-        }
-        codes[column] = np.array([code_of.get(label, -1) for label in kept], np.int64)
+    vocabulary_of, codes, sets = {}, {}, {}
+    for column in label_columns:
+        if column == main:
+            kept = [cells[index] for index in positions]
+        else:
+            texts = catalogue.labels[column]
+            kept = [split_cell(texts[index] or "") or None for index in positions]
+        single = {cell[0] for cell in kept if cell and len(cell) == 1}
+        given = vocabularies.get(column) if vocabularies else None
+        vocabulary_of[column] = tuple(given if given is not None else sorted(single))
+        if column != main:
+            known_here = set(vocabulary_of[column])
+            kept = [tuple(x for x in cell or () if x in known_here) or None for cell in kept]
+        codes[column], sets[column] = number_labels(kept, vocabulary_of[column])
     return Dataset(
         references=tuple(catalogue.references[index] for index in positions),
-        label_columns=catalogue.label_columns,
-        vocabularies=vocabularies,
+        label_columns=label_columns,
+        vocabularies=vocabulary_of,
         codes=codes,
+        sets=sets,
+        groups=_number_groups(catalogue.labels[group_column], positions)
+        if group_column is not None
+        else np.arange(len(positions), dtype=np.int64),
         dropped=tuple(dropped),
         rule=rule,
         catalogue=catalogue,
         _cache=cache,
         _positions=np.array(positions, np.int64),
     )
+
+
+_Cells = list[tuple[str, ...] | None]
+
+
+def _read_main_labels(
+    texts: Sequence[str | None], failures: Mapping[int, str], label_map: LabelMap | None
+) -> tuple[_Cells, list[str]]:
+    """Return what each image allows, and why it is left out ("" where it is not)."""
+    cells: _Cells = []
+    reasons: list[str] = []
+    for index, text in enumerate(texts):
+        text = text or ""
+        cell: tuple[str, ...] | None = split_cell(text)
+        reason = ""
+        if index in failures:
+            reason = f"unreadable image: {failures[index]}"
+        elif not cell:
+            reason = "no label"
+        elif label_map is not None:
+            if text not in label_map:
+                reason = f"label that the label map does not name: {text!r}"
+            elif (cell := label_map[text]) is None:
+                reason = f"label that the label map leaves out: {text!r}"
+        cells.append(cell)
+        reasons.append(reason)
+    return cells, reasons
+
+
+def _frequent_labels(cells: _Cells, reasons: Sequence[str], least: int) -> tuple[str, ...]:
+    """Return the labels that at least so many images have alone, sorted."""
+    usable = (cell for cell, reason in zip(cells, reasons, strict=True) if not reason)
+    counts = Counter(cell[0] for cell in usable if cell and len(cell) == 1)
+    return tuple(sorted(label for label, count in counts.items() if count >= least))
+
+
+def _keep_known(
+    cells: _Cells, reasons: list[str], known: Sequence[str], least: int, *, fixed: bool
+) -> None:
+    """Take unknown labels out of the cells, and images out that had only such."""
+    vocabulary = set(known)
+    usable = [cell for cell, reason in zip(cells, reasons, strict=True) if not reason]
+    counts = Counter(cell[0] for cell in usable if cell and len(cell) == 1)
+    for index, cell in enumerate(cells):
+        if reasons[index] or not cell:  # an empty cell allows nothing, and is meant so
+            continue
+        cells[index] = tuple(label for label in cell if label in vocabulary)
+        if cells[index]:
+            continue
+        names = " or ".join(map(repr, cell))
+        reasons[index] = (
+            f"label that the model does not have: {names}"
+            if fixed
+            else f"label with too few images: {names} has {counts[cell[0]]} of {least}"
+        )
+
+
+def _number_groups(names: Sequence[str | None], positions: Sequence[int]) -> NDArray[np.int64]:
+    """Return a number per image, the same for the same name; without a name, one of its own."""
+    keys = [names[index] or ("", index) for index in positions]
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)

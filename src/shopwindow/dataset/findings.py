@@ -77,10 +77,12 @@ def find_out(dataset: Dataset) -> Findings:
 
 
 def _column_sizes(dataset: Dataset, name: str) -> ColumnSizes:
-    codes, labels = dataset.codes[name], dataset.vocabularies[name]
-    counts = np.bincount(codes[codes >= 0], minlength=len(labels)).tolist()
+    codes = dataset.codes[name]
+    # Images that allow several labels are counted by what stands in their cell.
+    names = dataset.cell_names(name)
+    counts = np.bincount(codes[codes >= 0], minlength=len(names)).tolist()
     # Labels are sorted, and so stay where counts are equal.
-    sizes = sorted(zip(labels, counts, strict=True), key=lambda size: -size[1])
+    sizes = sorted(zip(names, counts, strict=True), key=lambda size: -size[1])
     return ColumnSizes(name, tuple(sizes), int((codes < 0).sum()))
 
 
@@ -89,12 +91,12 @@ def _duplicate_groups(dataset: Dataset) -> tuple[DuplicateGroup, ...]:
     order = np.argsort(numbers, kind="stable")
     starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
     main = dataset.label_columns[0]
-    vocabulary, codes = dataset.vocabularies[main], dataset.codes[main]
+    names, codes = dataset.cell_names(main), dataset.codes[main]
     groups = []
     for members in np.split(order, starts[1:]):
         if len(members) > 1:
             images = dataset.images(members)
-            labels = tuple(vocabulary[code] for code in np.unique(codes[members]))
+            labels = tuple(names[code] for code in np.unique(codes[members]))
             exact = bool((images == images[0]).all())
             groups.append(DuplicateGroup(tuple(members.tolist()), labels, exact))
     return tuple(sorted(groups, key=lambda group: (-len(group.indices), group.indices)))

@@ -108,6 +108,7 @@ def write_inspection(dataset: Dataset, path: Path) -> Path:
     """
     findings = find_out(dataset)
     main = dataset.label_columns[0]
+    names = dataset.cell_names(main)
     environment = Environment(
         autoescape=True,
         loader=PackageLoader("shopwindow.dataset", "."),
@@ -122,7 +123,7 @@ def write_inspection(dataset: Dataset, path: Path) -> Path:
         findings=findings,
         source=dataset.catalogue.source.root.name,
         sheet=_contact_sheet(dataset),
-        labels=[dataset.vocabularies[main][code] for code in dataset.codes[main]],
+        labels=[names[code] for code in dataset.codes[main]],
         max_bars=_MAX_BARS,
         max_groups=_MAX_GROUPS,
         max_listed=_MAX_LISTED,

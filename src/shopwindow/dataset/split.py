@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,15 @@ class Split:
         """Return a SHA-256 over the sorted references of `valid`: equal splits have equal ones."""
         names = sorted(dataset.references[index] for index in self.valid)
         return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def as_record(self, dataset: Dataset) -> dict[str, Any]:
+        """Return what is needed to make the same split again, and to know that it is the same."""
+        return {
+            "method": self.method,
+            "seed": self.seed,
+            "valid_fraction": self.valid_fraction,
+            "digest": self.digest(dataset),
+        }
 
     def write(self, path: Path, dataset: Dataset) -> None:
         """Write the split as JSON, by reference, so that it outlives a change of order."""
@@ -112,9 +121,10 @@ def split_images(
         dataset: At least two images.
         valid_fraction: Share of the images to judge by, between 0 and 1.
         seed: Seed of the shuffle, 0 or more.
-        method: `grouped` keeps duplicates on one side and takes `valid_fraction` of each main
-            label, as nearly as the groups allow, with at least one image on both sides where there
-            are two groups. `random` takes any images, as published results do.
+        method: `grouped` keeps duplicates, and images of one of `dataset.groups`, on one side. It
+            takes `valid_fraction` of each main label, as nearly as these allow, with at least one
+            image on both sides where there are two groups. `random` takes any images, as published
+            results do.
 
     Raises:
         UsageError: An argument out of its range.
@@ -133,7 +143,8 @@ def split_images(
         chosen = shuffled[: round(valid_fraction * len(shuffled))]
     else:
         codes = dataset.codes[dataset.label_columns[0]]
-        chosen = _choose_groups(shuffled, codes, dataset.duplicate_groups(), valid_fraction)
+        groups = connected_groups(dataset.duplicate_groups(), dataset.groups)
+        chosen = _choose_groups(shuffled, codes, groups, valid_fraction)
     is_valid = np.zeros(len(dataset), bool)
     is_valid[chosen] = True
     if is_valid.all() or not is_valid.any():
@@ -175,3 +186,27 @@ def _choose_groups(
                 chosen += group
                 taken += np.bincount(codes[group], minlength=len(sizes))
     return np.array(chosen, np.int64)
+
+
+def connected_groups(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the connected components of N items that share a number in either of two lists.
+
+    Args:
+        first: (N,) whole numbers.
+        second: (N,) whole numbers.
+
+    Returns:
+        (N,) int64; items with the same number are connected.
+    """
+    groups = np.asarray(first)
+    while True:
+        # Each item takes the smallest number of its two groups, until nothing changes.
+        merged = groups
+        for numbers in (second, first):
+            keys, inverse = np.unique(numbers, return_inverse=True)
+            smallest = np.full(len(keys), np.iinfo(np.int64).max)
+            np.minimum.at(smallest, inverse.reshape(-1), merged)
+            merged = smallest[inverse.reshape(-1)]
+        if np.array_equal(merged, groups):
+            return merged
+        groups = merged

@@ -38,6 +38,8 @@ class Prediction:
         sure: Whether `confidence` reaches the bundle's threshold, above which answers were right
             as often as the bundle's metadata states.
         top: The most probable labels, best first; `top[0]` is `(label, confidence)`.
+        family: Where `label` is not sure: the kind of thing that it surely is, if any, with the
+            summed probability of all labels of that kind.
         attributes: The best label of each further label column, by column name.
         activation: (rows, columns) float32 over the model's input, if it was asked for and the
             bundle has it: how much each place spoke for `label` (above 0) or against it. It is for
@@ -49,6 +51,7 @@ class Prediction:
     sure: bool
     top: tuple[LabelScore, ...]
     attributes: dict[str, LabelScore] = field(default_factory=dict)
+    family: LabelScore | None = None
     activation: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -68,4 +71,5 @@ class Prediction:
             "sure": self.sure,
             "top": [score.as_json() for score in self.top],
             "attributes": {name: score.as_json() for name, score in self.attributes.items()},
+            "family": self.family.as_json() if self.family else None,
         }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from shopwindow.bundle import (
     ACTIVATION_OUTPUT,
     Bundle,
+    Families,
     LabelColumn,
     bundled_model_path,
     read_bundle,
@@ -128,13 +129,16 @@ class Predictor:
         return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]
 
     def _prediction(self, scores: dict[str, NDArray[np.float32]], top: int) -> Prediction:
-        main, *further = self.bundle.info.columns
+        info = self.bundle.info
+        main, *further = info.columns
         best = _best(main, scores[main.name], top)
+        sure = info.threshold.is_sure(best[0].confidence)
         return Prediction(
             label=best[0].label,
             confidence=best[0].confidence,
-            sure=self.bundle.info.threshold.is_sure(best[0].confidence),
+            sure=sure,
             top=best,
+            family=None if sure else _sure_family(info.families, scores[main.name]),
             attributes={
                 column.name: _best(column, scores[column.name], 1)[0] for column in further
             },
@@ -172,3 +176,33 @@ def _best(column: LabelColumn, scores: NDArray[np.float32], top: int) -> tuple[L
     # A stable sort: of equally probable labels the first in label order wins, on every machine.
     order = np.argsort(-scores, kind="stable")[:top]
     return tuple(LabelScore(column.labels[index], float(scores[index])) for index in order)
+
+
+def _sure_family(families: Sequence[Families], scores: NDArray[np.float32]) -> LabelScore | None:
+    """Return the most probable family of the finest kind in which one is sure."""
+    for kind in families:
+        names, shares = family_shares(kind, scores[None])
+        best = int(shares[0].argmax())
+        confidence = min(1.0, float(shares[0, best]))
+        if kind.threshold.is_sure(confidence):
+            return LabelScore(names[best], confidence)
+    return None
+
+
+def family_shares(
+    kind: Families, probabilities: NDArray[np.float32]
+) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """Add up the probabilities of the labels of each family.
+
+    Args:
+        kind: Which label belongs to which family.
+        probabilities: (N, C) of the main label column.
+
+    Returns:
+        The F families, sorted, and (N, F) float32.
+    """
+    names, members = np.unique(np.array(kind.of), return_inverse=True)
+    shares = np.zeros((len(probabilities), len(names)), np.float32)
+    for family in range(len(names)):
+        shares[:, family] = probabilities[:, members == family].sum(axis=1)
+    return tuple(map(str, names)), shares

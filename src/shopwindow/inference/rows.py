@@ -40,12 +40,13 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """Return the row in the shape that all output formats share; what is missing is None."""
-        answer: dict[str, Any] = dict.fromkeys(
-            ("label", "confidence", "sure", "top", "attributes"), None
-        )
-        if self.prediction is not None:
-            answer = self.prediction.as_json()
-        return {"path": _as_text(self.path), **answer, "error": self.error}
+        answer = self.prediction.as_json() if self.prediction is not None else {}
+        columns = ("label", "confidence", "sure", "top", "attributes")
+        return {
+            "path": _as_text(self.path),
+            **{column: answer.get(column) for column in columns},
+            "error": self.error,
+        }
 
 
 @dataclass(frozen=True, slots=True)

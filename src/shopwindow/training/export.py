@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,16 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn
+from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn, Threshold
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import TrainingError
-from shopwindow.evaluation.metrics import grade
-from shopwindow.inference.calibration import choose_threshold, fit_temperature
+from shopwindow.evaluation.metrics import grade, sure_answers, top_k_accuracy
 from shopwindow.inference.predictor import Predictor
+from shopwindow.training.calibrating import Calibration, Judged, calibrate, families_of
 from shopwindow.training.graph import in_half_precision, to_onnx
 from shopwindow.training.measuring import measure
+from shopwindow.training.mixture import describe
 from shopwindow.training.network import Classifier, pooled_answer
-from shopwindow.training.proof import write_proven_bundle
+from shopwindow.training.proof import Proof, write_proven_bundle
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer
 
@@ -38,16 +40,24 @@ _PACKAGES = ("shopwindow", "fastai", "torch", "torchvision", "timm", "onnx", "on
 class Servable(nn.Module):
     """What goes into the bundle: bytes in, calibrated probabilities out.
 
-    Attributes:
-        answer: The linear layer on averaged features, where the network ends in one: then an
-            activation map comes along.
+    Args:
+        model: The trained network.
+        temperatures: One per label column.
+        mapped: Whether an activation map comes along, for a network that ends in one linear layer
+            on averaged features.
     """
 
     def __init__(self, model: Classifier, temperatures: list[float], *, mapped: bool) -> None:
         super().__init__()
         self.model = model
         self.temperatures = temperatures
-        self.answer = pooled_answer(model) if mapped else None
+        # In a tuple, so that the exported weights keep the one name that the network has for them.
+        self._answer = (pooled_answer(model) if mapped else None,)
+
+    @property
+    def answer(self) -> nn.Linear | None:
+        """The layer that the activation map comes from, if there is to be one."""
+        return self._answer[0]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """uint8 (N, H, W, 3) -> per label column float32 (N, C) probabilities, then the map."""
@@ -127,21 +137,14 @@ def _finished(folder: Path) -> Trainer:
 def export_trained(trainer: Trainer, out: Path) -> Path:
     """Calibrate, export, compare and grade the network of `trainer`; see `export_run`.
 
-    One temperature per label column and one threshold are fitted on the validation part (Guo et
-    al. 2017, arXiv:1706.04599); the weights have never seen it.
+    Temperatures and thresholds are fitted on the validation parts (Guo et al. 2017,
+    arXiv:1706.04599); the weights have never seen them.
     """
     dataset, valid = trainer.dataset, trainer.split.valid
-    logits = _logits(trainer.model, dataset, valid)
-    targets = [dataset.codes[name][valid] for name in dataset.label_columns]
-    temperatures = [
-        fit_temperature(part.numpy()[codes >= 0], codes[codes >= 0]) if (codes >= 0).any() else 1.0
-        for part, codes in zip(logits, targets, strict=True)
-    ]
-    calibrated = {
-        name: torch.softmax(part / temperature, dim=1).numpy()
-        for name, part, temperature in zip(dataset.label_columns, logits, temperatures, strict=True)
-    }
-    main = calibrated[dataset.label_columns[0]]
+    judged = _judge(trainer)
+    calibration = calibrate(
+        judged, families_of(dataset, trainer.options.families), precision=SURE_PRECISION
+    )
     mapped = pooled_answer(trainer.model) is not None
     mapped = mapped and ACTIVATION_OUTPUT not in dataset.label_columns
     info = BundleInfo(
@@ -152,15 +155,15 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         columns=tuple(
             LabelColumn(name, dataset.vocabularies[name]) for name in dataset.label_columns
         ),
-        threshold=choose_threshold(
-            main.max(axis=1), main.argmax(axis=1) == targets[0], precision=SURE_PRECISION
-        ),
+        threshold=calibration.threshold,
+        families=calibration.families,
         quality={},
         data=_data_facts(trainer),
         training=_training_facts(trainer),
         card=trainer.run.facts["card"],
         activation_map=mapped,
     )
+    temperatures = list(calibration.temperatures.values())
     servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
     graph = to_onnx(
         servable, dataset.rule, [*dataset.label_columns] + ([ACTIVATION_OUTPUT] if mapped else [])
@@ -170,9 +173,9 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         # Half precision is enough for nearly every network; for the others there is the whole.
         (in_half_precision(graph), graph),
         info,
-        calibrated,
+        calibration.shares(judged[0].logits),
         lambda predictor: _ask(predictor, dataset, valid),
-        lambda proof: replace(info, quality=_quality(dataset, valid, proof.answers)),
+        lambda proof: replace(info, quality=_quality(judged, proof, calibration)),
         allowed=MAX_DIFFERENCE,
     )
     size_mb = out.stat().st_size / 1e6
@@ -206,7 +209,8 @@ def _logits(
 def _ask(
     predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 64
 ) -> dict[str, NDArray[np.float32]]:
-    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in dataset.label_columns}
+    columns = [column.name for column in predictor.bundle.info.columns]
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in columns}
     for start in tqdm(
         range(0, len(indices), batch_size), desc="bundle", unit="batch", disable=None
     ):
@@ -216,29 +220,82 @@ def _ask(
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
-def _quality(
-    dataset: Dataset,
-    indices: NDArray[np.int64],
-    served: dict[str, NDArray[np.float32]],
-) -> dict[str, Any]:
+def _judge(trainer: Trainer) -> list[Judged]:
+    """Ask the network about the validation parts of all data sets, the main one first."""
+    columns = trainer.dataset.label_columns
+    parts = [(trainer.options.data.name, trainer.dataset, trainer.split.valid)]
+    parts += [
+        (side.companion.data.name, side.dataset, side.split.valid) for side in trainer.mixture.sides
+    ]
+    return [
+        Judged(
+            name,
+            dataset,
+            valid,
+            {
+                column: part.numpy()
+                for column, part in zip(
+                    columns, _logits(trainer.model, dataset, valid), strict=True
+                )
+            },
+        )
+        for name, dataset, valid in parts
+    ]
+
+
+def _quality(judged: Sequence[Judged], proof: Proof, calibration: Calibration) -> dict[str, Any]:
     """The figures of the card, from the answers of the bundle itself."""
+    first, *further = judged
+    dataset, served = first.dataset, proof.answers
     main, *others = dataset.label_columns
-    grades = grade(served[main], dataset.codes[main][indices], dataset.vocabularies[main])
+    labels = dataset.vocabularies[main]
+    targets = first.targets(main, served[main])
+    grades = grade(served[main], targets, labels)
     quality: dict[str, Any] = {
-        "images": len(indices),
+        "images": len(first.indices),
         "accuracy": round(float(grades.accuracy), 5),
+        "top3_accuracy": round(top_k_accuracy(served[main], targets, 3), 5),
         "top5_accuracy": round(float(grades.top5_accuracy), 5),
         "macro_f1": round(float(grades.macro_f1), 5),
         "ece": round(float(grades.ece), 5),
-        **measure(grades, served[main], dataset.codes[main][indices]).as_json(),
+        **measure(grades, served[main], targets).as_json(),
         "attributes": {},
     }
     for name in others:
-        codes = dataset.codes[name][indices]
+        codes = first.targets(name, served[name])
         if (codes >= 0).any():
             known = grade(served[name], codes, dataset.vocabularies[name])
             quality["attributes"][name] = {"accuracy": round(float(known.accuracy), 5)}
+    if further:
+        quality["also"] = [
+            _side_quality(one, proof.predictor, main, labels, calibration.threshold)
+            for one in further
+        ]
     return quality
+
+
+def _side_quality(
+    judged: Judged,
+    predictor: Predictor,
+    main: str,
+    labels: tuple[str, ...],
+    threshold: Threshold,
+) -> dict[str, Any]:
+    """The figures for a further data set, by its own validation part."""
+    shares = _ask(predictor, judged.dataset, judged.indices)[main]
+    targets = judged.targets(main, shares)
+    grades = grade(shares, targets, labels)
+    sure = sure_answers(shares, targets, threshold.min_confidence)
+    return {
+        "source": judged.name,
+        "images": len(judged.indices),
+        "accuracy": round(float(grades.accuracy), 5),
+        "ece": round(float(grades.ece), 5),
+        "sure": {
+            "precision": None if sure.precision is None else round(sure.precision, 5),
+            "coverage": round(sure.coverage, 5),
+        },
+    }
 
 
 def _data_facts(trainer: Trainer) -> dict[str, Any]:
@@ -250,18 +307,17 @@ def _data_facts(trainer: Trainer) -> dict[str, Any]:
         "valid": len(split.valid),
         "dropped": len(dataset.dropped),
         "min_images": options.min_images,
-        "split": {
-            "method": split.method,
-            "seed": split.seed,
-            "valid_fraction": split.valid_fraction,
-            "digest": split.digest(dataset),
-        },
+        "split": split.as_record(dataset),
+        "also": describe(trainer.mixture),
+        "outliers": options.outliers,
+        "backgrounds": options.backgrounds,
         "read": {
             # A name, never a path: the bundle travels to other machines.
             "labels": options.labels_file.name if options.labels_file else None,
             "image_column": options.image_column,
             "label_column": options.label_column,
             "also": list(options.also),
+            "group_column": options.group_column,
             "min_images": options.min_images,
         },
     }

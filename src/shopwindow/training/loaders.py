@@ -1,10 +1,10 @@
-"""Batches for fastai, straight from the memory-mapped cache of decoded images."""
+"""Batches for fastai, straight from the memory-mapped caches of decoded images."""
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,43 +20,49 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.split import Split
+from shopwindow.training.backgrounds import replace_ground
+from shopwindow.training.mixture import Mixture, Source, batch_sizes
 
 
 class CachedLoader(DataLoader):  # type: ignore[misc]
-    """A fastai loader that reads whole batches out of the image cache, reproducibly.
+    """A fastai loader that reads whole batches out of image caches, reproducibly.
 
     Order, augmentation and dropout of a batch depend on nothing but the seed, the stage, the epoch
     and the number of the batch. So a run that is continued in the middle of an epoch sees exactly
     the batches that it would have seen.
 
     A batch is `(images, codes)`: float32 (B, 3, H, W) in [0, 1], channels last in memory, and
-    int64 (B, number of label columns), -1 where an attribute is missing.
+    int64 (B, number of label columns), -1 where an attribute is missing. In training the images of
+    the main source come first; one epoch is one pass over these.
 
     Args:
-        dataset: What to read.
-        indices: (n,) the images of this loader.
-        batch_size: Images in a batch.
+        sources: Where the images come from; to validate, only the first one.
+        indices: (n,) the images of the main source.
+        batch_size: Images in a batch, of all sources together.
         train: Shuffle, augment, and drop the last, smaller batch.
         seed: See above.
+        grounds: (M, H, W, 3) uint8, what items on white may be put in front of.
+        ground_share: Of the images of a clean source that are.
         size_px: (height, width) of what is yielded, None for the size of the cache.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        sources: Sequence[Source],
         indices: NDArray[np.int64],
         batch_size: int,
         *,
         train: bool,
         seed: int,
+        grounds: NDArray[np.uint8] | None = None,
+        ground_share: float = 0.0,
         size_px: tuple[int, int] | None = None,
     ) -> None:
-        self.images = dataset
+        self.sources = list(sources) if train else list(sources[:1])
         self.indices = np.asarray(indices)
-        self.targets = np.stack([dataset.codes[name] for name in dataset.label_columns], axis=1)
         self.train, self.seed = train, seed
+        self.sizes = batch_sizes(self.sources, batch_size)
+        self.grounds, self.ground_share = grounds, ground_share
         self.position: tuple[str, int] = ("", 0)
         self.first_batch = 0
         self.augmentations = Pipeline([IntToFloatTensor(), *_augmentations()] if train else [])
@@ -64,9 +70,9 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         self.size_px = size_px
         super().__init__(
             self.indices,
-            bs=batch_size,
+            bs=self.sizes[0],
             shuffle=train,
-            drop_last=train and len(indices) > batch_size,
+            drop_last=train and len(indices) > self.sizes[0],
         )
 
     def start_epoch(self, stage: str, epoch: int, first_batch: int = 0) -> None:
@@ -80,28 +86,76 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
     def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield a batch for each `bs` numbers of `samps`, from `first_batch` on."""
         numbers = iter(samps)
+        others = [
+            _Rotation(source.train, size, (self.seed, *self.position, number, _rank()))
+            for number, (source, size) in enumerate(
+                zip(self.sources[1:], self.sizes[1:], strict=True)
+            )
+        ]
         for batch in itertools.count():
             chunk = list(itertools.islice(numbers, self.bs))
             if not chunk or (self.drop_last and len(chunk) < self.bs):
                 return
             if batch < self.first_batch:
                 continue
+            rows = [self.indices[chunk], *(other.batch(batch) for other in others)]
             if self.train:
                 _seed_everything(self.seed, *self.position, batch, _rank())
-            rows = self.indices[chunk]
-            images = torch.from_numpy(self.images.images(rows)).permute(0, 3, 1, 2)
-            yield TensorImage(images), torch.from_numpy(self.targets[rows])
+            yield self._read(rows)
+
+    def _read(self, rows: list[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
+        pairs = list(zip(self.sources, rows, strict=True))
+        images = np.concatenate([source.images(chosen) for source, chosen in pairs])
+        targets = np.concatenate([source.targets[chosen] for source, chosen in pairs])
+        tensor = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return TensorImage(tensor), torch.from_numpy(targets)
 
     def after_batch(self, b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Turn bytes into floats, augment, and bring to `size_px`; runs on the device."""
         images, targets = b
-        if self.train:
-            images = self.augmentations(images).as_subclass(Tensor)
-            if self.size_px is not None and images.shape[-2:] != self.size_px:
-                images = F.interpolate(images, self.size_px, mode="bilinear", antialias=True)
-        else:
+        if not self.train:
             images = images.as_subclass(Tensor).float().div_(255)
+            return images.contiguous(memory_format=torch.channels_last), targets
+        if self.ground_share > 0 and self.grounds is not None:
+            images = self._replace_grounds(images, self.grounds)
+        images = self.augmentations(images).as_subclass(Tensor)
+        if self.size_px is not None and images.shape[-2:] != self.size_px:
+            images = F.interpolate(images, self.size_px, mode="bilinear", antialias=True)
         return images.contiguous(memory_format=torch.channels_last), targets
+
+    def _replace_grounds(self, images: Tensor, choice: NDArray[np.uint8]) -> Tensor:
+        """Put some items of the main source, which come first, in front of something else."""
+        clean = len(images) - sum(self.sizes[1:])
+        rows = torch.randint(len(choice), (clean,)).numpy()
+        grounds = torch.from_numpy(choice[rows]).to(images.device).permute(0, 3, 1, 2)
+        items = images[:clean].as_subclass(Tensor)
+        pasted = replace_ground(items.float() / 255, grounds.float() / 255, self.ground_share)
+        bytes_ = (255 * pasted).round().to(torch.uint8)
+        mixed: Tensor = TensorImage(torch.cat([bytes_, images[clean:].as_subclass(Tensor)]))
+        return mixed
+
+
+class _Rotation:
+    """Goes round and round through the images of a source, in a new order each time."""
+
+    def __init__(self, indices: NDArray[np.int64], size: int, seed: tuple[object, ...]) -> None:
+        self.indices, self.size, self.seed = indices, size, seed
+        self.orders: dict[int, NDArray[np.int64]] = {}
+
+    def batch(self, number: int) -> NDArray[np.int64]:
+        """Return the (size,) indices of a batch, whichever came before."""
+        places = np.arange(number * self.size, (number + 1) * self.size)
+        rounds = places // len(self.indices)
+        self.orders = {n: self.orders.get(n, self._order(n)) for n in np.unique(rounds).tolist()}
+        chosen = [
+            self.orders[n][place]
+            for n, place in zip(rounds.tolist(), (places % len(self.indices)).tolist(), strict=True)
+        ]
+        return np.array(chosen, np.int64)
+
+    def _order(self, number: int) -> NDArray[np.int64]:
+        seed = random.Random("/".join(map(str, (*self.seed, number)))).getrandbits(64)  # noqa: S311
+        return np.random.default_rng(seed).permutation(self.indices)
 
 
 class SeededDistributedDL(DistributedDL):  # type: ignore[misc]
@@ -121,17 +175,26 @@ class SeededDistributedDL(DistributedDL):  # type: ignore[misc]
 
 
 def build_loaders(
-    dataset: Dataset,
-    split: Split,
+    mixture: Mixture,
     batch_size: int,
     *,
     seed: int,
     device: torch.device,
+    ground_share: float = 0.0,
     path: Any = ".",
 ) -> DataLoaders:
-    """Return fastai `DataLoaders` over the two sides of a split."""
-    train = CachedLoader(dataset, split.train, batch_size, train=True, seed=seed)
-    valid = CachedLoader(dataset, split.valid, batch_size * 2, train=False, seed=seed)
+    """Return fastai `DataLoaders`: all sources to train on, the main one to validate."""
+    split = mixture.split
+    train = CachedLoader(
+        mixture.sources,
+        split.train,
+        batch_size,
+        train=True,
+        seed=seed,
+        grounds=mixture.outliers,
+        ground_share=ground_share,
+    )
+    valid = CachedLoader(mixture.sources, split.valid, batch_size * 2, train=False, seed=seed)
     return DataLoaders(train, valid, path=path, device=device)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from shopwindow.errors import TrainingError, UsageError
 
 RECIPES = ("transfer", "scratch")
-_PATHS = ("data", "labels_file", "out", "card", "cache_dir")
+_PATHS = ("data", "labels_file", "label_map", "out", "card", "cache_dir")
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,13 @@ class TrainingOptions:
         image_column: Column that names the image.
         label_column: Column of the main label.
         also: Further label columns, trained as extra heads on the same body.
+        families: Those of `also` that are coarser names for the main label, the finest first.
+        label_map: JSON file that says what the labels mean in others; see `read_label_map`.
+        group_column: Images with the same value stay on one side of the split.
         recipe: One of `RECIPES`.
         arch: A torchvision or timm name, or `small_resnet`; None for the recipe's own.
-        weights: `imagenet`, `none` or the path of a weight file; None for the recipe's own.
+        weights: `imagenet`, `none`, the path of a weight file or of a bundle; None for the recipe's
+            own.
         epochs: Epochs of each stage of the recipe; None for the recipe's own.
         size: Input size as (height, width) in pixels; None for the recipe's own.
         out: The run folder; None for `runs/<name>`.
@@ -33,6 +37,9 @@ class TrainingOptions:
         min_images: Labels with fewer images are left out.
         batch_size: Images in a step; None for the recipe's own.
         lr: Peak learning rate; None for the recipe's own choice (a finder, or a constant).
+        companions: TOML files, each of which describes a further data set; see `Companion`.
+        outliers: Share of each batch that shows none of the labels, drawn by chance.
+        backgrounds: Share of the images, of items on white, that are put before something else.
         card: TOML file with the texts of the model card.
         name: Name of the model; None for the name of the data folder.
         cache_dir: Where decoded images are kept between runs; None for the user's cache folder.
@@ -46,6 +53,9 @@ class TrainingOptions:
     image_column: str | None = None
     label_column: str | None = None
     also: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    label_map: Path | None = None
+    group_column: str | None = None
     recipe: str = "transfer"
     arch: str | None = None
     weights: str | None = None
@@ -57,6 +67,9 @@ class TrainingOptions:
     min_images: int = 11
     batch_size: int | None = None
     lr: float | None = None
+    companions: tuple[Path, ...] = ()
+    outliers: float = 0.0
+    backgrounds: float = 0.0
     card: Path | None = None
     name: str | None = None
     cache_dir: Path | None = None
@@ -64,6 +77,10 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
             raise UsageError(f"recipe: expected one of {', '.join(RECIPES)}, got {self.recipe!r}")
+        if strangers := [name for name in self.families if name not in self.also]:
+            raise UsageError(
+                f"families: expected some of the columns in --also, got {', '.join(strangers)}"
+            )
         if self.split not in ("grouped", "random"):
             raise UsageError(f"split: expected grouped or random, got {self.split!r}")
         if self.size is not None and not all(8 <= side <= 2048 for side in self.size):
@@ -74,6 +91,12 @@ class TrainingOptions:
             raise UsageError(
                 f"batch size: expected 2 or more (batch normalisation), got {self.batch_size}"
             )
+        for option in ("outliers", "backgrounds"):
+            if not 0 <= getattr(self, option) <= (0.5 if option == "outliers" else 1):
+                raise UsageError(
+                    f"{option}: expected a share from 0 to {0.5 if option == 'outliers' else 1}, "
+                    f"got {getattr(self, option)}"
+                )
         if self.lr is not None and not 0 < self.lr < 100:
             raise UsageError(f"learning rate: expected a number above 0, got {self.lr}")
 
@@ -95,6 +118,8 @@ class TrainingOptions:
             data=self.data.resolve(),
             # A name that is not here means a file in the data folder.
             labels_file=labels.resolve() if labels is not None and labels.exists() else labels,
+            companions=tuple(path.resolve() for path in self.companions),
+            label_map=self.label_map.resolve() if self.label_map else None,
             card=self.card.resolve() if self.card else None,
             cache_dir=self.cache_dir.resolve() if self.cache_dir else None,
         )
@@ -102,7 +127,11 @@ class TrainingOptions:
     def as_json(self) -> dict[str, Any]:
         """Return JSON-ready data from which `from_json` makes an equal value."""
         return {
-            key: str(value) if isinstance(value, Path) else value
+            key: [str(path) for path in value]
+            if key == "companions"
+            else str(value)
+            if isinstance(value, Path)
+            else value
             for key, value in asdict(self).items()
         }
 
@@ -122,7 +151,8 @@ class TrainingOptions:
         values = dict(data)
         for key in _PATHS:
             values[key] = Path(values[key]) if values.get(key) is not None else None
-        for key in ("also", "epochs", "size"):
+        for key in ("also", "families", "epochs", "size"):
             values[key] = tuple(values[key]) if values.get(key) is not None else None
-        values["also"] = values["also"] or ()
+        values["also"], values["families"] = values["also"] or (), values["families"] or ()
+        values["companions"] = tuple(Path(path) for path in values.get("companions") or ())
         return cls(**values)

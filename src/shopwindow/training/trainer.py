@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.schedule import valley
@@ -20,16 +21,19 @@ from fastai.torch_core import default_device, num_distrib
 
 from shopwindow.bundle import INPUT_NAME
 from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, TrainingError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.callbacks import Checkpoint, WeightAverage
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.loaders import build_loaders
+from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
 from shopwindow.training.network import Classifier, Splitter, build_classifier
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.pictures import draw_learning_rates
 from shopwindow.training.run import Run
+from shopwindow.training.warm_start import STATISTICS_IMAGES, load_bundle_weights
 
 
 class StoppedError(TrainingError):
@@ -88,6 +92,7 @@ class Trainer:
         self.dataset = open_dataset(options, self.size)
         _check_labels(self.dataset)
         self.split = self._split()
+        self.mixture = self._mix()
         # Under `accelerate launch` each process has its share, and needs a batch of it.
         share = len(self.split.train) // max(1, num_distrib())
         if share < 2:
@@ -114,6 +119,31 @@ class Trainer:
             method=self.options.split,  # type: ignore[arg-type]
         )
 
+    def _mix(self) -> Mixture:
+        """Read the further data sets, as their files described them when the run was started."""
+        options = self.options
+        described = self.run.facts.setdefault(
+            "companions", [Companion.read(path).as_json() for path in options.companions]
+        )
+        sides = [
+            open_companion(
+                Companion.from_json(values),
+                self.dataset,
+                seed=options.seed,
+                cache_dir=options.cache_dir,
+                progress=sys.stderr.isatty(),
+            )
+            for values in described
+        ]
+        return mix(
+            self.dataset,
+            self.split,
+            sides,
+            outlier_share=options.outliers,
+            ground_share=options.backgrounds,
+            seed=options.seed,
+        )
+
     def _check_processes(self) -> None:
         now = max(1, num_distrib())
         before = now if self.state is None else self.state.get("processes", 1)
@@ -131,26 +161,33 @@ class Trainer:
                 f"{self.run.folder}: expected the labels that the run was started with, but the "
                 "data has others now; start a new run"
             )
-        return build_classifier(
+        # A run that is continued has weights of its own; the others may be gone by now.
+        weights = self.weights if self.state is None else "none"
+        from_bundle = Path(weights).suffix.lower() == ".onnx"
+        model, splitter = build_classifier(
             self.arch,
             [len(v) for v in vocabularies.values()],
             size_px=self.size,
-            # A run that is continued has weights of its own; the others may be gone by now.
-            weights=self.weights if self.state is None else "none",
+            weights="none" if from_bundle else weights,
         )
+        if from_bundle:
+            some = np.random.default_rng(self.options.seed).permutation(self.split.train)
+            images = self.dataset.images(some[:STATISTICS_IMAGES])
+            load_bundle_weights(model, Path(weights), vocabularies, images)
+        return model, splitter
 
     def learner(self, **settings: Any) -> ColumnsLearner:
         """Return the fastai learner; `settings` are those of `build_learner`."""
         loaders = build_loaders(
-            self.dataset,
-            self.split,
+            self.mixture,
             self.batch_size,
             seed=self.options.seed,
             device=self.device,
+            ground_share=self.options.backgrounds,
             path=self.run.folder,
         )
         return build_learner(
-            self.dataset, loaders, self.model, self._splitter, self.run, **settings
+            self.mixture, loaders, self.model, self._splitter, self.run, **settings
         )
 
     def learning_rate(self, learn: ColumnsLearner) -> float:
@@ -301,6 +338,8 @@ def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
         image_column=options.image_column,
         label_column=options.label_column,
         also=options.also,
+        label_map=read_label_map(options.label_map) if options.label_map else None,
+        group_column=options.group_column,
         min_images=options.min_images,
         cache_dir=options.cache_dir,
         progress=sys.stderr.isatty(),  # a bar in a log file would be a hundred lines

@@ -128,3 +128,25 @@ def test_many_threads_get_the_answers_of_one(
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda blob: predictor.predict_bytes([blob]), blobs))
     assert [getattr(answer, "label", answer) for (answer,) in answers] == colours
+
+
+def test_answer_that_is_not_sure_names_the_family_that_is(predictor: Predictor) -> None:
+    """Between red and blue neither is sure, but that it is a hue."""
+    (answer,) = predictor.predict_images(plain((200, 0, 200)))
+    assert not answer.sure
+    assert answer.family is not None
+    assert answer.family.label == "hue"
+    hues = sum(score.confidence for score in answer.top if score.label in ("red", "green", "blue"))
+    assert answer.family.confidence == pytest.approx(hues, abs=1e-6)
+
+
+def test_no_family_is_named_where_the_label_is_sure_or_not_even_that_is(
+    predictor: Predictor,
+) -> None:
+    sure, neither = predictor.predict_images(
+        np.concatenate([plain((255, 0, 0)), plain((128, 0, 0))])
+    )
+    assert sure.sure
+    assert sure.family is None
+    assert not neither.sure
+    assert neither.family is None, "half red, half black: a hue or a grey"

@@ -1,0 +1,119 @@
+"""Labels as numbers, also where one image allows several: a cell such as `Tshirts|Tops`.
+
+A code below C is one of a column's C labels. A code from C on is a set of labels, any of which may
+be right (a "partial label"); the row `code - C` of the column's table of sets says which. The empty
+set is a picture that shows none of the labels at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shopwindow.errors import DataError
+
+SEPARATOR = "|"
+NO_LABEL = -1
+NONE_OF_THEM = "(none of these)"
+
+LabelMap = Mapping[str, tuple[str, ...] | None]
+
+
+def split_cell(cell: str) -> tuple[str, ...]:
+    """Return the labels that a cell allows: `Tshirts|Tops` -> ("Tops", "Tshirts")."""
+    return tuple(sorted({part.strip() for part in cell.split(SEPARATOR)} - {""}))
+
+
+def read_label_map(path: Path) -> dict[str, tuple[str, ...] | None]:
+    """Read what the labels of one data set mean in those of another.
+
+    The file is a JSON object: for each label a list of the labels that it allows, `[]` where the
+    picture shows none of them, or `null` where the image is to be left out.
+
+    Raises:
+        DataError: The file cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"{path}: expected a JSON object with an entry for each label.")
+    for label, allowed in content.items():
+        if allowed is not None and not (
+            isinstance(allowed, list) and all(isinstance(name, str) and name for name in allowed)
+        ):
+            raise DataError(
+                f"{path}: expected a list of labels or null for {label!r}, found {allowed!r}."
+            )
+    return {
+        label: None if allowed is None else tuple(sorted(set(allowed)))
+        for label, allowed in content.items()
+    }
+
+
+def number_labels(
+    cells: Sequence[tuple[str, ...] | None], vocabulary: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Number the allowed labels of N images.
+
+    Args:
+        cells: Per image the labels that are allowed, () for none of them, None for unknown.
+        vocabulary: The C labels in order; all labels in `cells` are among them.
+
+    Returns:
+        (N,) int64 codes, -1 for unknown, and (K, C) bool, the sets of the codes C to C + K - 1.
+    """
+    code_of = {label: code for code, label in enumerate(vocabulary)}
+    several = sorted({cell for cell in cells if cell is not None and len(cell) != 1})
+    sets = np.zeros((len(several), len(vocabulary)), np.bool_)
+    for row, cell in zip(sets, several, strict=True):
+        row[[code_of[label] for label in cell]] = True
+    set_code = {cell: len(vocabulary) + number for number, cell in enumerate(several)}
+    codes = [
+        NO_LABEL if cell is None else code_of[cell[0]] if len(cell) == 1 else set_code[cell]
+        for cell in cells
+    ]
+    return np.array(codes, np.int64), sets
+
+
+def allowed_labels(codes: NDArray[np.int64], sets: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (N, C) bool: which labels are right for each of (N,) codes; none for -1.
+
+    Args:
+        codes: (N,) as from `number_labels`.
+        sets: (K, C) the column's table of sets.
+    """
+    classes = sets.shape[1]
+    table = np.concatenate(
+        [np.eye(classes, dtype=np.bool_), sets, np.zeros((1, classes), np.bool_)]
+    )
+    rows: NDArray[np.bool_] = table[codes]  # -1 is the last row
+    return rows
+
+
+def likeliest_allowed(
+    probabilities: NDArray[np.floating], codes: NDArray[np.int64], sets: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return the one label by which an answer is judged where several are right.
+
+    It is the most probable of the allowed ones: the best answer overall is right exactly if it is
+    this one.
+
+    Args:
+        probabilities: (N, C) what the model says.
+        codes: (N,) as from `number_labels`.
+        sets: (K, C) the column's table of sets.
+
+    Returns:
+        (N,) int64, 0 to C - 1; -1 where no label is right.
+    """
+    allowed = allowed_labels(codes, sets)
+    best = np.where(allowed, probabilities, -1.0).argmax(axis=1)
+    return np.where(allowed.any(axis=1), best, NO_LABEL).astype(np.int64)

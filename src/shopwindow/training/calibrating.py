@@ -1,0 +1,194 @@
+"""Fit on validation images what makes a confidence honest: temperatures and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shopwindow.bundle import Families, Threshold
+from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
+from shopwindow.inference.calibration import choose_threshold, fit_temperature
+from shopwindow.inference.predictor import family_shares
+
+Shares = dict[str, NDArray[np.float32]]
+_Answers = tuple[NDArray[np.floating], NDArray[np.bool_]]  # (n,) confidences, (n,) whether right
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Validation images of one data set, and what the network says about them.
+
+    Attributes:
+        name: Of the data set.
+        dataset: Where they come from; its main column has the labels of the network's.
+        indices: (n,) which images.
+        logits: By label column of the network, (n, C) float32.
+    """
+
+    name: str
+    dataset: Dataset
+    indices: NDArray[np.int64]
+    logits: Shares
+
+    def has(self, column: str) -> bool:
+        """Say whether these images are labelled in a column of the network."""
+        return column == self._main or column in self.dataset.label_columns[1:]
+
+    def targets(self, column: str, shares: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return the (n,) codes to judge (n, C) probabilities by; -1 where there is none."""
+        own = self._own(column)
+        return likeliest_allowed(shares, self.dataset.codes[own][self.indices], self._sets(own))
+
+    def allowed(self, column: str) -> NDArray[np.bool_]:
+        """Return (n, C) bool: the labels that are right."""
+        own = self._own(column)
+        return allowed_labels(self.dataset.codes[own][self.indices], self._sets(own))
+
+    @property
+    def _main(self) -> str:
+        return next(iter(self.logits))
+
+    def _own(self, column: str) -> str:
+        # The main columns belong together whatever they are called.
+        return self.dataset.label_columns[0] if column == self._main else column
+
+    def _sets(self, own: str) -> NDArray[np.bool_]:
+        return self.dataset.sets[own]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What export puts on top of a network.
+
+    Attributes:
+        temperatures: One per label column, by which logits are divided.
+        threshold: Where an answer of the main column is sure.
+        families: Coarser answers, each with a threshold of its own.
+    """
+
+    temperatures: dict[str, float]
+    threshold: Threshold
+    families: tuple[Families, ...]
+
+    def shares(self, logits: Shares) -> Shares:
+        """Return calibrated probabilities, (n, C) per label column."""
+        return {
+            name: torch.softmax(torch.from_numpy(part) / self.temperatures[name], dim=1).numpy()
+            for name, part in logits.items()
+        }
+
+
+def calibrate(
+    judged: Sequence[Judged], families: dict[str, tuple[str, ...]], *, precision: float
+) -> Calibration:
+    """Fit one temperature per label column, and the thresholds, to all judged images.
+
+    A threshold has to hold for each kind of photo by itself: it is the highest of those that the
+    data sets ask for, as nobody knows which kind a visitor will bring.
+
+    Args:
+        judged: The main data set first; its images were never trained on, nor those of the others.
+        families: By kind of family, the family of each label of the main column.
+        precision: The share of right answers, 0 to 1, among those that are sure.
+    """
+    columns = list(judged[0].logits)
+    temperatures = {}
+    for name in columns:
+        known = [one for one in judged if one.has(name)]
+        logits = np.concatenate([one.logits[name] for one in known])
+        targets = np.concatenate([one.targets(name, one.logits[name]) for one in known])
+        some = targets >= 0
+        temperatures[name] = fit_temperature(logits[some], targets[some]) if some.any() else 1.0
+    fitted = Calibration(temperatures, Threshold(1.0, 0.0, 0.0), ())
+    shares = [fitted.shares(one.logits)[columns[0]] for one in judged]
+    allowed = [one.allowed(columns[0]) for one in judged]
+
+    def threshold_of(
+        answers: Sequence[tuple[NDArray[np.floating], NDArray[np.bool_]]],
+    ) -> Threshold:
+        return _strictest(answers, precision)
+
+    return Calibration(
+        temperatures,
+        _strictest(
+            [_answers(rows, right) for rows, right in zip(shares, allowed, strict=True)], precision
+        ),
+        tuple(
+            Families(
+                kind,
+                of,
+                _strictest(
+                    [
+                        _answers(*_by_family(kind, of, rows, right))
+                        for rows, right in zip(shares, allowed, strict=True)
+                    ],
+                    precision,
+                ),
+            )
+            for kind, of in families.items()
+        ),
+    )
+
+
+def _answers(shares: NDArray[np.floating], allowed: NDArray[np.bool_]) -> _Answers:
+    """Return confidence and correctness of the images that have a right answer."""
+    some = allowed.any(axis=1)
+    shares, allowed = shares[some], allowed[some]
+    return shares.max(axis=1), allowed[np.arange(len(shares)), shares.argmax(axis=1)]
+
+
+def _by_family(
+    kind: str, of: tuple[str, ...], shares: NDArray[np.float32], allowed: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    families = Families(kind, of, Threshold(1.0, 0.0, 0.0))
+    _, summed = family_shares(families, shares)
+    _, counts = family_shares(families, allowed.astype(np.float32))
+    return np.minimum(summed, 1), counts > 0
+
+
+def _strictest(answers: Sequence[_Answers], precision: float) -> Threshold:
+    each = [
+        choose_threshold(confidences, right, precision=precision)
+        for confidences, right in answers
+        if len(confidences)
+    ]
+    if not each:
+        return Threshold(1.0, 0.0, 0.0)
+    least = max(one.min_confidence if one.coverage > 0 else 0.0 for one in each)
+    if least == 0.0:
+        return Threshold(1.0, 0.0, 0.0)
+    # What it is worth is told for the main data set, which the card is about.
+    confidences, right = answers[0]
+    sure = confidences >= least
+    return Threshold(least, float(right[sure].mean()) if sure.any() else 0.0, float(sure.mean()))
+
+
+def families_of(dataset: Dataset, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the family of each main label: the one that most of its images have.
+
+    Args:
+        dataset: The main data set.
+        columns: Label columns that name the main label more coarsely.
+
+    Returns:
+        By column, one family per main label; a label without any is a family of its own.
+    """
+    main = dataset.label_columns[0]
+    labels, codes = dataset.vocabularies[main], dataset.codes[main]
+    result = {}
+    for column in columns:
+        names = dataset.vocabularies[column]
+        counts = np.zeros((len(labels), len(names)), np.int64)
+        both = (codes >= 0) & (codes < len(labels))
+        both &= (dataset.codes[column] >= 0) & (dataset.codes[column] < len(names))
+        np.add.at(counts, (codes[both], dataset.codes[column][both]), 1)
+        result[column] = tuple(
+            names[row.argmax()] if row.any() else label
+            for label, row in zip(labels, counts, strict=True)
+        )
+    return result

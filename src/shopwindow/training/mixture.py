@@ -1,0 +1,290 @@
+"""Several data sets in one training, each with its share of every batch.
+
+The main data set decides the labels. Others, described by a small TOML file each, bring images of
+another kind, such as phone photos beside catalogue photos; their labels may be coarser, so that an
+image allows several labels. Pictures of nothing at all are one more such data set, which is drawn.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.label_sets import NO_LABEL, read_label_map
+from shopwindow.dataset.split import Split, split_images
+from shopwindow.errors import DataError, UsageError
+from shopwindow.training.outliers import draw_outliers
+
+_PATHS = ("data", "labels", "label_map")
+OUTLIER_COUNT = 4096  # 60 MB at 80x60, and enough that none is learnt by heart
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A further data set, as its TOML file describes it; docs/training.md lists the keys.
+
+    Attributes:
+        data: Folder of images or table, as `shopwindow train DATA`.
+        share: Of each batch, above 0 and below 1.
+        labels: The table of labels, in `data` or beside the file.
+        image_column: Column that names the image.
+        label_column: Column of the main label.
+        also: Further label columns; those of the main data set by the same names are used.
+        label_map: JSON file that says what its labels mean in those of the main data set.
+        group_column: Images with the same value stay on one side of the split.
+    """
+
+    data: Path
+    share: float
+    labels: Path | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    also: tuple[str, ...] = ()
+    label_map: Path | None = None
+    group_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.share, int | float) or not 0 < self.share < 1:
+            raise UsageError(f"share: expected a number between 0 and 1, got {self.share!r}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON-ready data from which `from_json` makes an equal value."""
+        return {
+            key: str(value.resolve()) if isinstance(value, Path) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Companion:
+        """Read what `as_json` returned."""
+        paths = {key: Path(values[key]) for key in _PATHS if values[key] is not None}
+        return cls(**{**values, **paths, "also": tuple(values["also"])})
+
+    @classmethod
+    def read(cls, path: Path) -> Companion:
+        """Read a TOML file; paths in it are relative to its folder.
+
+        Raises:
+            UsageError: It cannot be read, or has another key or type than expected.
+        """
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"--with: expected a TOML file at {path}, got {error}") from error
+        known = cls.__dataclass_fields__
+        if unknown := sorted(set(content) - set(known)):
+            raise UsageError(
+                f"{path}: expected the keys {', '.join(known)}, found {', '.join(unknown)}"
+            )
+        for key in ("data", "share"):
+            if key not in content:
+                raise UsageError(f"{path}: expected the key {key}, found none")
+        for key in ("data", "labels", "image_column", "label_column", "label_map", "group_column"):
+            if not isinstance(content.get(key, ""), str):
+                raise UsageError(f"{path}: expected a text for {key}, found {content[key]!r}")
+        for key in _PATHS:
+            if key in content:
+                content[key] = path.parent / Path(content[key]).expanduser()
+        content["also"] = tuple(content.get("also", ()))
+        return cls(**content)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images that a batch draws from, with targets in the numbers of the whole mixture.
+
+    Attributes:
+        images: (n,) indices -> (n, H, W, 3) uint8 RGB.
+        targets: (N, number of label columns) int64; see `Dataset.codes`.
+        train: (n,) int64 indices to learn from.
+        share: Of each batch; 0 for the main source, which fills up the rest.
+        clean: Items on white, which may be put in front of something else.
+    """
+
+    images: Callable[[ArrayLike], NDArray[np.uint8]]
+    targets: NDArray[np.int64]
+    train: NDArray[np.int64]
+    share: float = 0.0
+    clean: bool = False
+
+
+@dataclass(frozen=True)
+class Side:
+    """A companion that was read: where it came from, its images and its split."""
+
+    companion: Companion
+    dataset: Dataset
+    split: Split
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """All that a network is trained on.
+
+    Attributes:
+        dataset: The main data set.
+        split: Its split.
+        sides: The further data sets.
+        sources: The main source first, then the sides, then the drawn pictures.
+        sets: Per label column (K, C) bool: what the codes from C on allow, in all sources.
+        outliers: Drawn pictures that show nothing, (M, H, W, 3) uint8; M may be 0.
+    """
+
+    dataset: Dataset
+    split: Split
+    sides: tuple[Side, ...]
+    sources: tuple[Source, ...]
+    sets: tuple[NDArray[np.bool_], ...]
+    outliers: NDArray[np.uint8] = field(repr=False)
+
+
+def open_companion(
+    companion: Companion, main: Dataset, *, seed: int, cache_dir: Path | None, progress: bool
+) -> Side:
+    """Read a further data set at the size and with the labels of the main one, and split it.
+
+    Raises:
+        UsageError: A path or column that is not there.
+        DataError: No image with a label that the main data set knows.
+    """
+    also = tuple(name for name in companion.also if name in main.label_columns[1:])
+    label_column = companion.label_column or "label"
+    vocabularies = {name: main.vocabularies[name] for name in also}
+    vocabularies[label_column] = main.vocabularies[main.label_columns[0]]
+    labels = companion.labels
+    if labels is not None and not labels.is_file():
+        labels = Path(labels.name)  # then it lies in the folder of the images
+    dataset = load_dataset(
+        companion.data,
+        rule=main.rule,
+        labels_file=labels,
+        image_column=companion.image_column,
+        label_column=companion.label_column,
+        also=also,
+        group_column=companion.group_column,
+        label_map=None if companion.label_map is None else read_label_map(companion.label_map),
+        vocabularies=vocabularies,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+    return Side(companion, dataset, split_images(dataset, seed=seed))
+
+
+def mix(
+    dataset: Dataset,
+    split: Split,
+    sides: Sequence[Side] = (),
+    *,
+    outlier_share: float = 0.0,
+    ground_share: float = 0.0,
+    seed: int,
+) -> Mixture:
+    """Put the sources together and number all sets of labels alike.
+
+    Args:
+        dataset: The main data set.
+        split: Its split.
+        sides: Further data sets.
+        outlier_share: Share of each batch that shows nothing, 0 to below 1.
+        ground_share: Share of the main images that are put in front of something else.
+        seed: Of the drawn pictures.
+
+    Raises:
+        UsageError: The shares leave less than a quarter of a batch to the main data set.
+    """
+    taken = outlier_share + sum(side.companion.share for side in sides)
+    if taken > 0.75:
+        raise UsageError(
+            f"expected at least a quarter of each batch for the main data set, but the others "
+            f"take {100 * taken:.0f} %; lower their shares"
+        )
+    tables: dict[str, list[NDArray[np.bool_]]] = {
+        name: [dataset.sets[name]] for name in dataset.label_columns
+    }
+    targets = [np.stack([dataset.codes[name] for name in dataset.label_columns], axis=1)]
+    targets += [_targets_of(side.dataset, dataset, tables) for side in sides]
+    main = dataset.label_columns[0]
+    needs_pictures = outlier_share > 0 or ground_share > 0
+    outliers = draw_outliers(OUTLIER_COUNT if needs_pictures else 0, dataset.rule, seed=seed)
+    sources = [Source(dataset.images, targets[0], split.train, clean=ground_share > 0)]
+    sources += [
+        Source(side.dataset.images, codes, side.split.train, side.companion.share)
+        for side, codes in zip(sides, targets[1:], strict=True)
+    ]
+    if outlier_share > 0:
+        codes = np.full((len(outliers), len(dataset.label_columns)), NO_LABEL)
+        nothing = np.zeros((1, len(dataset.vocabularies[main])), np.bool_)
+        codes[:, 0] = nothing.shape[1] + sum(len(table) for table in tables[main])
+        tables[main].append(nothing)
+        sources.append(
+            Source(
+                lambda rows: outliers[np.asarray(rows)],
+                codes,
+                np.arange(len(outliers)),
+                outlier_share,
+            )
+        )
+    return Mixture(
+        dataset,
+        split,
+        tuple(sides),
+        tuple(sources),
+        tuple(np.concatenate(tables[name]) for name in dataset.label_columns),
+        outliers,
+    )
+
+
+def _targets_of(
+    dataset: Dataset, main: Dataset, tables: dict[str, list[NDArray[np.bool_]]]
+) -> NDArray[np.int64]:
+    """Return the codes of a further data set in the numbers of the mixture, (N, columns)."""
+    columns = []
+    for position, name in enumerate(main.label_columns):
+        own = dataset.label_columns[0] if position == 0 else name
+        if position > 0 and name not in dataset.label_columns[1:]:
+            columns.append(np.full(len(dataset), NO_LABEL, np.int64))
+            continue
+        classes = len(main.vocabularies[name])
+        offset = sum(len(table) for table in tables[name])
+        codes = dataset.codes[own]
+        columns.append(np.where(codes >= classes, codes + offset, codes))
+        tables[name].append(dataset.sets[own])
+    return np.stack(columns, axis=1)
+
+
+def batch_sizes(sources: Sequence[Source], batch_size: int) -> tuple[int, ...]:
+    """Return how many images of each source a batch holds, the main source first.
+
+    Raises:
+        DataError: A share is too small for even one image of a batch.
+    """
+    sizes = [round(source.share * batch_size) for source in sources[1:]]
+    if 0 in sizes:
+        raise DataError(
+            f"expected shares of at least one image in a batch of {batch_size}, got "
+            f"{', '.join(f'{source.share:g}' for source in sources[1:])}; raise the share or "
+            "--batch-size"
+        )
+    return (batch_size - sum(sizes), *sizes)
+
+
+def describe(mixture: Mixture) -> list[dict[str, Any]]:
+    """Return what the card says about the further data sets: names and numbers, never paths."""
+    return [
+        {
+            "source": side.companion.data.name,
+            "images": len(side.dataset),
+            "train": len(side.split.train),
+            "valid": len(side.split.valid),
+            "share": side.companion.share,
+            "split": side.split.as_record(side.dataset),
+        }
+        for side in mixture.sides
+    ]

@@ -1,0 +1,197 @@
+"""Start from the weights in a bundle: what was learnt once need not be learnt again.
+
+Export folds each batch normalisation into the convolution before it, since at the end that is the
+same function. To go on training, the normalisation is needed again, so it is put back: with the
+statistics of some training images, and with the scale and shift that leave the function as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from shopwindow.bundle import LabelColumn, read_bundle
+from shopwindow.errors import WeightsError
+from shopwindow.training.network import Classifier
+
+_PREFIX, _HALF, _FOLDED_BIAS = "model.", "_half", "weight_bias"
+STATISTICS_IMAGES = 1024
+
+
+def load_bundle_weights(
+    model: Classifier,
+    path: Path,
+    vocabularies: Mapping[str, Sequence[str]],
+    images_nhwc: NDArray[np.uint8],
+) -> None:
+    """Copy the weights of a bundle into a network of the same architecture.
+
+    The answers of labels that both know, in columns of the same position or name, are copied too;
+    those of other labels stay as they were drawn.
+
+    Args:
+        model: Changed in place.
+        path: A bundle that `shopwindow train` made.
+        vocabularies: Labels per column of `model`, the main one first.
+        images_nhwc: (N, H, W, 3) uint8, some training images, for the statistics of the batch
+            normalisation.
+
+    Raises:
+        BundleError: The file is not a bundle.
+        WeightsError: It holds another architecture.
+    """
+    bundle = read_bundle(path)
+    tensors = _named_tensors(onnx.load_model_from_string(bundle.model))
+    last = _last_linear(model)
+    state = model.state_dict()
+    normalised = _normalised_convolutions(model, images_nhwc.shape[1:3])
+    folded = {conv for conv in normalised if f"{conv}.{_FOLDED_BIAS}" in tensors}
+    absent = {f"{normalised[conv]}.{part}" for conv in folded for part in _BATCH_NORM}
+    for name, own in state.items():
+        if name in absent or name.startswith(last) or name.endswith("num_batches_tracked"):
+            continue
+        if name not in tensors or tensors[name].shape != own.shape:
+            raise WeightsError(
+                f"{path.name}: expected a bundle of the same architecture, but {name} "
+                f"{tuple(own.shape)} is not in it; name its architecture with --arch"
+            )
+        own.copy_(tensors[name])
+    _copy_answers(state, tensors, last, bundle.info.columns, vocabularies, path)
+    modules = dict(model.named_modules())
+    for conv in folded:
+        norm = modules[normalised[conv]]
+        assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101 - what _normalised_convolutions found
+        _set_identity(norm, tensors[f"{conv}.{_FOLDED_BIAS}"])
+    _restore_statistics(model, [modules[normalised[conv]] for conv in folded], images_nhwc)
+
+
+_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+def _named_tensors(graph: onnx.ModelProto) -> dict[str, Tensor]:
+    """Return the weights by the names that the PyTorch network has for them."""
+    return {
+        tensor.name.removeprefix(_PREFIX).removesuffix(_HALF): torch.from_numpy(
+            np.array(numpy_helper.to_array(tensor), np.float32)
+        )
+        for tensor in graph.graph.initializer
+        if tensor.name.startswith(_PREFIX)
+    }
+
+
+def _last_linear(model: Classifier) -> str:
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return str(names[-1])
+
+
+@torch.no_grad()
+def _normalised_convolutions(model: Classifier, size_px: Sequence[int]) -> dict[str, str]:
+    """Return the name of the batch normalisation that takes the output of each convolution."""
+    produced: dict[int, tuple[str, Tensor]] = {}
+    pairs: dict[str, str] = {}
+    handles = []
+
+    def after(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            produced[id(output)] = (name, output)  # the tensor is kept, so its id stays taken
+
+        return hook
+
+    def before(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if id(inputs[0]) in produced:
+                pairs[produced[id(inputs[0])][0]] = name
+
+        return hook
+
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            handles.append(module.register_forward_hook(after(name)))
+        elif isinstance(module, nn.BatchNorm2d):
+            handles.append(module.register_forward_pre_hook(before(name)))
+    was_training = model.training
+    model.eval()(torch.zeros(1, 3, *size_px, device=model.mean.device))
+    model.train(was_training)
+    for handle in handles:
+        handle.remove()
+    return pairs
+
+
+def _copy_answers(
+    state: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    last: str,
+    columns: Sequence[LabelColumn],
+    vocabularies: Mapping[str, Sequence[str]],
+    path: Path,
+) -> None:
+    """Copy the rows of the last layer, label by label."""
+    weight, bias = tensors.get(f"{last}.weight"), tensors.get(f"{last}.bias")
+    rows: dict[tuple[str, str], int] = {}
+    for position, column in enumerate(columns):
+        for label in column.labels:
+            # Main columns belong together whatever they are called.
+            rows["" if position == 0 else column.name, label] = len(rows)
+    own = state[f"{last}.weight"]
+    if weight is None or bias is None or weight.shape != (len(rows), own.shape[1]):
+        raise WeightsError(
+            f"{path.name}: expected a last layer with {own.shape[1]} inputs, but it is not in it; "
+            "name its architecture with --arch"
+        )
+    number = 0
+    for position, (name, labels) in enumerate(vocabularies.items()):
+        for label in labels:
+            row = rows.get(("" if position == 0 else name, label))
+            if row is not None:
+                own[number] = weight[row]
+                state[f"{last}.bias"][number] = bias[row]
+            number += 1
+
+
+@torch.no_grad()
+def _set_identity(norm: nn.BatchNorm2d, shift: Tensor) -> None:
+    """Make a batch normalisation add `shift` (C,) and do nothing else, when it is not training."""
+    assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
+    norm.weight.fill_(1)
+    norm.bias.copy_(shift)
+    norm.running_mean.fill_(0)
+    norm.running_var.fill_(1 - norm.eps)
+
+
+@torch.no_grad()
+def _restore_statistics(
+    model: Classifier, norms: Sequence[Any], images_nhwc: NDArray[np.uint8]
+) -> None:
+    """Measure what flows into each normalisation, and use it without changing the function."""
+    sums: dict[Any, list[Any]] = {norm: [0.0, 0.0, 0.0] for norm in norms}
+
+    def measure(norm: Any, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].double()
+        sums[norm][0] += x.numel() / x.shape[1]
+        sums[norm][1] = sums[norm][1] + x.sum((0, 2, 3))
+        sums[norm][2] = sums[norm][2] + x.square().sum((0, 2, 3))
+
+    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
+    was_training = model.training
+    model.eval()
+    for start in range(0, len(images_nhwc), 128):
+        batch = torch.from_numpy(images_nhwc[start : start + 128]).to(model.mean.device)
+        model(batch.permute(0, 3, 1, 2).float() / 255)
+    model.train(was_training)
+    for handle in handles:
+        handle.remove()
+    for norm, (count, total, squares) in sums.items():
+        mean = torch.as_tensor(total / count).float()
+        variance = (torch.as_tensor(squares / count) - torch.as_tensor(total / count) ** 2).float()
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance.clamp(min=0))
+        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+        norm.bias.add_(mean)

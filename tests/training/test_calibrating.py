@@ -1,0 +1,76 @@
+"""What export fits on validation images, over data sets of several kinds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shopwindow.dataset.dataset import Dataset
+from shopwindow.training import TrainingOptions
+from shopwindow.training.calibrating import Judged, calibrate, families_of
+from shopwindow.training.trainer import open_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(shapes_options: TrainingOptions) -> Dataset:
+    return open_dataset(shapes_options, (32, 32))
+
+
+def judged(dataset: Dataset, *, wrong_every: int, scale: float, seed: int) -> Judged:
+    """Answers for all 90 drawings, each `wrong_every`-th a wrong one, of varied confidence."""
+    codes = dataset.codes["shape"]
+    says = codes.copy()
+    says[::wrong_every] = (says[::wrong_every] + 1) % 3
+    strength = np.random.default_rng(seed).uniform(0.5, 3, 90)
+    strength[::wrong_every] *= 0.6
+    logits = scale * strength[:, None] * np.eye(3)[says]
+    return Judged("shapes", dataset, np.arange(90), {"shape": logits.astype(np.float32)})
+
+
+def test_threshold_holds_for_each_data_set_by_itself(dataset: Dataset) -> None:
+    good = judged(dataset, wrong_every=30, scale=3, seed=1)
+    poor = judged(dataset, wrong_every=4, scale=3, seed=2)
+    alone = calibrate([good], {}, precision=0.95)
+    both = calibrate([good, poor], {}, precision=0.95)
+    for one in (good, poor):
+        shares = both.shares(one.logits)["shape"]
+        sure = shares.max(axis=1) >= both.threshold.min_confidence
+        right = shares.argmax(axis=1) == one.targets("shape", shares)
+        assert sure.sum() >= 30
+        assert right[sure].mean() >= 0.95
+    assert alone.threshold.coverage > both.threshold.coverage
+
+
+def test_too_certain_answers_are_cooled(dataset: Dataset) -> None:
+    calm = calibrate([judged(dataset, wrong_every=4, scale=1, seed=1)], {}, precision=0.9)
+    loud = calibrate([judged(dataset, wrong_every=4, scale=5, seed=1)], {}, precision=0.9)
+    assert loud.temperatures["shape"] == pytest.approx(5 * calm.temperatures["shape"], rel=0.1)
+
+
+def test_answer_within_the_allowed_set_counts_as_right(dataset: Dataset) -> None:
+    one = judged(dataset, wrong_every=3, scale=3, seed=1)
+    loose = replace(
+        dataset,
+        codes={**dataset.codes, "shape": np.full(90, 3)},
+        sets={**dataset.sets, "shape": np.ones((1, 3), bool)},
+    )
+    fitted = calibrate([replace(one, dataset=loose)], {}, precision=0.95)
+    assert fitted.threshold.precision == 1.0
+
+
+def test_family_of_a_label_is_the_one_that_most_of_its_images_have(dataset: Dataset) -> None:
+    red = dataset.vocabularies["colour"].index("red")
+    colours = np.where(dataset.codes["shape"] == 0, red, 1 - red)
+    colours[dataset.codes["shape"] == 2] = -1
+    found = families_of(replace(dataset, codes={**dataset.codes, "colour": colours}), ["colour"])
+    assert found == {"colour": ("red", "blue", "square")}, "a label without any is its own family"
+
+
+def test_family_is_sure_where_its_labels_together_are(dataset: Dataset) -> None:
+    one = judged(dataset, wrong_every=3, scale=3, seed=1)
+    fitted = calibrate([one], {"kind": ("any", "any", "any")}, precision=0.95)
+    (families,) = fitted.families
+    assert families.threshold.precision == families.threshold.coverage == 1.0
+    assert fitted.threshold.coverage < 1

@@ -1,0 +1,174 @@
+"""Several data sets in one training, each with its share of a batch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shopwindow.bundle import read_bundle
+from shopwindow.dataset.split import split_images
+from shopwindow.errors import DataError, UsageError
+from shopwindow.grading import Reading, grade_bundle
+from shopwindow.training import TrainingOptions, train
+from shopwindow.training.loaders import CachedLoader
+from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
+from shopwindow.training.trainer import open_dataset
+
+
+@pytest.fixture(scope="module")
+def companion_file(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same drawings under coarser names: `round`, and `edged` for a cross or a square."""
+    folder = tmp_path_factory.mktemp("coarse")
+    rows = [line.split(",") for line in (shapes / "shapes.csv").read_text().split()[1:]]
+    names = {"circle": "round", "cross": "edged", "square": "edged"}
+    lines = [f"{n % 9},{row[0]},{names[row[1]]}" for n, row in enumerate(rows)]
+    (folder / "coarse.csv").write_text("\n".join(["sender,file,name", *lines]))
+    (folder / "map.json").write_text(
+        json.dumps({"round": ["circle"], "edged": ["cross", "square"]})
+    )
+    (folder / "coarse.toml").write_text(
+        f'data = "{shapes}"\nlabels = "coarse.csv"\nimage_column = "file"\nlabel_column = "name"\n'
+        'label_map = "map.json"\ngroup_column = "sender"\nshare = 0.25\n'
+    )
+    return folder / "coarse.toml"
+
+
+@pytest.fixture(scope="module")
+def mixture(shapes_options: TrainingOptions, companion_file: Path) -> Mixture:
+    dataset = open_dataset(shapes_options, (32, 32))
+    side = open_companion(
+        Companion.read(companion_file), dataset, seed=1, cache_dir=None, progress=False
+    )
+    split = split_images(dataset, seed=1)
+    return mix(dataset, split, [side], outlier_share=0.125, ground_share=0.5, seed=1)
+
+
+def test_sets_of_all_sources_are_numbered_alike(mixture: Mixture) -> None:
+    main, side, nothing = mixture.sources
+    assert main.targets.max() == 2, "a circle, a cross, a square"
+    assert np.unique(side.targets[:, 0]).tolist() == [0, 3]
+    assert np.unique(side.targets[:, 1]).tolist() == [-1], "it has no colours"
+    assert np.unique(nothing.targets[:, 0]).tolist() == [4]
+    assert mixture.sets[0].tolist() == [[False, True, True], [False] * 3]
+
+
+def test_batch_holds_the_shares_with_the_main_data_set_first(mixture: Mixture) -> None:
+    loader = CachedLoader(mixture.sources, mixture.split.train, 16, train=True, seed=1)
+    loader.start_epoch("stage-1", 0)
+    batches = list(loader)
+    assert len(batches) == len(mixture.split.train) // 10
+    for images, codes in batches:
+        assert images.shape == (16, 3, 32, 32)
+        assert (codes[:10, 0] < 3).all()
+        assert set(codes[10:14, 0].tolist()) <= {0, 3}
+        assert codes[14:, 0].tolist() == [4, 4]
+
+
+def test_continuing_in_an_epoch_draws_the_same_from_all_sources(mixture: Mixture) -> None:
+    loader = CachedLoader(
+        mixture.sources,
+        mixture.split.train,
+        16,
+        train=True,
+        seed=1,
+        grounds=mixture.outliers,
+        ground_share=0.5,
+    )
+    loader.start_epoch("stage-1", 2)
+    whole = [(images.clone(), codes) for images, codes in loader]
+    loader.start_epoch("stage-1", 2, first_batch=3)
+    rest = list(loader)
+    assert len(rest) == len(whole) - 3
+    for (images, codes), (images_again, codes_again) in zip(whole[3:], rest, strict=True):
+        assert torch.equal(images, images_again)
+        assert torch.equal(codes, codes_again)
+
+
+def test_every_image_of_a_companion_comes_before_any_comes_again(mixture: Mixture) -> None:
+    side = mixture.sources[1]
+    seen: list[int] = []
+    watched = replace(side, images=lambda rows: seen.extend(rows.tolist()) or side.images(rows))
+    sources = [mixture.sources[0], watched]
+    loader = CachedLoader(sources, mixture.split.train, 40, train=True, seed=1)
+    for epoch in range(6):
+        loader.start_epoch("stage-1", epoch)
+        first = len(seen)
+        assert len(list(loader)) == 2
+        drawn = seen[first:]
+        assert len(drawn) == len(set(drawn)) == 20
+    assert set(seen) <= set(side.train.tolist())
+
+
+def test_run_with_companions_is_exported_with_figures_for_each(
+    shapes_options: TrainingOptions, companion_file: Path, tmp_path: Path
+) -> None:
+    options = replace(
+        shapes_options,
+        companions=(companion_file,),
+        outliers=0.125,
+        backgrounds=0.3,
+        also=("colour",),
+        families=("colour",),
+        epochs=(1,),
+        out=tmp_path / "run",
+    )
+    bundle = read_bundle(train(options) / "model.onnx")
+    (record,) = bundle.info.data["also"]
+    assert record["source"] == options.data.name
+    assert str(options.data) not in json.dumps(bundle.info.as_json()), "names, never paths"
+    (also,) = bundle.info.quality["also"]
+    assert also["images"] == record["valid"]
+    assert 0 <= also["accuracy"] <= 1
+    (families,) = bundle.info.families
+    assert families.name == "colour"
+    assert set(families.of) <= {"red", "blue"}
+    # The command that grades finds the companion's validation part again, and the same figure.
+    evaluation = grade_bundle(
+        bundle,
+        options.data,
+        reading=Reading(
+            labels_file=companion_file.with_name("coarse.csv"),
+            image_column="file",
+            label_column="name",
+            label_map=companion_file.with_name("map.json"),
+            group_column="sender",
+        ),
+        cache_dir=options.cache_dir,
+        progress=False,
+    )
+    assert evaluation.images == record["valid"]
+    assert evaluation.grades.accuracy == pytest.approx(also["accuracy"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data = [", "expected a TOML file"),
+        ('share = 0.5\ncolor = "x"', "found color"),
+        ("share = 0.5", "expected the key data"),
+        ('data = "x"', "expected the key share"),
+        ('data = "x"\nshare = 1.5', "expected a number between 0 and 1, got 1.5"),
+        ("data = 3\nshare = 0.5", "expected a text for data, found 3"),
+    ],
+)
+def test_companion_file_with_a_mistake_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "more.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words):
+        Companion.read(path)
+
+
+def test_shares_that_leave_nothing_to_the_main_data_set_are_refused(mixture: Mixture) -> None:
+    greedy = [replace(side, companion=replace(side.companion, share=0.7)) for side in mixture.sides]
+    with pytest.raises(UsageError, match="at least a quarter"):
+        mix(mixture.dataset, mixture.split, greedy, outlier_share=0.1, seed=1)
+
+
+def test_share_below_one_image_is_refused(mixture: Mixture) -> None:
+    with pytest.raises(DataError, match="at least one image in a batch of 2"):
+        CachedLoader(mixture.sources, mixture.split.train, 2, train=True, seed=1)
