@@ -10,13 +10,7 @@ MODEL ?=
 ARGS ?=
 # A catalogue that is already here: make train-fashion DATA=/path/to/folder
 DATA ?=
-
-CACHE = $${XDG_CACHE_HOME:-$$HOME/.cache}/shopwindow
-FASHION = fashion-product-images-small
-FASHION_RUN = runs/fashion
-FASHION_MODEL = src/shopwindow/models/fashion.onnx
-# Downloaded once, beside or inside nothing that git sees.
-FASHION_ARCHIVE = ../shared/data/fashion-catalogue.tar.xz
+PHONES ?=
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' Makefile
@@ -39,31 +33,11 @@ format: dev-environment  ## rewrite the code as `make check` wants it
 	.venv-dev/bin/ruff check --fix .
 	.venv-dev/bin/ruff format .
 
-train-fashion: dev-environment  ## train the bundled model, or go on where it stopped; DATA is the catalogue's folder
-	@set -eu; \
-	if [ -f "$(FASHION_RUN)/run.json" ]; then \
-		exec .venv-dev/bin/shopwindow train --resume --out "$(FASHION_RUN)"; \
-	fi; \
-	data="$(DATA)"; \
-	if [ -z "$$data" ] && [ -f "$(FASHION_ARCHIVE)" ]; then \
-		data="$(CACHE)/data/fashion-catalogue"; \
-		if [ ! -d "$$data" ]; then \
-			echo "Unpacking $(FASHION_ARCHIVE) to $$data"; \
-			mkdir -p "$$data.part"; \
-			tar -xJf "$(FASHION_ARCHIVE)" -C "$$data.part" --strip-components=1; \
-			mv "$$data.part" "$$data"; \
-		fi; \
-	elif [ -z "$$data" ]; then \
-		data="$(CACHE)/data/$(FASHION)"; \
-		[ -d "$$data" ] || .venv-dev/bin/shopwindow download $(FASHION) --out "$$data"; \
-	fi; \
-	exec .venv-dev/bin/shopwindow train "$$data" --recipe scratch \
-		--labels styles.csv --image-column id --label-column articleType \
-		--also gender,masterCategory,subCategory,baseColour,season,usage \
-		--size 80x60 --card src/shopwindow/models/fashion.toml --name fashion --out "$(FASHION_RUN)"
+train-fashion: dev-environment  ## train the bundled model, or go on where it stopped; DATA, PHONES: folders
+	@DATA="$(DATA)" PHONES="$(PHONES)" scripts/train-fashion
 
 install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
-	.venv-dev/bin/shopwindow export "$(FASHION_RUN)" --out $(FASHION_MODEL)
+	.venv-dev/bin/shopwindow export runs/fashion --out src/shopwindow/models/fashion.onnx
 
 lock: dev-environment  ## pin the newest versions that pyproject.toml allows, for every platform
 	.venv-dev/bin/uv pip compile pyproject.toml --extra train --group dev $(LOCK_OPTIONS) --output-file requirements/dev.txt

@@ -65,7 +65,9 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         self.grounds, self.ground_share = grounds, ground_share
         self.position: tuple[str, int] = ("", 0)
         self.first_batch = 0
-        self.augmentations = Pipeline([IntToFloatTensor(), *_augmentations()] if train else [])
+        self.augmentations = Pipeline(
+            [IntToFloatTensor(), *standard_augmentations()] if train else []
+        )
         self.augmentations.split_idx = 0
         self.size_px = size_px
         super().__init__(
@@ -198,7 +200,7 @@ def build_loaders(
     return DataLoaders(train, valid, path=path, device=device)
 
 
-def _augmentations() -> list[Any]:
+def standard_augmentations() -> list[Any]:
     """Fastai's standard set: flip, rotation, zoom, warp and light, on whole batches."""
     return list(aug_transforms(max_rotate=10.0, max_zoom=1.1, max_lighting=0.2, max_warp=0.1))
 

@@ -1,0 +1,40 @@
+"""Each benchmark has one section in docs/benchmarks.md, between markers of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+from shopwindow.writing import write_atomically
+
+
+def write_section(page: Path, name: str, text: str) -> None:
+    """Put a text (Markdown) between the markers of a benchmark; add them where they are missing."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    section = f"{begin}\n{text.strip()}\n{end}"
+    before = page.read_text("utf-8") if page.exists() else "# Benchmarks\n"
+    found = re.compile(rf"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if found.search(before):
+        after = found.sub(lambda _: section, before)
+    else:
+        after = f"{before.rstrip()}\n\n{section}\n"
+    write_atomically(page, after.encode())
+
+
+def table(columns: list[str], rows: list[list[object]]) -> str:
+    """Return a Markdown table; every column but the first is aligned to the right."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def machine() -> str:
+    """Return what was measured on, in one line: the processor and how many of its cores."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        named = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        processor = named[1] if named else processor
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{processor}, {cores} cores, Python {platform.python_version()}"
