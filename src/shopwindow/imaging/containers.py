@@ -5,8 +5,10 @@ that is broken it warns, through Python's `warnings`, or fails, though the pixel
 warning cannot be silenced for one thread only (before Python 3.14), and images are decoded in many.
 So Pillow is handed a file that has only what pixels need, and finds nothing to warn about.
 
-Nothing here checks pixels or decompresses, and nothing here fails: what looks wrong is passed on as
-it is, and Pillow then says no.
+Nothing here checks pixels or decompresses, and what looks wrong is passed on as it is: Pillow then
+says no. Only what would take long is refused here. Pillow and we walk over segments, chunks and
+blocks in Python, and ten megabytes can be five million of them; some minutes, in places where
+Pillow joins one after the other.
 """
 
 from __future__ import annotations
@@ -16,8 +18,18 @@ import struct
 
 from shopwindow.imaging.exif import ORIENTATION_TAG, read_orientation
 
-# Any marker but those within a scan's own data: stuffed 0xFF00, restarts, fill bytes.
-_JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+# Any marker that begins a segment: none of stuffed 0xFF00, restarts, starts, and fill bytes.
+_JPEG_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+_GIF_BLOCK = re.compile(rb"[!,]")  # an extension or a frame; whatever stands before it is junk
+
+# Each far beyond what cameras and editors write: a photo's depth map is some 200 JPEG segments, an
+# encoder with a small buffer makes some 2,500 PNG chunks, a strip per row some 50,000 TIFF values.
+MAX_JPEG_SEGMENTS = 5_000
+MAX_PNG_CHUNKS = 20_000
+MAX_GIF_BLOCKS = 200_000
+MAX_TIFF_VALUES = 65_536
+
+_TIFF_COLOUR_MAP = 320
 
 # Tags of TIFF 6.0, its technical notes and libtiff that say how pixels are stored: size (256, 257),
 # sample layout, compression and its parameters, colour map, strips, tiles, planes, inks, extra
@@ -33,33 +45,36 @@ _TIFF_TYPE_BYTES = {
 }
 
 
+class TooManyPartsError(ValueError):
+    """A file is cut into so many pieces that reading them would take long."""
+
+
 def strip_jpeg(data: bytes) -> tuple[bytes, int]:
     """Return a JPEG without its comments and application data, and its EXIF orientation.
 
     JFIF (APP0) and Adobe's segment (APP14) stay: they say which colours the numbers mean.
+
+    Raises:
+        TooManyPartsError: More than `MAX_JPEG_SEGMENTS` before the pixels.
     """
     kept = [data[:2]]
     exif = b""
     position = 2
-    while (position := data.find(b"\xff", position)) >= 0 and position + 4 <= len(data):
-        marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if marker in {0x00, 0x01} or 0xD0 <= marker <= 0xD8:  # no segment follows: junk here
-            position += 2
-            continue
-        if marker in {0xD9, 0xDA}:  # end of image, or the pixels begin
-            break
-        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        body = data[position + 4 : end]
-        if marker == 0xE1 and body.startswith(b"Exif\x00\x00"):
+    for _ in range(MAX_JPEG_SEGMENTS):
+        marker = _JPEG_SEGMENT.search(data, position)
+        if marker is None or marker.start() + 4 > len(data):
+            return b"".join(kept), read_orientation(exif)
+        start, code = marker.start(), data[marker.start() + 1]
+        if code in {0xD9, 0xDA}:  # end of image, or the pixels begin
+            return b"".join([*kept, data[start:]]), read_orientation(exif)
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        body = data[start + 4 : end]
+        if code == 0xE1 and body.startswith(b"Exif\x00\x00"):
             exif = exif or body
-        elif not (0xE1 <= marker <= 0xEF or marker == 0xFE) or marker == 0xEE:
-            kept.append(data[position:end])
-        position = max(end, position + 4)
-    kept.append(data[position:] if position >= 0 else b"")
-    return b"".join(kept), read_orientation(exif)
+        elif not (0xE1 <= code <= 0xEF or code == 0xFE) or code == 0xEE:
+            kept.append(data[start:end])
+        position = max(end, start + 4)
+    raise TooManyPartsError
 
 
 def count_jpeg_scans(data: bytes) -> int:
@@ -67,39 +82,46 @@ def count_jpeg_scans(data: bytes) -> int:
 
     Each scan of a progressive file goes over all the pixels again, and may be a few bytes long:
     half a megabyte with 4,000 scans over 49 million pixels keeps libjpeg busy for three minutes.
+
+    Raises:
+        TooManyPartsError: More than `MAX_JPEG_SEGMENTS` in all.
     """
     scans = 0
     position = 2
-    while marker := _JPEG_MARKER.search(data, position):
-        code, position = data[marker.start() + 1], marker.end()
-        if code == 0xD9:
-            break
-        if code not in {0x01, 0xD8}:
-            scans += code == 0xDA
-            position += int.from_bytes(data[position : position + 2], "big")
-    return scans
+    for _ in range(MAX_JPEG_SEGMENTS):
+        marker = _JPEG_SEGMENT.search(data, position)
+        if marker is None or data[marker.start() + 1] == 0xD9:
+            return scans
+        scans += data[marker.start() + 1] == 0xDA
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    raise TooManyPartsError
 
 
 def strip_png(data: bytes) -> bytes:
-    """Return a PNG without animation: its default image is what every viewer can show."""
-    if b"acTL" not in data:
-        return data
+    """Return a PNG without animation: its default image is what every viewer can show.
+
+    Raises:
+        TooManyPartsError: More than `MAX_PNG_CHUNKS`.
+    """
     kept = [data[:8]]
     position = 8
+    chunks = 0
     while position + 12 <= len(data):
+        if (chunks := chunks + 1) > MAX_PNG_CHUNKS:
+            raise TooManyPartsError
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         if data[position + 4 : position + 8] not in {b"acTL", b"fcTL", b"fdAT"}:
             kept.append(data[position:end])
         position = end
-    kept.append(data[position:])
-    return b"".join(kept)
+    return data if b"acTL" not in data else b"".join([*kept, data[position:]])
 
 
 def strip_tiff(data: bytes) -> tuple[bytes, int]:
     """Return a TIFF of one page with only the tags that pixels need, and its orientation.
 
     The pixels stay where they are; a new, sorted directory is added behind them. Entries that point
-    outside the file, or claim more bytes than the file has, are left out.
+    outside the file, claim more bytes than the file has, or have more than `MAX_TIFF_VALUES`, are
+    left out.
     """
     order = "<" if data.startswith(b"II") else ">"
     big = data[2:4] in {b"+\x00", b"\x00+"}
@@ -119,6 +141,8 @@ def strip_tiff(data: bytes) -> tuple[bytes, int]:
                 (orientation,) = struct.unpack(order + "H", content[:2])
             if tag not in _TIFF_PIXEL_TAGS or tag in entries or size == 0:
                 continue
+            if values > MAX_TIFF_VALUES * (3 if tag == _TIFF_COLOUR_MAP else 1) and kind != 7:
+                continue  # 7: bytes, such as the tables of JPEG
             if size > inline_bytes:
                 (where,) = struct.unpack(order + offset, content)
                 budget -= size
@@ -138,21 +162,35 @@ def strip_tiff(data: bytes) -> tuple[bytes, int]:
     return header + data[len(header) :] + padding + table + end, orientation
 
 
-def read_gif_size(data: bytes) -> tuple[int, int] | None:
-    """Return the (width, height) of a GIF's canvas, with its first frame; None without a frame."""
+def strip_gif(data: bytes) -> tuple[bytes, tuple[int, int] | None]:
+    """Return a GIF without what stands before its first frame, and the (width, height) to expect.
+
+    Dropped are comments, application data and junk; what says which colour is transparent stays.
+    The size is that of the canvas with the first frame, and None where there is no frame.
+
+    Raises:
+        TooManyPartsError: More than `MAX_GIF_BLOCKS` before the first frame.
+    """
     if len(data) < 13:
-        return None
+        return data, None
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    position = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
-    while position + 10 <= len(data) and data[position] != 0x2C:
-        if data[position] != 0x21:  # junk between the blocks, which readers skip
-            position += 1
-            continue
-        position += 2
+    header_end = position = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+    control = b""
+    blocks = 0
+    while (block := _GIF_BLOCK.search(data, position)) and data[block.start()] == 0x21:
+        start = block.start()
+        position = start + 2
         while position < len(data) and data[position]:  # the extension's sub-blocks
             position += 1 + data[position]
+            if (blocks := blocks + 1) > MAX_GIF_BLOCKS:
+                raise TooManyPartsError
         position += 1
-    if position + 10 > len(data):
-        return None
-    left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, position + 1)
-    return max(width, left + frame_width), max(height, top + frame_height)
+        blocks += 1
+        if data[start + 1 : start + 2] == b"\xf9":
+            control = data[start:position]
+    if block is None or block.start() + 10 > len(data):
+        return data[:header_end], None
+    start = block.start()
+    left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, start + 1)
+    size = max(width, left + frame_width), max(height, top + frame_height)
+    return data[:header_end] + control + data[start:], size

@@ -31,7 +31,7 @@ from shopwindow.errors import (
 from shopwindow.imaging.colour import to_rgb
 from shopwindow.imaging.containers import (
     count_jpeg_scans,
-    read_gif_size,
+    strip_gif,
     strip_jpeg,
     strip_png,
     strip_tiff,
@@ -42,6 +42,8 @@ from shopwindow.settings import DEFAULT_MAX_PIXELS, HIGHEST_MAX_PIXELS
 ACCEPTED_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 MAX_JPEG_SCANS = 100  # a progressive file as libjpeg writes it has 10
+# Pillow keeps a pointer for each row: an image of 1 x 49,000,000 pixels takes 1.3 GB.
+MAX_SIDE_PX = 100_000
 
 # TIFF tags
 _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 262, 322, 323
@@ -130,7 +132,8 @@ def _decode(format_: str, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     elif format_ == "TIFF":
         data, orientation = strip_tiff(data)
     elif format_ == "GIF":
-        _check_size(read_gif_size(data), max_pixels)  # before Pillow looks, and warns by itself
+        data, size = strip_gif(data)
+        _check_size(size, max_pixels)  # before Pillow looks, and warns by itself
     image = _OPENERS[format_](io.BytesIO(data))
     _check_size(image.size, max_pixels)
     white_is_zero = False
@@ -169,6 +172,11 @@ def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
         raise UnreadableImageError(f"This image is {width} x {height} pixels: it shows nothing.")
     if width * height > max_pixels:
         raise OversizedImageError(_oversized(size, max_pixels))
+    if max(width, height) > MAX_SIDE_PX:
+        raise OversizedImageError(
+            f"This image has {width:,} x {height:,} pixels; sides of at most {MAX_SIDE_PX:,} are "
+            "accepted. Send a smaller version."
+        )
 
 
 def _oversized(size: tuple[int, int] | None, max_pixels: int) -> str:

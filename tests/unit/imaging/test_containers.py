@@ -122,11 +122,23 @@ def test_a_tiff_directory_outside_the_file_ends_the_walk(big: bool) -> None:
     assert containers.strip_tiff(head)[1] == 1
 
 
+def test_a_gif_keeps_its_transparency_and_loses_its_comments() -> None:
+    image = noise("P")
+    image.info["transparency"] = image.getpixel((0, 0))
+    data = saved(image, "GIF", comment=b"secret" * 100)
+    stripped, _ = containers.strip_gif(data)
+    assert b"secret" in data
+    assert b"secret" not in stripped
+    with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(stripped)) as after:
+        assert "transparency" in before.info
+        np.testing.assert_array_equal(before.convert("RGBA"), after.convert("RGBA"))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (24, 16), (300, 200)])
 def test_the_size_of_a_gif_is_read_without_a_decoder(
     size: tuple[int, int], image_bytes: Callable[..., bytes]
 ) -> None:
-    assert containers.read_gif_size(image_bytes("red", size, "GIF")) == size
+    assert containers.strip_gif(image_bytes("red", size, "GIF"))[1] == size
 
 
 def test_a_tiff_entry_that_points_outside_the_file_is_left_out() -> None:
@@ -139,4 +151,4 @@ def test_a_tiff_entry_that_points_outside_the_file_is_left_out() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"GIF89a\x05\x00\x05\x00\x00\x00\x00\x21\xff"])
 def test_a_gif_without_a_frame_has_no_size(data: bytes) -> None:
-    assert containers.read_gif_size(data) is None
+    assert containers.strip_gif(data)[1] is None

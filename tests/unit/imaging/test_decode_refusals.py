@@ -4,6 +4,7 @@ import contextlib
 import io
 import pickle
 import struct
+import time
 import zlib
 from collections.abc import Callable
 
@@ -114,6 +115,68 @@ def test_a_jpeg_with_hundreds_of_scans_is_refused_unread() -> None:
     assert decode_image(data).shape == (64, 64, 3)
     with pytest.raises(UnreadableImageError, match="scans; at most 100 are accepted"):
         decode_image(data[:-2] + last_scan * 150 + b"\xff\xd9")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
+
+
+def _tiff_of_strips(count: int) -> bytes:
+    """A TIFF of 8 x `count` pixels in as many strips, which all lie in the same byte."""
+    at = 8 + 2 + 9 * 12 + 4
+    entries = [
+        (256, 4, 1, 8), (257, 4, 1, count), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, count, at), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, count, at + 4 * count),
+    ]  # fmt: skip
+    directory = struct.pack("<H", 9) + b"".join(struct.pack("<HHII", *one) for one in entries)
+    numbers = struct.pack("<I", 8) * count + struct.pack("<I", 1) * count
+    return b"II*\x00\x08\x00\x00\x00" + directory + bytes(4) + numbers
+
+
+@pytest.mark.parametrize(
+    ("format_", "cut"),
+    [
+        ("JPEG", lambda start, rest: start[:2] + b"\xff" * 10_000_000 + rest),
+        ("JPEG", lambda start, rest: start[:2] + b"\xff\x01" * 5_000_000 + rest),
+        ("JPEG", lambda start, rest: start[:2] + b"\xff\xe0\x00\x02" * 2_500_000 + rest),
+        ("JPEG", lambda start, rest: start[:2] + b"\xff\xfe\x00\x02" * 2_500_000 + rest),
+        ("JPEG", lambda start, rest: start[:2] + rest[:-2] + b"\xff\x01" * 5_000_000),
+        ("JPEG", lambda start, rest: start[:2] + rest[:-2] + b"\xff\xfe\x00\x02" * 2_500_000),
+        ("GIF", lambda start, rest: start + b"\x00" * 10_000_000 + rest),
+        ("GIF", lambda start, rest: start + b"!\xfe" + b"\x01a" * 5_000_000 + b"\x00" + rest),
+        ("GIF", lambda start, rest: start + b"!\xfe\x00" * 3_000_000 + rest),
+        ("GIF", lambda start, rest: start + b"!\xf9\x04\x00\x00\x00\x00\x00" * 1_250_000 + rest),
+        ("PNG", lambda start, rest: start + _chunk(b"prIv", b"") * 800_000 + rest),
+        ("PNG", lambda start, rest: start + _chunk(b"tEXt", b"a\x00b") * 600_000 + rest),
+        ("PNG", lambda start, rest: start + _chunk(b"IDAT", b"") * 800_000 + rest),
+        ("TIFF", lambda start, rest: _tiff_of_strips(1_200_000)),
+        ("TIFF", lambda start, rest: _tiff_of_strips(65_536)),
+    ],
+)
+def test_a_file_cut_into_millions_of_pieces_is_done_with_in_two_seconds(
+    format_: str, cut: Callable[[bytes, bytes], bytes], image_bytes: Callable[..., bytes]
+) -> None:
+    sound = image_bytes("red", (9, 9), format_)
+    header_bytes = {"JPEG": 2, "PNG": 33, "GIF": 13 + 3 * 2 ** ((sound[10] & 7) + 1), "TIFF": 8}[
+        format_
+    ]
+    data = cut(sound[:header_bytes], sound[header_bytes:])
+    start = time.process_time()  # what other programs do at the time does not count
+    with contextlib.suppress(ImageError):
+        decode_image(data)
+    assert time.process_time() - start < 2
+
+
+def test_an_image_one_pixel_wide_and_millions_high_is_refused() -> None:
+    header = struct.pack(">IIBBBBB", 1, 49_000_000, 1, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"")
+    with pytest.raises(OversizedImageError, match="sides of at most 100,000"):
+        decode_image(data)
 
 
 def test_a_tiff_tile_far_larger_than_the_image_is_refused() -> None:
