@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shopwindow.errors import (
     BundleError,
+    BusyError,
     DataError,
     DownloadError,
     ImageError,
@@ -41,6 +42,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "BundleInfo",
+    "BusyError",
     "DataError",
     "Dataset",
     "DownloadError",

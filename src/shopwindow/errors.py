@@ -10,6 +10,7 @@
     │   ├── UnsupportedImageError   not one of the accepted formats                  HTTP 415
     │   ├── OversizedImageError     more bytes or pixels than the limit              HTTP 413
     │   └── UnreadableImageError    an accepted format, but damaged or truncated     HTTP 422
+    ├── BusyError                   more is asked than can be answered in time       HTTP 503
     ├── BundleError                 a model file that is not a (readable) bundle
     ├── TrainingError               a run that cannot start, resume or be exported
     │   └── WeightsError            pretrained weights that cannot be had or do not fit
@@ -76,6 +77,12 @@ class UnreadableImageError(ImageError):
 
     http_status = 422
     title = "Damaged image"
+
+
+class BusyError(ShopwindowError):
+    """More is asked than can be answered in time. Whoever asks again later may get an answer."""
+
+    retry_after_s = 1
 
 
 class BundleError(ShopwindowError):

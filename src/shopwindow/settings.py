@@ -71,8 +71,15 @@ class Settings:
     threads: int = _setting(
         0, "threads", "Processor threads for one run of the model; 0 takes one per core.", least=0
     )
-    request_threads: int = _setting(
-        8, "threads", "Requests that are worked on at the same time.", least=1, most=256
+    max_waiting: int = _setting(
+        64,
+        "requests",
+        "Most requests for an answer at a time, waiting or worked on; further ones get 503.",
+        least=1,
+        most=1000,
+    )
+    deadline_s: int = _setting(
+        10, "seconds", "A request that waits longer is dropped before it costs anything.", least=1
     )
 
     api_key: str = _setting(

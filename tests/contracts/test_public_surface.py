@@ -17,6 +17,7 @@ def test_public_surface_is_exactly_this() -> None:
         "Bundle",
         "BundleError",
         "BundleInfo",
+        "BusyError",
         "DataError",
         "Dataset",
         "DownloadError",

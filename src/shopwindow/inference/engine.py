@@ -36,6 +36,18 @@ class Engine:
         names = [node.name for node in self._session.get_outputs()]
         self._output_names = [name for name in names if name != ACTIVATION_OUTPUT]
 
+    def check(self, images_nhwc: NDArray[np.uint8]) -> None:
+        """Make sure that these are images for this model.
+
+        Raises:
+            ValueError: Another shape than (N, H, W, 3), or not uint8.
+        """
+        if images_nhwc.dtype != np.uint8 or images_nhwc.shape[1:] != self._input_shape:
+            raise ValueError(
+                f"images: expected (N, {', '.join(map(str, self._input_shape))}) uint8, "
+                f"got {images_nhwc.shape} {images_nhwc.dtype}"
+            )
+
     def run(
         self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
     ) -> dict[str, NDArray[np.float32]]:
@@ -54,11 +66,7 @@ class Engine:
         Raises:
             ValueError: Another shape or dtype.
         """
-        if images_nhwc.dtype != np.uint8 or images_nhwc.shape[1:] != self._input_shape:
-            raise ValueError(
-                f"images: expected (N, {', '.join(map(str, self._input_shape))}) uint8, "
-                f"got {images_nhwc.shape} {images_nhwc.dtype}"
-            )
+        self.check(images_nhwc)
         names = self._output_names + ([ACTIVATION_OUTPUT] if with_activation else [])
         outputs = self._session.run(names, {INPUT_NAME: images_nhwc})
         return dict(zip(names, outputs, strict=True))

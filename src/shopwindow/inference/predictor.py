@@ -54,6 +54,14 @@ class Predictor:
         """
         return preprocess(decode_image(blob, max_pixels=self._max_pixels), self.bundle.info.rule)
 
+    def check(self, images_nhwc: NDArray[np.uint8]) -> None:
+        """Make sure that these are images for this model.
+
+        Raises:
+            ValueError: Another shape than (N, height_px, width_px, 3), or not uint8.
+        """
+        self._engine.check(images_nhwc)
+
     def probabilities(
         self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
     ) -> dict[str, NDArray[np.float32]]:
@@ -93,10 +101,19 @@ class Predictor:
         """
         if top < 1:
             raise ValueError(f"top: expected at least 1, got {top}")
-        probabilities = self.probabilities(images_nhwc, with_activation=explain)
+        return self.describe(self.probabilities(images_nhwc, with_activation=explain), top=top)
+
+    def describe(self, scores: dict[str, NDArray[np.float32]], *, top: int) -> list[Prediction]:
+        """Return one prediction per row of what `probabilities` returned.
+
+        Args:
+            scores: By label column, (N, C) in the order of the column's labels.
+            top: How many labels to list, at least 1; more than there are means all.
+        """
+        rows = len(next(iter(scores.values())))
         return [
-            self._prediction({name: rows[index] for name, rows in probabilities.items()}, top)
-            for index in range(len(images_nhwc))
+            self._prediction({name: column[row] for name, column in scores.items()}, top)
+            for row in range(rows)
         ]
 
     def predict_bytes(

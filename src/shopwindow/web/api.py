@@ -9,15 +9,17 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
 from shopwindow.errors import ImageError
+from shopwindow.inference.batching import Batcher
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.problem import Problem, note_image_errors
-from shopwindow.web.uploads import read_images
+from shopwindow.web.uploads import caller_of, read_images
 
 
-def make_api(predictor: Predictor, settings: Settings) -> Blueprint:
+def make_api(batcher: Batcher, settings: Settings) -> Blueprint:
     """Return the routes that answer in JSON."""
     api = Blueprint("api", __name__)
+    predictor = batcher.predictor
     info = predictor.bundle.info
     label_count = len(info.columns[0].labels)
     model = {"name": info.name, "version": info.version}
@@ -26,7 +28,7 @@ def make_api(predictor: Predictor, settings: Settings) -> Blueprint:
     def predict() -> ResponseReturnValue:
         top = _read_top(request.args.get("top"), default=settings.top, label_count=label_count)
         blobs = read_images(request, max_files=settings.max_files)
-        entries = predictor.predict_bytes(blobs, top=top)
+        entries = batcher.predict_bytes(blobs, top=top, caller=caller_of(request, settings))
         note_image_errors(entries)
         if len(entries) == 1 and isinstance(entries[0], ImageError):
             return Problem.from_image_error(entries[0]).as_response()

@@ -10,25 +10,36 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from shopwindow import __version__
+from shopwindow.errors import BusyError
+from shopwindow.inference.batching import Batcher, Observer
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web import wording
 from shopwindow.web.api import make_api
 from shopwindow.web.logs import log_requests
 from shopwindow.web.pages import make_pages
-from shopwindow.web.problem import Problem, http_error_in_words, wants_json, with_headers_of
+from shopwindow.web.problem import (
+    Problem,
+    as_http_error,
+    http_error_in_words,
+    wants_json,
+    with_headers_of,
+)
 from shopwindow.web.security import secure
 from shopwindow.web.uploads import UploadRequest
 
 _ASSET_AGE_S = 365 * 24 * 3600
 
 
-def create_app(predictor: Predictor, settings: Settings | None = None) -> Flask:
+def create_app(
+    predictor: Predictor, settings: Settings | None = None, observer: Observer | None = None
+) -> Flask:
     """Return the web app around one model.
 
     Args:
         predictor: The model to serve; shared by all threads.
         settings: Limits and defaults; those of the documentation where left out.
+        observer: Is told what becomes of the requests for an answer.
     """
     settings = settings or Settings()
     app = Flask(__name__)
@@ -57,8 +68,9 @@ def create_app(predictor: Predictor, settings: Settings | None = None) -> Flask:
     )
     log_requests(app)  # first, so that a request that is turned away has its id and its line too
     secure(app, settings)
-    app.register_blueprint(make_pages(predictor, settings))
-    app.register_blueprint(make_api(predictor, settings))
+    batcher = Batcher(predictor, max_waiting=settings.max_waiting, observer=observer)
+    app.register_blueprint(make_pages(batcher, settings))
+    app.register_blueprint(make_api(batcher, settings))
 
     @app.errorhandler(HTTPException)
     def answer_error(error: HTTPException) -> ResponseReturnValue:
@@ -72,6 +84,10 @@ def create_app(predictor: Predictor, settings: Settings | None = None) -> Flask:
             html = render_template("error.html", name=error.name, detail=words)
             response = Response(html, status=error.code)
         return with_headers_of(error, response)
+
+    @app.errorhandler(BusyError)
+    def ask_to_come_back(error: BusyError) -> ResponseReturnValue:
+        return answer_error(as_http_error(error))
 
     return app
 

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, TooManyRequests
 
-from shopwindow.errors import ImageError
+from shopwindow.errors import BusyError, ImageError
 from shopwindow.imaging.decode import ACCEPTED_FORMATS, decode_image
 from shopwindow.imaging.preprocess import preprocess
+from shopwindow.inference.batching import Batcher
 from shopwindow.inference.prediction import Prediction
-from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web import wording
 from shopwindow.web.preview import Preview, make_preview
 from shopwindow.web.problem import (
     Problem,
+    as_http_error,
     http_error_in_words,
     note_image_errors,
     wants_json,
     with_headers_of,
 )
-from shopwindow.web.uploads import read_field
+from shopwindow.web.uploads import caller_of, read_field
 
 _FIELD = "image-file"
 _SHOWN_LABELS = 20
 _FORMAT_NAMES = {"WEBP": "WebP"}
 
 
-def make_pages(predictor: Predictor, settings: Settings) -> Blueprint:
+def make_pages(batcher: Batcher, settings: Settings) -> Blueprint:
     """Return the routes that answer in HTML."""
     pages = Blueprint("pages", __name__)
+    predictor = batcher.predictor
     info = predictor.bundle.info
     labels = info.columns[0].labels
     top = min(settings.top, len(labels))
@@ -76,11 +79,14 @@ def make_pages(predictor: Predictor, settings: Settings) -> Blueprint:
         if not blobs:
             return render_page(error="Choose a photo first.", status=400)
         try:
-            image_hwc = decode_image(blobs[0], max_pixels=settings.max_pixels)
+            with batcher.admit(caller_of(request, settings)) as ticket:
+                image_hwc = ticket.decode(
+                    partial(decode_image, max_pixels=settings.max_pixels), blobs[0]
+                )
+                (prediction,) = ticket.predict([preprocess(image_hwc, info.rule)], top=top)
         except ImageError as error:
             note_image_errors([error])
             return render_page(error=str(error), status=error.http_status)
-        (prediction,) = predictor.predict_images(preprocess(image_hwc, info.rule)[None], top=top)
         return render_page(prediction, make_preview(image_hwc))
 
     @pages.errorhandler(RequestEntityTooLarge)
@@ -91,6 +97,10 @@ def make_pages(predictor: Predictor, settings: Settings) -> Blueprint:
         else:
             response = render_page(error=http_error_in_words(error), status=error.code or 500)
         return with_headers_of(error, response)
+
+    @pages.errorhandler(BusyError)
+    def ask_to_come_back(error: BusyError) -> Response:
+        return refuse_on_the_page(as_http_error(error))
 
     @pages.get("/about")
     def about() -> str:

@@ -9,9 +9,14 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response, g, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+)
 
-from shopwindow.errors import ImageError
+from shopwindow.errors import BusyError, ImageError
 from shopwindow.web.wording import size_in_words
 
 MEDIA_TYPE = "application/problem+json"
@@ -71,6 +76,11 @@ class Problem:
             status=self.status,
             mimetype=MEDIA_TYPE,
         )
+
+
+def as_http_error(error: BusyError) -> ServiceUnavailable:
+    """Return the HTTP error of a request for which there was no room or no time."""
+    return ServiceUnavailable(str(error), retry_after=error.retry_after_s)
 
 
 def with_headers_of(error: HTTPException, response: Response) -> Response:

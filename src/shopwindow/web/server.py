@@ -23,6 +23,7 @@ from shopwindow.web.wording import title_of
 
 # An upload this many times over the limit is not even read to its end.
 _DRAIN_FACTOR = 10
+_SPARE_THREADS = 8
 
 
 def serve(predictor: Predictor, settings: Settings) -> None:
@@ -65,7 +66,11 @@ def _listen(predictor: Predictor, settings: Settings, sockets: dict[int, Any]) -
             map=sockets,
             host=settings.host,
             port=settings.port,
-            threads=settings.request_threads,
+            # One for each caller that may wait, and some that turn the next away and say that all
+            # is well. A thread that waits costs some 50 kB.
+            threads=settings.max_waiting + _SPARE_THREADS,
+            # Goes on reading while a request is answered, and so notices that a client hung up.
+            channel_request_lookahead=1,
             ident="shopwindow",
             # Waitress moves larger bodies to a file. What it takes in before the limit stops it
             # (one read from the socket too much) stays in memory: uploads never touch the disk.

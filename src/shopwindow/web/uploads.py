@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from io import BytesIO
 from typing import IO
 
 from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+
+from shopwindow.inference.batching import Caller
+from shopwindow.settings import Settings
 
 _HOW = "Send the picture in the multipart field 'image', or as the body with an image/* type."
 
@@ -26,6 +30,13 @@ class UploadRequest(Request):
         content_length: int | None = None,
     ) -> IO[bytes]:
         return BytesIO()
+
+
+def caller_of(request: Request, settings: Settings) -> Caller:
+    """Return who sent a request, and until when the answer is worth something."""
+    # Waitress's own addition to WSGI; with other servers a client that has gone goes unnoticed.
+    is_gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    return Caller(time.monotonic() + settings.deadline_s, is_gone)
 
 
 def read_field(request: Request, field: str) -> list[bytes]:
