@@ -200,6 +200,7 @@ class Grades:
         missing: Images left out because they have no label in this column.
         accuracy: Share of images whose most probable label is right, 0 to 1.
         accuracy_interval: The 95 % interval of `accuracy` for this many images, 0 to 1 each.
+        top3_accuracy: Share of images whose label is among the three most probable, 0 to 1.
         top5_accuracy: Share of images whose label is among the five most probable, 0 to 1.
         macro_f1: Mean F1 of the labels that occur among the targets, 0 to 1.
         ece: Expected calibration error, 0 to 1.
@@ -215,6 +216,7 @@ class Grades:
     missing: int
     accuracy: float
     accuracy_interval: tuple[float, float]
+    top3_accuracy: float
     top5_accuracy: float
     macro_f1: float
     ece: float
@@ -225,15 +227,16 @@ class Grades:
     confusion: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        for name in ("accuracy", "top5_accuracy", "macro_f1", "ece"):
+        for name in ("accuracy", "top3_accuracy", "top5_accuracy", "macro_f1", "ece"):
             _require_fraction(name, getattr(self, name))
         low, high = self.accuracy_interval
         if not 0 <= low <= self.accuracy <= high <= 1:
             raise ValueError(f"accuracy_interval: expected around {self.accuracy}, got {low, high}")
         if not 0 <= self.log_loss < np.inf:
             raise ValueError(f"log_loss: expected 0 or more, got {self.log_loss}")
-        if self.top5_accuracy < self.accuracy:
-            raise ValueError(f"top5_accuracy: expected {self.accuracy} or more, got less")
+        shares = (self.accuracy, self.top3_accuracy, self.top5_accuracy)
+        if list(shares) != sorted(shares):
+            raise ValueError(f"accuracy, top-3 and top-5: expected rising shares, got {shares}")
         if self.images < 1 or self.missing < 0:
             raise ValueError(f"expected at least one image, got {self.images}, {self.missing}")
         if tuple(score.label for score in self.per_class) != self.labels:
@@ -272,6 +275,7 @@ class Grades:
             "labels_occurring": self.occurring,
             "accuracy": _rounded(self.accuracy),
             "accuracy_interval_95": [_rounded(edge) for edge in self.accuracy_interval],
+            "top3_accuracy": _rounded(self.top3_accuracy),
             "top5_accuracy": _rounded(self.top5_accuracy),
             "macro_f1": _rounded(self.macro_f1),
             "ece": _rounded(self.ece),

@@ -67,6 +67,7 @@ def grade(probabilities: ArrayLike, targets: ArrayLike, labels: Sequence[str]) -
         missing=int((~has_label).sum()),
         accuracy=hits / len(codes),
         accuracy_interval=wilson_interval(hits, len(codes)),
+        top3_accuracy=top_k_accuracy(shares, codes, 3),
         top5_accuracy=top_k_accuracy(shares, codes, 5),
         macro_f1=macro_f1(per_class),
         ece=expected_calibration_error(bins),

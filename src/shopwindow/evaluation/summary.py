@@ -31,6 +31,7 @@ def format_summary(evaluation: Evaluation) -> str:
         "",
         f"  accuracy     {percent(grades.accuracy, 2):>8}   {100 * low:.1f} to {percent(high)} "
         "is the 95 % interval for this many images",
+        f"  top-3        {percent(grades.top3_accuracy, 2):>8}",
         f"  top-5        {percent(grades.top5_accuracy, 2):>8}",
         f"  macro-F1     {grades.macro_f1:>8.4f}   mean of {grades.occurring:,} labels",
         f"  ECE          {grades.ece:>8.4f}   mean gap between confidence and accuracy",

@@ -29,7 +29,7 @@ TARGETS = np.array([0, 1, 0, 2])
 def test_figures_of_a_case_worked_out_by_hand() -> None:
     grades = grade(PROBABILITIES, TARGETS, LABELS)
     assert grades.accuracy == 0.75
-    assert grades.top5_accuracy == 1.0
+    assert grades.top3_accuracy == grades.top5_accuracy == 1.0
     # F1: belt 2*1/(2+1), shoe 2*1/(1+2), watch 1
     assert grades.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
     assert grades.log_loss == pytest.approx(-np.log([0.7, 0.8, 0.3, 0.95]).mean(), rel=1e-6)
@@ -129,6 +129,7 @@ def test_wrong_arguments_are_refused_with_what_was_expected(
         {"ece": float("nan")},
         {"images": 5},
         {"top5_accuracy": 0.5},
+        {"top3_accuracy": 0.5},
         {"labels": ("belt", "watch", "shoe")},
         {"confused_pairs": ()},
         {"accuracy_interval": (0.8, 0.9)},

@@ -7,7 +7,16 @@ from shopwindow.evaluation.summary import format_summary
 
 def test_the_summary_names_each_figure_once() -> None:
     text = format_summary(small_evaluation())
-    for name in ("accuracy  ", "top-5", "macro-F1  ", "ECE  ", "sure  ", "gender", "note: One"):
+    for name in (
+        "accuracy  ",
+        "top-3",
+        "top-5",
+        "macro-F1  ",
+        "ECE  ",
+        "sure  ",
+        "gender",
+        "note: One",
+    ):
         assert text.count(f"\n  {name}") == 1, text
     assert "50.00 %" in text
 

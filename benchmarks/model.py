@@ -1,0 +1,132 @@
+"""What the bundled model can do, on the parts of its data that it has not learnt from.
+
+    python benchmarks/model.py CATALOGUE PHONES [--write docs/fashion-model.md]
+
+CATALOGUE and PHONES are the folders that scripts/train-fashion trains on. Each is graded through
+the predictor that serves the model, as `shopwindow evaluate` does; no picture goes into the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sections import table, write_section
+from shopwindow.bundle import bundled_model_path, read_bundle
+from shopwindow.evaluation.report import Evaluation
+from shopwindow.evaluation.summary import percent
+from shopwindow.grading import Reading, grade_bundle
+
+CONFUSIONS, FAILURES = 20, 20
+
+
+def main() -> None:
+    """Grade the model on both kinds of photos, and print the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("catalogue", type=Path, help="folder of the catalogue")
+    parser.add_argument("phones", type=Path, help="folder of the phone photos")
+    parser.add_argument("--model", type=Path, default=bundled_model_path())
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the text into this page")
+    options = parser.parse_args()
+
+    bundle = read_bundle(options.model)
+    catalogue = grade_bundle(bundle, options.catalogue)
+    phones = grade_bundle(
+        bundle,
+        options.phones,
+        reading=Reading(
+            labels_file=Path("images.csv"),
+            image_column="image",
+            label_column="label",
+            label_map=options.phones / "phone-labels.json",
+            group_column="sender_id",
+        ),
+    )
+    text = "\n\n".join(
+        [
+            f"## {bundle.info.name} {bundle.info.version}",
+            f"SHA-256 `{bundle.sha256}`, {len(bundle.model) / 1e6:.1f} MB.",
+            figures(catalogue, phones),
+            attributes(catalogue),
+            labels(catalogue),
+            confusions(catalogue),
+            failures(catalogue),
+        ]
+    )
+    print(text)
+    if options.write:
+        write_section(options.write, "model", text)
+
+
+def figures(catalogue: Evaluation, phones: Evaluation) -> str:
+    """Return the main figures of both kinds of photos side by side."""
+    both = (catalogue, phones)
+    rows: list[list[object]] = [
+        ["images", *(f"{one.grades.images:,}" for one in both)],
+        ["right", *(percent(one.grades.accuracy, 2) for one in both)],
+        [
+            "95 % interval",
+            *(" to ".join(percent(edge) for edge in one.grades.accuracy_interval) for one in both),
+        ],
+        ["right within the first three", *(percent(one.grades.top3_accuracy, 2) for one in both)],
+        ["macro-F1", f"{catalogue.grades.macro_f1:.3f}", "–"],
+        ["expected calibration error", *(f"{one.grades.ece:.3f}" for one in both)],
+        ["sure", *(percent(one.sure.coverage) for one in both)],
+        ["right where sure", *(percent(one.sure.precision, 2) for one in both)],
+    ]
+    return (
+        "Catalogue photos: duplicates of an image are on the same side of the split. Phone photos: "
+        "so are all photos of one sender, and an answer is right if it is one of the labels that "
+        "the photo's coarse label allows.\n\n" + table(["", "catalogue", "phone"], rows)
+    )
+
+
+def attributes(catalogue: Evaluation) -> str:
+    """Return how often each attribute was right."""
+    rows: list[list[object]] = [
+        [name, len(one.labels), percent(one.accuracy, 2), f"{one.ece:.3f}"]
+        for name, one in catalogue.attributes.items()
+    ]
+    return "### Attributes\n\n" + table(["attribute", "labels", "right", "ECE"], rows)
+
+
+def labels(catalogue: Evaluation) -> str:
+    """Return the figures of each label, the least well found first."""
+    scores = sorted(catalogue.grades.per_class, key=lambda score: (score.f1 or 0, score.label))
+    rows: list[list[object]] = [
+        [
+            score.label,
+            score.support,
+            percent(score.precision),
+            percent(score.recall),
+            "–" if score.f1 is None else f"{score.f1:.2f}",
+        ]
+        for score in scores
+    ]
+    return "### Labels\n\n" + table(["label", "images", "precision", "recall", "F1"], rows)
+
+
+def confusions(catalogue: Evaluation) -> str:
+    """Return what is most often taken for what."""
+    rows: list[list[object]] = [
+        [pair.true, pair.predicted, pair.count, percent(pair.share)]
+        for pair in catalogue.grades.confused_pairs[:CONFUSIONS]
+    ]
+    return "### Confusions\n\n" + table(["is", "taken for", "images", "of those"], rows)
+
+
+def failures(catalogue: Evaluation) -> str:
+    """Return the answers that were surest and wrong, by the catalogue's own numbers."""
+    rows: list[list[object]] = [
+        [Path(one.reference).stem, one.true, one.predicted, percent(one.confidence)]
+        for one in catalogue.hardest[:FAILURES]
+    ]
+    return (
+        "### Failures\n\nThe images of highest loss: where the catalogue's own label is wrong, the "
+        "image is likely to be among these.\n\n"
+        + table(["image", "is", "taken for", "confidence"], rows)
+    )
+
+
+if __name__ == "__main__":
+    main()
