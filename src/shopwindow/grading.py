@@ -101,25 +101,12 @@ def grade_bundle(
     """
     info = bundle.info
     reading = reading or recorded_reading(bundle, data)
-    dataset = load_dataset(
-        data,
-        rule=info.rule,
-        labels_file=reading.labels_file,
-        image_column=reading.image_column,
-        label_column=reading.label_column,
-        also=reading.also,
-        label_map=None if reading.label_map is None else read_label_map(reading.label_map),
-        group_column=reading.group_column,
-        vocabularies=_vocabularies(bundle, reading),
-        min_images=reading.min_images,
-        cache_dir=cache_dir,
-        progress=progress,
-    )
-    indices, split_text, notes = _choose(dataset, _recorded_splits(bundle), part)
+    dataset = read_dataset(bundle, data, reading, cache_dir=cache_dir, progress=progress)
+    indices, split_text, notes = choose_images(dataset, recorded_splits(bundle), part)
 
     started = time.perf_counter()
     if answer is None:
-        probabilities = _ask(Predictor(bundle), dataset, indices, progress=progress)
+        probabilities = ask_bundle(Predictor(bundle), dataset, indices, progress=progress)
     else:
         probabilities = answer(dataset, indices)
         notes.append("answers of the trained model itself, before its confidences were calibrated")
@@ -129,7 +116,8 @@ def grade_bundle(
     # The main columns belong together whatever they are called; attributes by their names.
     shares = probabilities[main.name]
     targets, unknown = _targets(dataset, dataset.label_columns[0], indices, main.labels, shares)
-    nothing = ~_allowed(dataset, dataset.label_columns[0], indices).any(axis=1)
+    allowed = allowed_in(dataset, dataset.label_columns[0], indices)
+    nothing: NDArray[np.bool_] = np.logical_not(allowed.any(axis=1))
     if nothing.any():
         sure = [info.threshold.is_sure(float(row.max())) for row in shares[nothing]]
         notes.append(
@@ -184,7 +172,40 @@ def grade_bundle(
     )
 
 
-def _choose(
+def read_dataset(
+    bundle: Bundle,
+    data: Path,
+    reading: Reading,
+    *,
+    cache_dir: Path | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """Read a data set as a bundle sees it: at its size, and where labels are mapped, with its own.
+
+    Args:
+        bundle: Says the size, and the labels that a label map leads to.
+        data: As for `load_dataset`.
+        reading: How to read it.
+        cache_dir: As for `load_dataset`.
+        progress: Whether to show progress on stderr.
+    """
+    return load_dataset(
+        data,
+        rule=bundle.info.rule,
+        labels_file=reading.labels_file,
+        image_column=reading.image_column,
+        label_column=reading.label_column,
+        also=reading.also,
+        label_map=None if reading.label_map is None else read_label_map(reading.label_map),
+        group_column=reading.group_column,
+        vocabularies=_vocabularies(bundle, reading),
+        min_images=reading.min_images,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+
+
+def choose_images(
     dataset: Dataset, records: Sequence[object], part: Part | None
 ) -> tuple[NDArray[np.int64], str, list[str]]:
     """Return which images to grade, the same in words, and what a reader must know about it."""
@@ -210,7 +231,7 @@ def _choose(
     return everything, text, ["not the data that the model was trained on: all images were graded"]
 
 
-def _recorded_splits(bundle: Bundle) -> list[object]:
+def recorded_splits(bundle: Bundle) -> list[object]:
     """Return what the bundle recorded of the splits of all data sets that it learned from."""
     also = bundle.info.data.get("also")
     further = also if isinstance(also, list) else []
@@ -239,10 +260,10 @@ def _recorded_split(dataset: Dataset, record: object) -> Split | None:
     return None
 
 
-def _ask(
+def ask_bundle(
     predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], *, progress: bool
 ) -> Probabilities:
-    """Ask as a server would: from the original file's bytes."""
+    """Return (n, C) per label column, asked as a server would: from the original file's bytes."""
     parts: dict[str, list[NDArray[np.float32]]] = {
         column.name: [] for column in predictor.bundle.info.columns
     }
@@ -269,7 +290,7 @@ def _targets(
     """
     known = {label: number for number, label in enumerate(labels)}
     vocabulary = dataset.vocabularies[column]
-    allowed = _allowed(dataset, column, indices)
+    allowed = allowed_in(dataset, column, indices)
     unknown = [
         vocabulary[code] for code in np.flatnonzero(allowed.any(0)) if vocabulary[code] not in known
     ]
@@ -280,7 +301,8 @@ def _targets(
     return np.where(right.any(axis=1), best, NO_LABEL).astype(np.int64), unknown
 
 
-def _allowed(dataset: Dataset, column: str, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+def allowed_in(dataset: Dataset, column: str, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return (n, C): which labels of the data set's vocabulary each image allows."""
     return allowed_labels(dataset.codes[column][indices], dataset.sets[column])
 
 

@@ -12,7 +12,18 @@ from command_line import Run
 import shopwindow
 from shopwindow.cli import program
 
-COMMANDS = ["serve", "predict", "inspect", "train", "find-lr", "evaluate", "export", "download"]
+COMMANDS = [
+    "serve",
+    "predict",
+    "inspect",
+    "train",
+    "find-lr",
+    "evaluate",
+    "compare",
+    "export",
+    "card",
+    "download",
+]
 
 
 def test_version_is_printed(run_shopwindow: Run) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import click
 
 from shopwindow import __version__
+from shopwindow.cli.card import card
+from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
 from shopwindow.cli.evaluate import evaluate
 from shopwindow.cli.serving import predict, serve
@@ -41,7 +43,18 @@ def program() -> None:
     """
 
 
-for command in (serve, predict, inspect, train, find_lr, evaluate, export, download):
+for command in (
+    serve,
+    predict,
+    inspect,
+    train,
+    find_lr,
+    evaluate,
+    compare,
+    export,
+    card,
+    download,
+):
     program.add_command(command)
 
 

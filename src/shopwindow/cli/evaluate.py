@@ -15,7 +15,8 @@ from shopwindow.cli.training import import_training
 from shopwindow.errors import TrainingError
 
 if TYPE_CHECKING:
-    from shopwindow.grading import Part
+    from shopwindow.bundle import Bundle
+    from shopwindow.grading import Part, Reading
 
 _LABEL_OPTIONS = (
     "labels_file",
@@ -68,7 +69,7 @@ def evaluate(
     from shopwindow.bundle import read_bundle
     from shopwindow.evaluation.report import write_report
     from shopwindow.evaluation.summary import format_summary
-    from shopwindow.grading import Reading, grade_bundle, recorded_reading
+    from shopwindow.grading import grade_bundle
 
     answer = None
     bundle_path = model
@@ -83,17 +84,10 @@ def evaluate(
         answer = partial(import_training().run_probabilities, model)
     bundle = read_bundle(bundle_path)
 
-    options = given(context)
-    if any(name in options for name in _LABEL_OPTIONS):
-        reading = Reading(**{n: options[n] for n in _LABEL_OPTIONS if n in options})
-    else:
-        reading = recorded_reading(bundle, data)
-    if "min_images" in options:
-        reading = replace(reading, min_images=options["min_images"])
     evaluation = grade_bundle(
         bundle,
         data,
-        reading=reading,
+        reading=wanted_reading(given(context), bundle, data),
         part=part,
         answer=answer,
         cache_dir=cache_dir,
@@ -102,3 +96,22 @@ def evaluate(
     click.echo(format_summary(evaluation))
     page, _figures = write_report(out, evaluation)
     click.echo(f"\nReport: {page}")
+
+
+def wanted_reading(options: dict[str, Any], bundle: Bundle, data: Path) -> Reading:
+    """Return how to read the data: as the options say, or without any as the bundle recorded it.
+
+    Args:
+        options: What stood on the command line.
+        bundle: Knows how its own training data was read.
+        data: What is to be read.
+    """
+    from shopwindow.grading import Reading, recorded_reading
+
+    if any(name in options for name in _LABEL_OPTIONS):
+        reading = Reading(**{n: options[n] for n in _LABEL_OPTIONS if n in options})
+    else:
+        reading = recorded_reading(bundle, data)
+    if "min_images" in options:
+        reading = replace(reading, min_images=options["min_images"])
+    return reading

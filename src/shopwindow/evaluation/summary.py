@@ -43,7 +43,7 @@ def format_summary(evaluation: Evaluation) -> str:
             for pair in grades.confused_pairs[:10]
         ]
         header = ("confused: is", "", "taken for", "images", "share")
-        lines += ["", *_aligned([header, *pairs], "<<<>>")]
+        lines += ["", *aligned([header, *pairs], "<<<>>")]
     if evaluation.attributes:
         rows = [
             (
@@ -57,16 +57,24 @@ def format_summary(evaluation: Evaluation) -> str:
             for name, one in evaluation.attributes.items()
         ]
         titles = ("attribute", "accuracy", "macro-F1", "ECE", "labels", "images")
-        lines += ["", *_aligned([titles, *rows], "<>>>>>")]
+        lines += ["", *aligned([titles, *rows], "<>>>>>")]
     if evaluation.notes:
         lines += ["", *(f"  note: {note}" for note in evaluation.notes)]
-    # Labels come from data: an escape sequence in one must not reach the terminal.
+    return printable(lines)
+
+
+def printable(lines: Sequence[str]) -> str:
+    """Return lines as one text that is safe to print.
+
+    Labels come from data: an escape sequence in one must not reach the terminal.
+    """
     return "\n".join(
         "".join(char if char.isprintable() else "�" for char in line).rstrip() for line in lines
     )
 
 
-def _aligned(rows: Sequence[tuple[str, ...]], alignment: str) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]], alignment: str) -> list[str]:
+    """Return one line per row, its cells padded to columns; `<` or `>` for each column."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  "

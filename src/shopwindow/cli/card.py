@@ -1,0 +1,103 @@
+"""card: what a bundle says about itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shopwindow.cli.options import example
+
+if TYPE_CHECKING:
+    from shopwindow.bundle import Bundle
+
+_SHOWN_LABELS = 12
+
+
+@click.command(
+    short_help="What a bundle is.", epilog=example("shopwindow card runs/photos/model.onnx")
+)
+@click.argument(
+    "model", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--json", "as_json", is_flag=True, help="All that the bundle says, as JSON.")
+def card(model: Path | None, as_json: bool) -> None:
+    """Print what the bundle MODEL is: what it can tell, how well, and what it was made from.
+
+    Without MODEL, the one that comes with shopwindow.
+    """
+    from shopwindow.bundle import bundled_model_path, read_bundle
+
+    bundle = read_bundle(model or bundled_model_path())
+    if as_json:
+        facts = {"sha256": bundle.sha256, "bytes": len(bundle.model), **bundle.info.as_json()}
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        click.echo(_card_text(bundle))
+
+
+def _card_text(bundle: Bundle) -> str:
+    from shopwindow.evaluation.summary import aligned, percent, printable
+
+    info = bundle.info
+    texts, quality, training, data = info.card, info.quality, info.training, info.data
+    lines = [str(texts.get("title") or info.name)]
+    if summary := texts.get("summary"):
+        lines.append(str(summary))
+    rows: list[tuple[str, str]] = [
+        ("name", f"{info.name} {info.version}, made {info.created[:10]}"),
+        ("file", f"{len(bundle.model) / 1e6:.1f} MB, SHA-256 {bundle.sha256[:16]}..."),
+        ("sees", str(info.rule)),
+    ]
+    for column in info.columns:
+        named = ", ".join(column.labels[:_SHOWN_LABELS])
+        more = ", ..." if len(column.labels) > _SHOWN_LABELS else ""
+        rows.append((column.name, f"{len(column.labels):,} labels: {named}{more}"))
+    for families in info.families:
+        kinds = len(set(families.of))
+        rows.append(
+            (families.name, f"{kinds:,} families of them, said where the label is not sure")
+        )
+    if quality.get("images"):
+        rows.append(("accuracy", _measured(quality)))
+        if isinstance(quality.get("macro_f1"), int | float):
+            rows.append(("macro-F1", f"{quality['macro_f1']:.4f}"))
+    else:
+        rows.append(("accuracy", "not measured: shopwindow evaluate does"))
+    threshold = info.threshold
+    if threshold.coverage > 0:
+        rows.append(
+            (
+                "sure",
+                f"from confidence {threshold.min_confidence:.3f} on: {percent(threshold.coverage)} "
+                f"of the answers, {percent(threshold.precision)} of them right",
+            )
+        )
+    else:
+        rows.append(("sure", "never: no confidence was found from which answers can be relied on"))
+    rows.append(("recipe", _told(training, ("recipe", "arch", "weights"))))
+    if source := data.get("source"):
+        rows.append(("trained on", f"{source}, {data.get('images', '?'):,} images"))
+    rows += [
+        (key, str(texts[key])) for key in ("data", "intended_use", "licence") if texts.get(key)
+    ]
+    limits = texts.get("limits")
+    rows += [("limit", str(limit)) for limit in limits] if isinstance(limits, list) else []
+    return printable([*lines, "", *aligned(rows, "<<")])
+
+
+def _measured(quality: dict[str, Any]) -> str:
+    from shopwindow.evaluation.summary import percent
+
+    figures = [
+        f"{percent(quality[key], 2)} {words}"
+        for key, words in (("accuracy", "right"), ("top5_accuracy", "among the first five"))
+        if isinstance(quality.get(key), int | float)
+    ]
+    return f"{', '.join(figures)}, on {quality['images']:,} images"
+
+
+def _told(facts: dict[str, Any], keys: tuple[str, ...]) -> str:
+    return ", ".join(str(facts[key]) for key in keys if facts.get(key)) or "not told"
