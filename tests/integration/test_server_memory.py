@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -22,6 +25,42 @@ def _photo() -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG")
     return buffer.getvalue()
+
+
+def _peak_bytes(pid: int) -> int:
+    """Return the most resident memory that a process ever had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is one for Linux with glibc")
+def test_server_never_holds_600_mb_while_8_clients_send_49_million_pixels(
+    image_bytes: Callable[..., bytes],
+) -> None:
+    command = [sys.executable, "-m", "shopwindow", "serve", "--port", "0"]
+    bombs = [
+        image_bytes("red", (7000, 7000), compress_level=1),
+        image_bytes("red", (7000, 7000), "JPEG", progressive=True, subsampling=0),
+        image_bytes(1, (7000, 7000), "GIF", mode="P"),
+    ]
+    patient = os.environ | {"SHOPWINDOW_DEADLINE_S": "300"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=patient) as server:
+        try:
+            assert server.stdout is not None
+            address = "http://" + server.stdout.readline().split("http://")[1].split()[0]
+            with httpx.Client(base_url=address, timeout=300) as client:
+
+                def post(bomb: bytes) -> int:
+                    headers = {"Content-Type": "image/png"}
+                    return client.post("/api/v1/predict", content=bomb, headers=headers).status_code
+
+                with ThreadPoolExecutor(8) as pool:
+                    assert set(pool.map(post, bombs * 3)) == {200}
+            assert _peak_bytes(server.pid) < 600_000_000
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is one for Linux with glibc")

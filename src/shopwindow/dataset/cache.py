@@ -31,7 +31,7 @@ from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 
 # Raise this when decode_image or preprocess give other pixels than before.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 _CHUNK_IMAGES = 128
 _STALE_AFTER_S = 24 * 3600
 _BUILDING = ".building-"
@@ -210,7 +210,8 @@ def _decode_chunk(catalogue: LabelledImages, rule: ResizeRule, indices: range) -
     failed: dict[int, str] = {}
     for position, index in enumerate(indices):
         try:
-            images[position] = preprocess(decode_image(catalogue.read_bytes(index)), rule)
+            image_hwc = decode_image(catalogue.read_bytes(index), least_px=rule.enough_px)
+            images[position] = preprocess(image_hwc, rule)
         except ImageError as error:
             failed[index] = str(error)
     return images, failed

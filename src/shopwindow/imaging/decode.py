@@ -28,7 +28,7 @@ from shopwindow.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from shopwindow.imaging.colour import to_rgb
+from shopwindow.imaging.colour import scale_in_edges, shrink_to_rgb, to_rgb
 from shopwindow.imaging.containers import (
     count_jpeg_scans,
     strip_gif,
@@ -36,11 +36,13 @@ from shopwindow.imaging.containers import (
     strip_png,
     strip_tiff,
 )
-from shopwindow.imaging.exif import read_orientation, turn_upright
+from shopwindow.imaging.exif import is_turned, read_orientation, turn_upright
+from shopwindow.imaging.memory import MAX_DECODE_BYTES, estimate_decode_bytes, room_for
 from shopwindow.settings import DEFAULT_MAX_PIXELS, HIGHEST_MAX_PIXELS
 
 ACCEPTED_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
+_DCT_SCALES = (1, 2, 4, 8)  # what libjpeg can do without a resize of its own
 MAX_JPEG_SCANS = 100  # a progressive file as libjpeg writes it has 10
 # Pillow keeps a pointer for each row: an image of 1 x 49,000,000 pixels takes 1.3 GB.
 MAX_SIDE_PX = 100_000
@@ -84,21 +86,30 @@ _OTHER_FORMATS = (
 )
 
 
-def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+def decode_image(
+    data: bytes,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    least_px: tuple[int, int] | None = None,
+) -> NDArray[np.uint8]:
     """Decode the first frame of an image file.
 
     EXIF orientation is applied, transparency is laid over white, deep pixels are scaled to 8 bits.
+    Several large images are decoded one after the other, since memory has an end.
 
     Args:
         data: The content of a file, in one of `ACCEPTED_FORMATS`; its name plays no part.
         max_pixels: Width x height above which the image is refused unseen, 1 to 89 million.
+        least_px: (height, width) that are enough: a larger image may come out smaller than it is,
+            shrunk by a whole number, but with no fewer pixels than these on either side. JPEGs are
+            then decoded from a part of their frequencies, which takes a fraction of the time.
 
     Returns:
         (H, W, 3) uint8, RGB, 0 to 255.
 
     Raises:
         UnsupportedImageError: Empty, or not one of the accepted formats.
-        OversizedImageError: More than `max_pixels`.
+        OversizedImageError: More than `max_pixels`, or more than fit into memory.
         UnreadableImageError: An accepted format, but damaged or truncated.
         ValueError: `max_pixels` is out of range.
     """
@@ -106,7 +117,7 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArra
         raise ValueError(f"max_pixels: expected 1 to {HIGHEST_MAX_PIXELS:,}, got {max_pixels:,}")
     format_ = _identify(data)
     try:
-        return _decode(format_, data, max_pixels)
+        return _decode(format_, data, max_pixels, least_px)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -118,7 +129,9 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArra
         ) from error
 
 
-def _decode(format_: str, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+def _decode(
+    format_: str, data: bytes, max_pixels: int, least_px: tuple[int, int] | None
+) -> NDArray[np.uint8]:
     orientation = None
     if format_ == "JPEG":
         data, orientation = strip_jpeg(data)
@@ -142,12 +155,38 @@ def _decode(format_: str, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
         # A tile is decompressed as a whole, however little of it lies in the image.
         _check_size((tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1)), max_pixels)
-    image.load()
-    if orientation is None:  # PNG keeps it in a chunk that may follow the pixels, WebP likewise
-        orientation = read_orientation(image.info.get("exif", b""))
-    bit_depth = data[24] if format_ == "PNG" else 8
-    rgb = to_rgb(image, bit_depth=bit_depth, white_is_zero=white_is_zero)
-    return np.array(turn_upright(rgb, orientation))
+    full_size = image.size
+    if format_ == "JPEG":
+        most = _shrink_factor(full_size, least_px, orientation or 1)
+        factor = max(scale for scale in _DCT_SCALES if scale <= most)
+        image.draft(None, (full_size[0] // factor, full_size[1] // factor))
+    with room_for(_checked_bytes(image, full_size)):
+        image.load()
+        if orientation is None:  # PNG keeps it in a chunk that may follow the pixels, WebP likewise
+            orientation = read_orientation(image.info.get("exif", b""))
+        if format_ == "JPEG":
+            rgb = scale_in_edges(to_rgb(image), full_size, factor)
+        else:
+            factor = _shrink_factor(full_size, least_px, orientation)
+            bit_depth = data[24] if format_ == "PNG" else 8
+            rgb = shrink_to_rgb(image, factor, bit_depth=bit_depth, white_is_zero=white_is_zero)
+        return np.array(turn_upright(rgb, orientation))
+
+
+def _shrink_factor(
+    size: tuple[int, int], least_px: tuple[int, int] | None, orientation: int
+) -> int:
+    """Return by which whole number an image may be shrunk, at least 1.
+
+    Args:
+        size: Width and height of the image as stored.
+        least_px: (height, width) that must be left of the upright image.
+        orientation: 1 to 8, as EXIF counts.
+    """
+    if least_px is None:
+        return 1
+    least_height, least_width = reversed(least_px) if is_turned(orientation) else least_px
+    return max(1, min(size[0] // max(1, least_width), size[1] // max(1, least_height)))
 
 
 def _identify(data: bytes) -> str:
@@ -177,6 +216,19 @@ def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
             f"This image has {width:,} x {height:,} pixels; sides of at most {MAX_SIDE_PX:,} are "
             "accepted. Send a smaller version."
         )
+
+
+def _checked_bytes(image: ImageFile.ImageFile, full_size: tuple[int, int]) -> int:
+    """Return how many bytes it takes to load an image, or refuse it."""
+    decode_bytes = estimate_decode_bytes(image, full_size)
+    if decode_bytes > MAX_DECODE_BYTES:
+        width, height = full_size
+        most = width * height * MAX_DECODE_BYTES // decode_bytes
+        raise OversizedImageError(
+            f"This {image.format} image has {width:,} x {height:,} pixels; of its kind at most "
+            f"{most // 10**6} million fit into memory. Send a smaller version."
+        )
+    return decode_bytes
 
 
 def _oversized(size: tuple[int, int] | None, max_pixels: int) -> str:

@@ -49,6 +49,11 @@ def read_orientation(exif: bytes) -> int:
     return 1
 
 
+def is_turned(orientation: int) -> bool:
+    """Say whether width and height change places when the image is turned upright."""
+    return orientation >= 5
+
+
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     """Return `image` turned or mirrored so that it stands as the photographer saw it."""
     method = _UPRIGHT.get(orientation)

@@ -29,6 +29,9 @@ MIN_SIDE_PX = 4
 MAX_SIDE_PX = 2048
 # A panorama that is filled up to a square, or scaled by its short side, is never larger than this.
 MAX_CANVAS_PIXELS = 100_000_000
+# How many pixels of the file, per side, there must be for one that the model sees. What is shrunk
+# further by averaging before the resize moves answers: docs/decisions/0010-big-photos.md.
+OVERSAMPLING = 3
 
 _FILLS: dict[str, dict[str, Any]] = {
     "white": {"mode": "constant", "constant_values": 255},
@@ -99,6 +102,11 @@ class ResizeRule:
     def scaled(self) -> tuple[int, int]:
         """(height, width) in pixels before the centre is cut out."""
         return self.scaled_px or (self.height_px, self.width_px)
+
+    @property
+    def enough_px(self) -> tuple[int, int]:
+        """(height, width) in pixels that an image needs; `decode_image` may leave out the rest."""
+        return OVERSAMPLING * self.scaled[0], OVERSAMPLING * self.scaled[1]
 
     def as_json(self) -> dict[str, Any]:
         """Return `{"height_px": int, "width_px": int, "method": str}`, and what is not usual."""

@@ -52,7 +52,9 @@ class Predictor:
         Raises:
             ImageError: The bytes are not an image that we accept.
         """
-        return preprocess(decode_image(blob, max_pixels=self._max_pixels), self.bundle.info.rule)
+        rule = self.bundle.info.rule
+        image_hwc = decode_image(blob, max_pixels=self._max_pixels, least_px=rule.enough_px)
+        return preprocess(image_hwc, rule)
 
     def check(self, images_nhwc: NDArray[np.uint8]) -> None:
         """Make sure that these are images for this model.

@@ -16,7 +16,7 @@ from shopwindow.inference.batching import Batcher
 from shopwindow.inference.prediction import Prediction
 from shopwindow.settings import Settings
 from shopwindow.web import wording
-from shopwindow.web.preview import Preview, make_preview
+from shopwindow.web.preview import PREVIEW_SIDE_PX, Preview, make_preview
 from shopwindow.web.problem import (
     Problem,
     as_http_error,
@@ -39,6 +39,11 @@ def make_pages(batcher: Batcher, settings: Settings) -> Blueprint:
     info = predictor.bundle.info
     labels = info.columns[0].labels
     top = min(settings.top, len(labels))
+    # Enough for the model and for the preview.
+    least_height, least_width = (max(side, PREVIEW_SIDE_PX) for side in info.rule.enough_px)
+    decode = partial(
+        decode_image, max_pixels=settings.max_pixels, least_px=(least_height, least_width)
+    )
     formats = [_FORMAT_NAMES.get(name, name) for name in ACCEPTED_FORMATS]
     # What the page needs in every state, and what its script needs to do the same in place.
     constants = {
@@ -47,6 +52,8 @@ def make_pages(batcher: Batcher, settings: Settings) -> Blueprint:
         "field": _FIELD,
         "accept": ",".join(f"image/{name.lower()}" for name in ACCEPTED_FORMATS),
         "formats": wording.list_in_words(formats),
+        # Twice what is enough, so that the server still has something to choose from.
+        "least_px": 2 * max(info.rule.enough_px),
         "max_upload_bytes": settings.max_upload_bytes,
         "max_upload": wording.size_in_words(settings.max_upload_bytes),
         "top": top,
@@ -80,9 +87,7 @@ def make_pages(batcher: Batcher, settings: Settings) -> Blueprint:
             return render_page(error="Choose a photo first.", status=400)
         try:
             with batcher.admit(caller_of(request, settings)) as ticket:
-                image_hwc = ticket.decode(
-                    partial(decode_image, max_pixels=settings.max_pixels), blobs[0]
-                )
+                image_hwc = ticket.decode(decode, blobs[0])
                 (prediction,) = ticket.predict([preprocess(image_hwc, info.rule)], top=top)
         except ImageError as error:
             note_image_errors([error])

@@ -12,6 +12,7 @@ from PIL import Image
 
 # Catalogue thumbnails of some 60 px look broken when they are blown up to fill the window.
 _SMALL_PX = 200
+PREVIEW_SIDE_PX = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +29,17 @@ class Preview:
         return max(self.width_px, self.height_px) < _SMALL_PX
 
 
-def make_preview(image_hwc: NDArray[np.uint8], *, side_px: int = 512) -> Preview:
-    """Return a preview of at most `side_px` on its longer side.
+def make_preview(image_hwc: NDArray[np.uint8]) -> Preview:
+    """Return a preview of at most `PREVIEW_SIDE_PX` on its longer side.
 
     Never the bytes that were uploaded: re-encoded pixels carry no metadata (such as where a photo
     was taken) and nothing that a browser could take for something else.
 
     Args:
-        image_hwc: (H, W, 3) RGB, upright.
-        side_px: The longest side of the preview; smaller pictures keep their size.
+        image_hwc: (H, W, 3) RGB, upright; smaller pictures keep their size.
     """
     picture = Image.fromarray(image_hwc)
-    picture.thumbnail((side_px, side_px))
+    picture.thumbnail((PREVIEW_SIDE_PX, PREVIEW_SIDE_PX))
     out = BytesIO()
     picture.save(out, "JPEG", quality=82)
     uri = "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
