@@ -114,19 +114,22 @@
       const mine = asking = new AbortController();
       $('image-error').textContent = '';
       input.removeAttribute('aria-invalid');
-      if (file.size > Number(words.maxBytes)) {
-        fail(`That file has more than ${words.max}. Please choose a smaller picture.`);
-        return;
-      }
       show(file);
       ask();
       main.dataset.state = 'busy';
       $('status').textContent = 'Looking at your photo.';
-      const body = new FormData();
-      body.append('image', file);
       let reply;
       let result;
       try {
+        const { shrink } = await import(words.shrink);
+        const photo = await shrink(file, Number(words.leastPx));
+        if (asking !== mine) return;
+        if (photo.size > Number(words.maxBytes)) {
+          fail(`That file has more than ${words.max}. Please choose a smaller picture.`);
+          return;
+        }
+        const body = new FormData();
+        body.append('image', photo);
         reply = await fetch(words.api, { method: 'POST', body, signal: mine.signal });
         result = await reply.json();
       } catch {
