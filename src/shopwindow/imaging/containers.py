@@ -109,6 +109,8 @@ def strip_png(data: bytes) -> bytes:
     while position + 12 <= len(data):
         if (chunks := chunks + 1) > MAX_PNG_CHUNKS:
             raise TooManyPartsError
+        if data[position + 4 : position + 8] == b"IEND":  # what follows is nobody's business
+            break
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         if data[position + 4 : position + 8] not in {b"acTL", b"fcTL", b"fdAT"}:
             kept.append(data[position:end])

@@ -82,6 +82,11 @@ def test_an_animated_png_without_frames_neither_fails_nor_warns() -> None:
     np.testing.assert_array_equal(decode_image(broken), pixels(data))
 
 
+def test_what_follows_the_end_of_a_png_is_not_counted() -> None:
+    data = saved(noise(), "PNG")
+    np.testing.assert_array_equal(decode_image(data + bytes(1_000_000)), decode_image(data))
+
+
 def test_a_png_without_animation_is_passed_on_untouched() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("a", "b")
