@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from shopwindow.errors import (
+    BulkError,
     BundleError,
     BusyError,
     DataError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BulkError",
     "Bundle",
     "BundleError",
     "BundleInfo",

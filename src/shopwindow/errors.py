@@ -11,7 +11,8 @@
     │   ├── OversizedImageError     more bytes or pixels than the limit              HTTP 413
     │   └── UnreadableImageError    an accepted format, but damaged or truncated     HTTP 422
     ├── BusyError                   more is asked than can be answered in time       HTTP 503
-    ├── BundleError                 a model file that is not a (readable) bundle
+    ├── BundleError                 a model file that is not a (readable) bundle    CLI exit code 2
+    ├── BulkError                   a bulk run that had to stop, and can go on      CLI exit code 75
     ├── TrainingError               a run that cannot start, resume or be exported
     │   └── WeightsError            pretrained weights that cannot be had or do not fit
     └── DownloadError               a data set that could not be fetched
@@ -87,6 +88,14 @@ class BusyError(ShopwindowError):
 
 class BundleError(ShopwindowError):
     """A model file that is not a bundle, or one that cannot be read."""
+
+    exit_code = 2
+
+
+class BulkError(ShopwindowError):
+    """A bulk run that had to stop; what is done is kept, and the same command goes on."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class TrainingError(ShopwindowError):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+from shopwindow.errors import UsageError
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
@@ -15,10 +20,36 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     Raises:
         OSError: The folder is missing or cannot be written, or the disk is full.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page (or any text) as UTF-8, in a folder that is made where there is none.
+
+    A file name in it that is not UTF-8 is shown with its odd bytes escaped, instead of failing.
+
+    Raises:
+        UsageError: It cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise UsageError(f"The page cannot be written to {path}: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write to, which takes the place of `path` when all went well.
+
+    Raises:
+        OSError: As `write_atomically`.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

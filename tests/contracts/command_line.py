@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable
 
 Completed = subprocess.CompletedProcess[str]
 Run = Callable[..., Completed]
+
+
+def run_until(process: subprocess.Popen[str], has_come: Callable[[], bool]) -> None:
+    """Let a process run until something has come, and fail if it ends before."""
+    while not has_come():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.01)
+            assert has_come(), "the run was over before the moment came"
 
 
 def assert_one_line(completed: Completed, exit_code: int) -> str:

@@ -46,11 +46,9 @@ def test_without_a_command_the_help_is_shown_with_exit_code_2(run_shopwindow: Ru
     assert completed.stdout == ""
 
 
-def test_file_that_is_no_bundle_is_refused_with_exit_code_1(
-    run_shopwindow: Run, tmp_path: Path
-) -> None:
+def test_file_that_is_no_bundle_is_wrong_usage(run_shopwindow: Run, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
-    said = assert_one_line(run_shopwindow("predict", "a.png", "--model", "model.onnx"), 1)
+    said = assert_one_line(run_shopwindow("predict", "a.png", "--model", "model.onnx"), 2)
     assert "model.onnx" in said
 
 
@@ -89,4 +87,4 @@ def test_failure_of_the_machine_is_one_line_and_no_trace(
             text=True,
             check=False,
         )
-    assert assert_one_line(completed, 1) == "No space left on device"
+    assert assert_one_line(completed, 74) == "No space left on device"

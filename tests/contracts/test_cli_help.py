@@ -15,6 +15,7 @@ from shopwindow.cli import program
 COMMANDS = [
     "serve",
     "predict",
+    "summary",
     "inspect",
     "train",
     "find-lr",

@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command_line import Run, assert_one_line
+import psutil
+from command_line import Run, assert_one_line, run_until
+
+from colour_bundle import colour_info, write_colour_bundle
 
 HEADER = ["path", "label", "confidence", "sure", "top", "attributes", "error"]
 
@@ -93,3 +96,66 @@ def test_ctrl_c_is_one_line_and_exit_code_130(colour_bundle: Path, colour_photos
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "shopwindow: stopped by Ctrl-C\n")
+
+
+def test_a_mistyped_folder_is_wrong_usage_and_not_a_row(
+    run_shopwindow: Run, colour_bundle: Path
+) -> None:
+    said = assert_one_line(run_shopwindow("predict", "phtoos", "--model", colour_bundle), 2)
+    assert said.startswith("phtoos does not exist")
+
+
+def test_an_interrupted_run_with_another_model_or_list_is_refused_in_a_sentence(
+    run_shopwindow: Run, colour_bundle: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    command = ("--output", "out.csv", "--workers", "1")
+    # A table of photos that are not there: rows of errors, many and quickly made.
+    (tmp_path / "list.csv").write_text("image\n" + "gone.png\n" * 400)
+    begun = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "shopwindow", "predict", "list.csv"),
+            *("--model", str(colour_bundle), *command),
+        ],
+        cwd=tmp_path,
+        text=True,
+    )
+    journal = tmp_path / "out.csv.partial" / "_done.jsonl"
+    run_until(begun, journal.exists)
+    begun.kill()
+    begun.wait()
+
+    other = tmp_path / "other.onnx"
+    write_colour_bundle(other, metadata=json.dumps(colour_info().as_json() | {"version": "2.0"}))
+    said = assert_one_line(run_shopwindow("predict", "list.csv", "--model", other, *command), 2)
+    assert "holds a run that was begun with another model: expected colours 1.0" in said
+    said = assert_one_line(
+        run_shopwindow("predict", colour_photos, "--model", colour_bundle, *command), 2
+    )
+    assert "begun on another list of inputs: expected 400" in said
+    said = assert_one_line(
+        run_shopwindow("predict", "list.csv", "--model", colour_bundle, "--top", "2", *command), 2
+    )
+    assert "begun for another output: expected csv 5, got csv 2" in said
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_workers_that_are_killed_are_replaced_and_no_row_is_lost(
+    colour_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "list.csv").write_text("image\n" + "".join(f"{n}.png\n" for n in range(3000)))
+    command = [
+        *(sys.executable, "-m", "shopwindow", "predict", "list.csv", "--output", "out.csv"),
+        *("--model", str(colour_bundle), "--workers", "2"),
+    ]
+    run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, text=True)
+    run_until(run, (tmp_path / "out.csv.partial" / "_done.jsonl").exists)
+    workers = [
+        child
+        for child in psutil.Process(run.pid).children()
+        if "resource_tracker" not in " ".join(child.cmdline())
+    ]
+    assert len(workers) == 2
+    workers[0].kill()
+    assert run.wait() == 1  # all of them are missing, and all have their row
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == [f"{n}.png" for n in range(3000)]

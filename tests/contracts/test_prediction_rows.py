@@ -4,14 +4,21 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.local import InlineEngine
+from shopwindow.bulk.rows import format_of
+from shopwindow.bulk.run import Written, predict_to_file, predict_to_stream, start_local
+from shopwindow.bulk.spool import Shard
+from shopwindow.bulk.work import Work
+from shopwindow.bundle import read_bundle
 from shopwindow.errors import MissingExtraError, UsageError
-from shopwindow.inference.bulk import Row, predict_files, write_rows
-from shopwindow.inference.predictor import Predictor
+
+Write = Callable[..., Written]
 
 COLUMNS = ["path", "label", "confidence", "sure", "top", "attributes", "error"]
 
@@ -26,11 +33,22 @@ def inputs(tmp_path: Path, image_bytes: Callable[..., bytes]) -> list[Path]:
     return paths
 
 
+@pytest.fixture
+def write(colour_bundle: Path) -> Write:
+    """Predict into a file, in this process."""
+
+    def predict(paths: list[Path], output: Path, *, top: int = 5) -> Written:
+        work = Work(read_bundle(colour_bundle), format_of(output, None), top)
+        return predict_to_file(work, [Input(str(path)) for path in paths], output, start_local(1))
+
+    return predict
+
+
 def test_csv_has_the_promised_columns_and_json_in_two_cells(
-    predictor: Predictor, inputs: list[Path], tmp_path: Path
+    write: Write, inputs: list[Path], tmp_path: Path
 ) -> None:
     output = tmp_path / "rows.csv"
-    written = write_rows(predict_files(predictor, inputs, top=2), output, "csv")
+    written = write(inputs, output, top=2)
     with output.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
@@ -50,10 +68,10 @@ def test_csv_has_the_promised_columns_and_json_in_two_cells(
 
 
 def test_json_lines_have_the_same_keys_with_nulls(
-    predictor: Predictor, inputs: list[Path], tmp_path: Path
+    write: Write, inputs: list[Path], tmp_path: Path
 ) -> None:
     output = tmp_path / "rows.jsonl"
-    write_rows(predict_files(predictor, inputs), output, "jsonl")
+    write(inputs, output)
     rows = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
     assert [list(row) for row in rows] == [COLUMNS] * 3
     assert rows[0]["error"] is None
@@ -63,12 +81,10 @@ def test_json_lines_have_the_same_keys_with_nulls(
     assert len(rows[2]["top"]) == 5
 
 
-def test_parquet_has_typed_columns(
-    predictor: Predictor, inputs: list[Path], tmp_path: Path
-) -> None:
+def test_parquet_has_typed_columns(write: Write, inputs: list[Path], tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     output = tmp_path / "rows.parquet"
-    written = write_rows(predict_files(predictor, inputs), output, "parquet")
+    written = write(inputs, output)
     table = parquet.read_table(output)
     rows = table.to_pylist()
     assert table.column_names == COLUMNS
@@ -81,12 +97,12 @@ def test_parquet_has_typed_columns(
 
 
 def test_parquet_of_many_rows_keeps_them_all(
-    predictor: Predictor, inputs: list[Path], tmp_path: Path
+    write: Write, inputs: list[Path], tmp_path: Path
 ) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-    row = next(predict_files(predictor, inputs[:1]))
-    write_rows([row] * 9000, tmp_path / "rows.parquet")
-    assert parquet.read_metadata(tmp_path / "rows.parquet").num_rows == 9000
+    write(inputs * 200, tmp_path / "rows.parquet")
+    found = parquet.read_table(tmp_path / "rows.parquet", columns=["path"]).column("path")
+    assert found.to_pylist() == [str(path) for path in inputs] * 200
 
 
 def test_without_pyarrow_parquet_says_what_to_install(
@@ -94,7 +110,7 @@ def test_without_pyarrow_parquet_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'shopwindow\[parquet\]'"):
-        write_rows([], tmp_path / "rows.parquet", "parquet")
+        format_of(tmp_path / "rows.parquet", None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,59 +118,78 @@ def test_without_pyarrow_parquet_says_what_to_install(
     ("name", "start"), [("a.csv", "path,label"), ("a.jsonl", '{"path"'), ("a", "path,label")]
 )
 def test_the_format_follows_the_name_of_the_file(
-    predictor: Predictor, inputs: list[Path], tmp_path: Path, name: str, start: str
+    write: Write, inputs: list[Path], tmp_path: Path, name: str, start: str
 ) -> None:
-    write_rows(predict_files(predictor, inputs), tmp_path / name)
+    write(inputs, tmp_path / name)
     assert (tmp_path / name).read_text("utf-8").startswith(start)
 
 
-def test_rows_go_to_stdout_without_a_file(
-    predictor: Predictor, inputs: list[Path], capsys: pytest.CaptureFixture[str]
+def test_rows_go_to_a_stream_in_order(
+    colour_bundle: Path, inputs: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_rows(predict_files(predictor, inputs), None)
-    out, err = capsys.readouterr()
-    assert [row["label"] for row in csv.DictReader(io.StringIO(out))] == ["red", "", "black"]
-    assert err == ""  # no bar where stderr is not a terminal
+    stream = io.BytesIO()
+    work = Work(read_bundle(colour_bundle), "csv")
+    paths = [Input(str(path)) for path in inputs * 100]
+    written = predict_to_stream(work, paths, stream, start_local(2))
+    rows = list(csv.DictReader(io.StringIO(stream.getvalue().decode("utf-8"))))
+    assert [row["label"] for row in rows] == ["red", "", "black"] * 100
+    assert (written.rows, written.failed) == (300, 100)
+    assert capsys.readouterr().err == ""  # no bar where stderr is not a terminal
 
 
 def test_parquet_to_stdout_is_refused() -> None:
     with pytest.raises(UsageError, match="name a file with --output"):
-        write_rows([], None, "parquet")
+        format_of(None, "parquet")
 
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(UsageError, match="expected csv, jsonl or parquet, got 'xlsx'"):
-        write_rows([], None, "xlsx")  # type: ignore[arg-type]
+        format_of(None, "xlsx")
 
 
-def interrupted(rows: Iterator[Row]) -> Iterator[Row]:
-    yield next(rows)
-    raise KeyboardInterrupt
+class _Interrupted(InlineEngine):
+    """Somebody presses Ctrl-C in the second shard."""
+
+    def submit(self, shard: Shard, inputs: list[Input]) -> None:
+        if shard.number == 1:
+            raise KeyboardInterrupt
+        super().submit(shard, inputs)
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet"])
-def test_ctrl_c_leaves_the_old_file_and_nothing_half_written(
-    predictor: Predictor, inputs: list[Path], tmp_path: Path, name: str
+def test_ctrl_c_leaves_the_old_file_and_the_next_run_goes_on(
+    write: Write, colour_bundle: Path, inputs: list[Path], tmp_path: Path, name: str
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / name).write_text("from last time")
+    work = Work(read_bundle(colour_bundle), format_of(folder / name, None))
+    many = inputs * 100
     with pytest.raises(KeyboardInterrupt):
-        write_rows(interrupted(predict_files(predictor, inputs)), folder / name)
+        predict_to_file(
+            work,
+            [Input(str(path)) for path in many],
+            folder / name,
+            lambda work, _: _Interrupted(work),
+        )
     assert (folder / name).read_text() == "from last time"
+    assert {path.name for path in folder.iterdir()} == {name, f"{name}.partial"}
+    assert write(many, folder / name) == Written(300, 100)
+    write(many, tmp_path / name)
+    assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
     assert [path.name for path in folder.iterdir()] == [name]
 
 
-def test_a_place_that_cannot_be_written_to_is_refused_before_predicting(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"Cannot write .*: No such file or directory"):
-        write_rows(iter([]), tmp_path / "missing" / "rows.csv")
-    with pytest.raises(UsageError, match="this is a folder"):
-        write_rows(iter([]), tmp_path)
-
-
-def test_file_names_that_are_no_utf8_do_not_stop_the_run(
-    predictor: Predictor, tmp_path: Path
+def test_a_place_that_cannot_be_written_to_is_refused_before_predicting(
+    write: Write, tmp_path: Path
 ) -> None:
+    with pytest.raises(UsageError, match=r"Cannot write .*: No such file or directory"):
+        write([], tmp_path / "missing" / "rows.csv")
+    with pytest.raises(UsageError, match="this is a folder"):
+        write([], tmp_path)
+
+
+def test_file_names_that_are_no_utf8_do_not_stop_the_run(write: Write, tmp_path: Path) -> None:
     odd = Path(b"\xff\xfe.png".decode("utf-8", "surrogateescape"))
-    write_rows(predict_files(predictor, [odd]), tmp_path / "rows.csv")
+    write([odd], tmp_path / "rows.csv")
     assert "\ufffd\ufffd.png" in (tmp_path / "rows.csv").read_text("utf-8")

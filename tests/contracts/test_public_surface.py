@@ -14,6 +14,7 @@ from shopwindow import errors
 
 def test_public_surface_is_exactly_this() -> None:
     assert shopwindow.__all__ == [
+        "BulkError",
         "Bundle",
         "BundleError",
         "BundleInfo",

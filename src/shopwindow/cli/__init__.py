@@ -13,15 +13,17 @@ from collections.abc import Sequence
 import click
 
 from shopwindow import __version__
+from shopwindow.cli.bulk import predict, summary
 from shopwindow.cli.card import card
 from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
 from shopwindow.cli.evaluate import evaluate
-from shopwindow.cli.serving import predict, serve
+from shopwindow.cli.serving import serve
 from shopwindow.cli.training import export, find_lr, train
 from shopwindow.errors import ShopwindowError
 
 WRONG_USAGE = 2
+MACHINE_FAILED = 74  # EX_IOERR of sysexits.h; 1 says that all is done, but for some inputs
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -46,6 +48,7 @@ def program() -> None:
 for command in (
     serve,
     predict,
+    summary,
     inspect,
     train,
     find_lr,
@@ -65,8 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; those of this process where left out.
 
     Returns:
-        0 done, 1 some inputs failed, 2 wrong usage, 130 stopped by Ctrl-C, 141 the reader of our
-        output went away.
+        0 done, 1 some inputs failed, 2 wrong usage, 74 the machine failed (no space, no
+        permission), 75 a bulk run had to stop, 130 stopped by Ctrl-C, 141 the reader of our output
+        went away.
     """
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -91,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The machine's fault (no space, no permission), not a bug: a trace would not help anyone.
         _abandon_output()
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", 1)
+        return _fail(f"{where}{error.strerror or error}", MACHINE_FAILED)
     return code
 
 

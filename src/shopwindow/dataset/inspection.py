@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
-from PIL import Image
 
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.findings import ColumnSizes, Findings, find_out
-from shopwindow.errors import UsageError
-from shopwindow.writing import write_atomically
+from shopwindow.imaging.thumbnail import jpeg_data_uri
+from shopwindow.writing import write_page
 
 _SHEET_IMAGES = 60
 _SHEET_SEED = 42
@@ -116,7 +112,9 @@ def write_inspection(dataset: Dataset, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["image"] = lambda index: _as_data_uri(dataset.images([index])[0])
+    environment.filters["image"] = lambda index: jpeg_data_uri(
+        dataset.images([index])[0], _THUMBNAIL_SIDE_PX
+    )
     environment.filters["number"] = lambda value: f"{value:,}"
     page = environment.get_template("inspection.html").render(
         dataset=dataset,
@@ -128,7 +126,7 @@ def write_inspection(dataset: Dataset, path: Path) -> Path:
         max_groups=_MAX_GROUPS,
         max_listed=_MAX_LISTED,
     )
-    _write_text(path, page)
+    write_page(path, page)
     return path
 
 
@@ -141,21 +139,3 @@ def _contact_sheet(dataset: Dataset) -> list[int]:
     others = shuffled[~np.isin(shuffled, one_each)]
     chosen = np.concatenate([one_each, others])[:_SHEET_IMAGES]
     return sorted(chosen.tolist(), key=lambda index: (codes[index], index))
-
-
-def _as_data_uri(image_hwc: NDArray[np.uint8]) -> str:
-    image = Image.fromarray(image_hwc)
-    image.thumbnail((_THUMBNAIL_SIDE_PX, _THUMBNAIL_SIDE_PX))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _write_text(path: Path, text: str) -> None:
-    # A file name that is not UTF-8 is shown with its odd bytes escaped, instead of failing.
-    content = text.encode("utf-8", "backslashreplace")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise UsageError(f"The page cannot be written to {path}: {error.strerror}.") from error

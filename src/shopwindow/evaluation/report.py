@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +12,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from shopwindow.errors import UsageError
 from shopwindow.evaluation.charts import (
@@ -26,11 +23,11 @@ from shopwindow.evaluation.charts import (
 from shopwindow.evaluation.grades import Grades, SureAnswers
 from shopwindow.evaluation.metrics import highest_loss
 from shopwindow.evaluation.summary import percent
+from shopwindow.imaging.thumbnail import jpeg_data_uri
 from shopwindow.writing import write_atomically
 
 FORMAT = 1
 WEAKEST_SUPPORT = 10  # a label with fewer images is not called weak: its F1 is mostly chance
-_THUMBNAIL_PX = 192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,7 +225,7 @@ def _render(evaluation: Evaluation) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "jpeg": _jpeg_data_uri}
+    environment.filters |= {"percent": percent, "jpeg": jpeg_data_uri}
     grades = evaluation.grades
     by_support = sorted(grades.per_class, key=lambda score: (-score.support, score.label))
     return environment.get_template("report.html").render(
@@ -245,11 +242,3 @@ def _render(evaluation: Evaluation) -> str:
         confusion=confusion_picture(grades),
         scale=[(share, colour_strength(share)) for share in (0.01, 0.05, 0.1, 0.25, FULL_SHARE)],
     )
-
-
-def _jpeg_data_uri(image_hwc: NDArray[np.uint8]) -> str:
-    picture = Image.fromarray(image_hwc)
-    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
-    encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")

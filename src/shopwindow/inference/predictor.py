@@ -181,14 +181,24 @@ def load_predictor(
     Raises:
         BundleError: The file is missing or not a bundle.
     """
+    return Predictor(load_bundle(model), threads=threads, max_pixels=max_pixels)
+
+
+def load_bundle(model: Path | None = None) -> Bundle:
+    """Read a bundle.
+
+    Args:
+        model: A bundle file; None takes the model that comes with shopwindow.
+
+    Raises:
+        BundleError: The file is missing or not a bundle.
+    """
     if model is None and not bundled_model_path().is_file():
         raise BundleError(
             "This copy of shopwindow came without its bundled model: name one with --model FILE, "
             "or train it with make train-fashion."
         )
-    return Predictor(
-        read_bundle(model or bundled_model_path()), threads=threads, max_pixels=max_pixels
-    )
+    return read_bundle(model or bundled_model_path())
 
 
 def _best(column: LabelColumn, scores: NDArray[np.float32], top: int) -> tuple[LabelScore, ...]:

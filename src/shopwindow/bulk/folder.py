@@ -1,0 +1,181 @@
+"""The folder in which a run leaves its parts until all are there, so that it can be killed.
+
+::
+
+    labels.csv.partial/
+      _manifest.json       model, inputs, format and shards, written once; another run is refused
+      _inputs              the list of inputs, compressed
+      _done.jsonl          one line per finished shard, written after its part
+      part-000000.csv      the rows of the first shard
+
+A part is whole or not there, and counts only when its line is: whatever moment a run is killed at,
+the shards without a line are predicted again, and the others are not. Names that begin with `_`
+are passed over by what reads a folder of Parquet files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.rows import RowFormat, join_parts
+from shopwindow.bulk.spool import Spool, shard_size, write_spool
+from shopwindow.bulk.work import Part, Work
+from shopwindow.errors import UsageError
+from shopwindow.writing import replacing, write_atomically
+
+FORMAT = 1
+MANIFEST = "_manifest.json"
+MAX_FILE_ROWS = 1_000_000  # with more, Parquet stays a folder of parts
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished shard."""
+
+    name: str
+    rows: int
+    failed: int
+
+
+class PartialOutput:
+    """`OUT.partial`: the parts of one run, begun or taken up again.
+
+    Args:
+        output: The file to be.
+
+    Raises:
+        UsageError: Nothing can be written there, or another run is writing there now.
+    """
+
+    def __init__(self, output: Path) -> None:
+        if output.is_dir() and not (output / MANIFEST).is_file():
+            raise UsageError(f"Cannot write {output}: expected a file name, this is a folder.")
+        self.output = output
+        self.folder = output.with_name(f"{output.name}.partial")
+        self.done: dict[str, Done] = {}
+        try:
+            self.folder.mkdir(exist_ok=True)
+            self._lock = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise UsageError(f"Cannot write {output}: {error.strerror}.") from error
+        try:  # ends with the process, however that ends
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise UsageError(f"Another run is writing {output} now: wait for it.") from error
+
+    def begin(self, inputs: Iterable[Input], work: Work) -> tuple[Spool, int]:
+        """List the inputs, and see what an earlier run has done. Returns list and shard size.
+
+        Raises:
+            UsageError: What was begun here was another run.
+        """
+        manifest = self.folder / MANIFEST
+        earlier = json.loads(manifest.read_text("utf-8")) if manifest.exists() else None
+        spool = write_spool(inputs, self.folder / "_inputs")
+        info = work.bundle.info
+        wanted: dict[str, Any] = {
+            "format": FORMAT,
+            "model": {"name": info.name, "version": info.version, "sha256": work.bundle.sha256},
+            "inputs": {"count": spool.count, "sha256": spool.sha256},
+            "output": {"format": work.fmt, "top": work.top},
+            "shard_inputs": shard_size(spool.count),
+        }
+        if earlier is None:
+            write_atomically(manifest, json.dumps(wanted, indent=2).encode("utf-8"))
+            return spool, wanted["shard_inputs"]
+        for key, what in _MEANINGS.items():
+            if earlier.get(key) != wanted[key]:
+                raise UsageError(
+                    f"{self.folder} holds a run that was begun {what}: expected "
+                    f"{_told(earlier.get(key))}, got {_told(wanted[key])}. Finish that one, choose "
+                    "another --output, or remove the folder."
+                )
+        self._read_done(work.fmt)
+        return spool, int(earlier["shard_inputs"])
+
+    def store(self, part: Part, fmt: RowFormat) -> None:
+        """Write a part, then the line that makes it count."""
+        write_atomically(self._path(part.shard.name, fmt), part.content)
+        done = Done(part.shard.name, part.shard.size, part.failed)
+        line = json.dumps({"shard": done.name, "rows": done.rows, "failed": done.failed}) + "\n"
+        with (self.folder / "_done.jsonl").open("a", encoding="ascii") as file:
+            file.write(line)
+        self.done[done.name] = done
+
+    def finish(self, fmt: RowFormat) -> None:
+        """Make one file of the parts (or, of very many in Parquet, a folder), and remove the rest.
+
+        Raises:
+            OSError: The output cannot be written.
+        """
+        names = sorted(self.done)
+        if fmt == "parquet" and sum(one.rows for one in self.done.values()) > MAX_FILE_ROWS:
+            self._finish_as_folder(names)
+            return
+        with replacing(self.output) as file:
+            join_parts([self._path(name, fmt) for name in names], file, fmt)
+        shutil.rmtree(self.folder)
+
+    def close(self) -> None:
+        """Let other runs in; what is not finished stays for the next run."""
+        os.close(self._lock)
+        if not (self.folder / MANIFEST).exists():  # nothing was begun
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _finish_as_folder(self, names: list[str]) -> None:
+        manifest = self.folder / MANIFEST
+        told = json.loads(manifest.read_text("utf-8"))
+        told["shards"] = [
+            {"shard": name, "rows": self.done[name].rows, "failed": self.done[name].failed}
+            for name in names
+        ]
+        write_atomically(manifest, json.dumps(told, indent=2).encode("utf-8"))
+        aside = self.output.with_name(f".{self.output.name}.{secrets.token_hex(4)}.old")
+        with contextlib.suppress(FileNotFoundError):
+            self.output.rename(aside)
+        self.folder.rename(self.output)
+        for name in ("_inputs", "_done.jsonl"):
+            (self.output / name).unlink(missing_ok=True)
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink(missing_ok=True)
+
+    def _read_done(self, fmt: RowFormat) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            for line in (self.folder / "_done.jsonl").read_text("ascii").splitlines():
+                try:
+                    told = json.loads(line)
+                    done = Done(told["shard"], told["rows"], told["failed"])
+                except (ValueError, TypeError, KeyError):
+                    continue  # the machine went down in the middle of the line
+                if self._path(done.name, fmt).exists():
+                    self.done[done.name] = done
+
+    def _path(self, name: str, fmt: RowFormat) -> Path:
+        return self.folder / f"{name}.{fmt}"
+
+
+_MEANINGS = {
+    "format": "by another version of shopwindow",
+    "model": "with another model",
+    "inputs": "on another list of inputs",
+    "output": "for another output",
+}
+
+
+def _told(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    return " ".join(f"{one:,}" if isinstance(one, int) else str(one)[:12] for one in value.values())

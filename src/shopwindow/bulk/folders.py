@@ -1,0 +1,131 @@
+"""Folders and patterns -> names of files, in order, however many there are.
+
+`os.walk` and `glob` hold all names of a folder in memory, which for a hundred million files is
+10 GB; here they are read as a stream and sorted in runs on the disk.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import heapq
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from shopwindow.errors import UsageError
+from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+
+NAMES_IN_MEMORY = 200_000  # 30 MB; a hundred million names are 500 runs, one open file each
+
+
+def walk_folder(folder: str) -> Iterator[str]:
+    """Yield the image files of a folder in name order, then those of its folders, likewise.
+
+    Hidden files and folders are passed over, links to folders are not followed.
+
+    Raises:
+        UsageError: A folder cannot be read.
+    """
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        folders: list[str] = []
+        for name in sort_names(_images_and_folders(place, folders)):
+            yield _join(place, name)
+        waiting += [_join(place, name) for name in sorted(folders, reverse=True)]
+
+
+def match_pattern(pattern: str) -> Iterator[str]:
+    """Yield the files and folders that fit, in name order; `**` stands for any depth.
+
+    What begins with a dot only fits a pattern that says so.
+    """
+    first, *rest = Path(pattern).parts
+    if first == os.sep:
+        yield from _match(os.sep, rest)
+    else:
+        yield from _match(".", [first, *rest])
+
+
+def has_wildcard(name: str) -> bool:
+    """Say whether a name can be meant as a pattern."""
+    return any(sign in name for sign in "*?[")
+
+
+def sort_names(names: Iterable[str], *, in_memory: int = NAMES_IN_MEMORY) -> Iterator[str]:
+    """Yield names in order; more than `in_memory` are sorted in runs on the disk, and merged."""
+    names = iter(names)
+    run = sorted(islice(names, in_memory))
+    if len(run) < in_memory:
+        yield from run
+        return
+    files: list[IO[str]] = []
+    file: IO[str]
+    try:
+        while run:
+            file = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 (closed below)
+            files.append(file)
+            # As JSON: a name may hold line breaks, and bytes that are no text.
+            file.writelines(json.dumps(name) + "\n" for name in run)
+            file.seek(0)
+            run = sorted(islice(names, in_memory))
+        yield from heapq.merge(*(map(json.loads, file) for file in files))
+    finally:
+        for file in files:
+            file.close()
+
+
+def _images_and_folders(place: str, folders: list[str]) -> Iterator[str]:
+    """Yield the names of image files, and put those of folders into `folders`."""
+    for entry in _scan(place):
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.name)
+        elif _is_image_name(entry.name) and not (entry.is_symlink() and entry.is_dir()):
+            yield entry.name
+
+
+def _match(folder: str, parts: list[str]) -> Iterator[str]:
+    head, *rest = parts
+    if head == "**":
+        if not rest:
+            yield folder
+            return
+        yield from _match(folder, rest)
+        for name in sort_names(e.name for e in _scan(folder) if e.is_dir(follow_symlinks=False)):
+            yield from _match(_join(folder, name), parts)
+        return
+    if has_wildcard(head):
+        fits = re.compile(fnmatch.translate(head)).match
+        hidden = head.startswith(".")
+        found = sort_names(e.name for e in _scan(folder, hidden=hidden) if fits(e.name))
+    else:
+        found = iter([head])
+    for name in found:
+        path = _join(folder, name)
+        if not rest and os.path.lexists(path):
+            yield path
+        elif rest and os.path.isdir(path):  # noqa: PTH112
+            yield from _match(path, rest)
+
+
+def _scan(folder: str, *, hidden: bool = False) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if hidden or not entry.name.startswith("."):
+                    yield entry
+    except OSError as error:
+        raise UsageError(f"Cannot read the folder {folder}: {error.strerror}.") from error
+
+
+def _join(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder.rstrip(os.sep)}{os.sep}{name}"
+
+
+def _is_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122

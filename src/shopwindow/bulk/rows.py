@@ -1,0 +1,160 @@
+"""The rows of a bulk prediction, and how they are written as CSV, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, get_args
+
+from shopwindow.errors import MissingExtraError, UsageError
+from shopwindow.inference.prediction import Prediction
+
+COLUMNS = ("path", "label", "confidence", "sure", "top", "attributes", "error")
+
+RowFormat = Literal["csv", "jsonl", "parquet"]
+
+_GROUP_ROWS = 65_536  # rows of one row group, where parts are joined into one file
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The outcome for one input: either a prediction or the reason why there is none."""
+
+    path: str
+    prediction: Prediction | None = None
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.prediction is None) == (self.error is None):
+            raise ValueError("expected either a prediction or an error, got both or neither")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row in the shape that all output formats share; what is missing is None."""
+        answer = self.prediction.as_json() if self.prediction is not None else {}
+        columns = ("label", "confidence", "sure", "top", "attributes")
+        return {
+            "path": _as_text(self.path),
+            **{column: answer.get(column) for column in columns},
+            "error": self.error,
+        }
+
+
+def format_of(output: Path | None, fmt: str | None) -> RowFormat:
+    """Return the format that was asked for, or the one that the ending of `output` names, or CSV.
+
+    Raises:
+        UsageError: An unknown format, or Parquet without a file.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    by_suffix: dict[str, RowFormat] = {
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".parquet": "parquet",
+        ".pq": "parquet",
+    }
+    chosen = fmt or by_suffix.get(output.suffix.lower() if output is not None else "", "csv")
+    for known in get_args(RowFormat):
+        if chosen == known:
+            if known == "parquet":
+                if output is None:
+                    raise UsageError(
+                        "Parquet cannot be written to the screen: name a file with --output."
+                    )
+                _import_parquet()
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"format: expected csv, jsonl or parquet, got {chosen!r}.")
+
+
+def encode_rows(rows: Iterable[Row], fmt: RowFormat) -> bytes:
+    """Return rows as one part: CSV without its header, JSON lines, or a whole Parquet file."""
+    records = (row.as_json() for row in rows)
+    if fmt == "parquet":
+        return _encode_parquet(records)
+    text = io.StringIO()
+    if fmt == "csv":
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([_as_cell(record[column]) for column in COLUMNS] for record in records)
+    else:
+        text.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    return text.getvalue().encode("utf-8")
+
+
+def header_of(fmt: RowFormat) -> bytes:
+    """Return what stands before the first part of a text file."""
+    return (",".join(COLUMNS) + "\n").encode("ascii") if fmt == "csv" else b""
+
+
+def join_parts(parts: Sequence[Path], file: IO[bytes], fmt: RowFormat) -> None:
+    """Write parts, in order, as one file. Memory is that of some parts, not of the file.
+
+    Raises:
+        OSError: A part cannot be read, or the file cannot be written.
+    """
+    if fmt == "parquet":
+        _join_parquet(parts, file)
+        return
+    file.write(header_of(fmt))
+    for part in parts:
+        file.write(part.read_bytes())
+
+
+def _encode_parquet(records: Iterator[dict[str, Any]]) -> bytes:
+    arrow, parquet = _import_parquet()
+    score = arrow.struct([("label", arrow.string()), ("confidence", arrow.float64())])
+    types = {
+        **dict.fromkeys(("path", "label", "error"), arrow.string()),
+        "confidence": arrow.float64(),
+        "sure": arrow.bool_(),
+        "top": arrow.list_(score),
+        "attributes": arrow.map_(arrow.string(), score),
+    }
+    schema = arrow.schema([(column, types[column]) for column in COLUMNS])
+    gathered = []
+    for record in records:
+        if record["attributes"] is not None:
+            record["attributes"] = list(record["attributes"].items())  # what a map is made from
+        gathered.append(record)
+    file = io.BytesIO()
+    parquet.write_table(arrow.Table.from_pylist(gathered, schema=schema), file)
+    return file.getvalue()
+
+
+def _join_parquet(parts: Sequence[Path], file: IO[bytes]) -> None:
+    arrow, parquet = _import_parquet()
+    writer = None
+    waiting: list[Any] = []
+    for number, part in enumerate(parts, start=1):
+        waiting.append(parquet.read_table(part))
+        writer = writer or parquet.ParquetWriter(file, waiting[0].schema)
+        if number == len(parts) or sum(map(len, waiting)) >= _GROUP_ROWS:
+            writer.write_table(arrow.concat_tables(waiting))
+            waiting.clear()
+    if writer is not None:
+        writer.close()
+
+
+def _import_parquet() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("Writing Parquet", "parquet") from error
+    return pyarrow, parquet
+
+
+def _as_cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return value  # csv writes None as an empty cell
+
+
+def _as_text(path: str) -> str:
+    # File names may hold bytes that are no UTF-8, which Python keeps as lone surrogates; no output
+    # format can.
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

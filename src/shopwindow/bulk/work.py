@@ -1,0 +1,75 @@
+"""What an engine gets to do, and what it gives back; what an engine is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.rows import RowFormat, encode_rows
+from shopwindow.bulk.spool import Shard
+from shopwindow.bulk.stream import TableCells, predict_inputs
+from shopwindow.bundle import Bundle
+from shopwindow.inference.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is the same for all shards of a run; it travels to other processes and machines."""
+
+    bundle: Bundle
+    fmt: RowFormat
+    top: int = 5
+
+
+class Part(NamedTuple):
+    """A shard that was predicted: its rows as they will be written, and how many are errors."""
+
+    shard: Shard
+    content: bytes
+    failed: int
+
+
+class ShardPredictor:
+    """Predicts one shard after the other on one core.
+
+    One core each, instead of all of them for one run of the model: nothing waits for anything, and
+    the answers do not depend on the number of cores.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._predictor = Predictor(work.bundle, threads=1)
+        self._cells = TableCells()
+
+    def predict(self, shard: Shard, inputs: list[Input]) -> Part:
+        """Return the rows of one shard."""
+        rows = predict_inputs(self._predictor, inputs, top=self._work.top, cells=self._cells)
+        done = list(rows)
+        failed = sum(row.error is not None for row in done)
+        return Part(shard, encode_rows(done, self._work.fmt), failed)
+
+
+class Engine(Protocol):
+    """Whatever can predict shards: one process, many, or a cluster."""
+
+    @property
+    def capacity(self) -> int:
+        """How many shards it can work on at a time."""
+
+    def submit(self, shard: Shard, inputs: list[Input]) -> None:
+        """Begin with a shard; at most `capacity` are under way."""
+
+    def wait(self) -> Part:
+        """Return the next part that is ready, in any order.
+
+        Raises:
+            BulkError: A shard cannot be predicted.
+        """
+
+    def close(self) -> None:
+        """Stop at once, whatever is under way."""
+
+
+StartEngine = Callable[[Work, int], Engine]  # for a run of so many shards

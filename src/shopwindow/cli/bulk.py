@@ -1,0 +1,108 @@
+"""predict and summary: any number of images into a table of answers, and what is in it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from shopwindow.cli.options import example, model_option
+
+
+@click.command(
+    short_help="Predict images, folders, tables or URLs, into a table.",
+    epilog=example("shopwindow predict photos/ --output labels.csv"),
+)
+@click.argument("paths", nargs=-1, required=True)
+@model_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write here, in one step at the end, instead of to the screen.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    help="[default: what the name of --output ends in, else csv]",
+)
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Labels per row.")
+@click.option(
+    "--image-column",
+    metavar="C",
+    help="Column of a table with the paths, URLs or bytes of images.  [default: the only one]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes that predict, each on a core with a model of its own.  [default: all cores]",
+)
+def predict(
+    paths: tuple[str, ...],
+    model: Path | None,
+    output: Path | None,
+    format_name: str | None,
+    top: int,
+    image_column: str | None,
+    workers: int | None,
+) -> int:
+    """Predict every image in PATHS.
+
+    PATHS are files, folders with all that is in them, patterns ('photos/**/*.jpg'), tables (.csv,
+    .tsv, .parquet) with a column of paths or image bytes, and URLs (s3://bucket/photos).
+
+    One row per input, in input order, also for one that could not be read; the exit code is 1 if
+    there is any such. With --output, a run that was stopped goes on where it was when the same
+    command is given again.
+    """
+    from shopwindow.bulk.inputs import list_inputs
+    from shopwindow.bulk.rows import format_of
+    from shopwindow.bulk.run import predict_to_file, predict_to_stream, start_local
+    from shopwindow.bulk.work import Work
+    from shopwindow.inference.predictor import load_bundle
+
+    fmt = format_of(output, format_name)
+    work = Work(load_bundle(model), fmt, top)
+    inputs = list_inputs(paths, image_column=image_column)
+    start_engine = start_local(workers)
+    if output is None:
+        written = predict_to_stream(work, inputs, sys.stdout.buffer, start_engine)
+    else:
+        written = predict_to_file(work, inputs, output, start_engine)
+    if not written.failed:
+        return 0
+    click.echo(
+        f"shopwindow: {written.failed:,} of {written.rows:,} inputs could not be predicted; their "
+        "rows say why",
+        err=True,
+    )
+    return 1
+
+
+@click.command(
+    short_help="What predict answered: labels, confidence, the least sure.",
+    epilog=example("shopwindow summary labels.parquet"),
+)
+@click.argument("output", metavar="OUT.parquet", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("summary.html"),
+    show_default=True,
+    help="The page.",
+)
+@click.option(
+    "--least-sure",
+    type=click.IntRange(0),
+    default=60,
+    show_default=True,
+    help="How many of the least sure to show.",
+)
+def summary(output: Path, out: Path, least_sure: int) -> None:
+    """Count what is in OUT.parquet, which predict wrote, and make a page of it."""
+    from shopwindow.bulk.summary import format_answers, read_answers, write_answers_page
+
+    answers = read_answers(output, least_sure=least_sure)
+    click.echo(format_answers(answers))
+    click.echo(f"\nPage: {write_answers_page(answers, out)}")

@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from shopwindow.bulk import folder as folder_module
+from shopwindow.bulk.folder import PartialOutput
+from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.run import Written, predict_to_file, start_local
+from shopwindow.bulk.work import ShardPredictor, Work
+from shopwindow.bundle import read_bundle
+from shopwindow.errors import UsageError
+
+INPUTS = [Input(f"gone/{number}.png") for number in range(300)]
+
+
+@pytest.fixture
+def work(colour_bundle: Path) -> Work:
+    return Work(read_bundle(colour_bundle), "csv")
+
+
+def store_all(partial: PartialOutput, work: Work) -> None:
+    spool, size = partial.begin(INPUTS, work)
+    predictor = ShardPredictor(work)
+    for shard, inputs in spool.shards(size):
+        if shard.name not in partial.done:
+            partial.store(predictor.predict(shard, inputs), work.fmt)
+
+
+def test_two_runs_cannot_write_the_same_output(work: Work, tmp_path: Path) -> None:
+    output = tmp_path / "rows.csv"
+    first = PartialOutput(output)
+    first.begin(INPUTS, work)
+    with pytest.raises(UsageError, match=r"Another run is writing .* now: wait for it"):
+        PartialOutput(output)
+    first.close()
+    PartialOutput(output).close()
+
+
+def test_a_run_that_never_began_leaves_nothing(work: Work, tmp_path: Path) -> None:
+    PartialOutput(tmp_path / "rows.csv").close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_killed_before_its_parts_were_joined_only_joins_them(
+    work: Work, tmp_path: Path
+) -> None:
+    output = tmp_path / "rows.csv"
+    partial = PartialOutput(output)
+    store_all(partial, work)
+    partial.close()
+
+    def no_engine(work: Work, shards: int) -> None:
+        raise AssertionError("everything was predicted already")
+
+    written = predict_to_file(work, INPUTS, output, no_engine)  # type: ignore[arg-type]
+    assert written == Written(300, 300)
+    assert len(output.read_text().splitlines()) == 301
+
+
+def test_a_part_without_its_line_or_a_line_without_its_part_does_not_count(
+    work: Work, tmp_path: Path
+) -> None:
+    partial = PartialOutput(tmp_path / "rows.csv")
+    store_all(partial, work)
+    partial.close()
+    journal = partial.folder / "_done.jsonl"
+    lines = journal.read_text().splitlines()
+    # The machine went down: one line was half written, one part never reached the disk.
+    journal.write_text(f"{lines[0]}\n{lines[1]}\n" + lines[2][:20])
+    (partial.folder / "part-000001.csv").unlink()
+    again = PartialOutput(tmp_path / "rows.csv")
+    again.begin(INPUTS, work)
+    assert list(again.done) == ["part-000000"]
+    again.close()
+
+
+def test_very_many_rows_of_parquet_stay_a_folder_that_reads_as_one_table(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    monkeypatch.setattr(folder_module, "MAX_FILE_ROWS", 200)
+    output = tmp_path / "rows.parquet"
+    output.write_text("from last time")
+    for _ in range(2):  # the second time it takes the place of a folder
+        written = predict_to_file(Work(work.bundle, "parquet"), INPUTS, output, start_local(1))
+        assert written == Written(300, 300)
+        table = parquet.read_table(output)
+        assert table.column("path").to_pylist() == [one.path for one in INPUTS]
+        assert table.column_names[:2] == ["path", "label"]
+        told = json.loads((output / "_manifest.json").read_text())
+        assert [shard["failed"] for shard in told["shards"]] == [128, 128, 44]
+        assert told["model"]["sha256"] == work.bundle.sha256
+        assert sorted(path.name for path in output.iterdir()) == [
+            "_manifest.json",
+            "part-000000.parquet",
+            "part-000001.parquet",
+            "part-000002.parquet",
+        ]
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]

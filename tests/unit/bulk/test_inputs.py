@@ -1,0 +1,220 @@
+import csv
+import os
+import random
+import string
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shopwindow.bulk.folders import sort_names
+from shopwindow.bulk.inputs import Input, list_inputs
+from shopwindow.bulk.stream import TableCells, predict_inputs, read_input
+from shopwindow.errors import ImageError, UsageError
+from shopwindow.inference.predictor import Predictor
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path, image_bytes: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """`photos` in the current folder, with two images, one in a folder, and much that is none."""
+    root = tmp_path / "photos"
+    for name, colour in {"b.jpg": "blue", "a.PNG": "red", "sub/c.webp": "lime"}.items():
+        path = root / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(image_bytes(colour))
+    (root / "notes.txt").write_text("not an image")
+    (root / "._b.jpg").write_bytes(b"what macOS leaves behind")
+    (root / ".thumbnails").mkdir()
+    (root / ".thumbnails" / "b.jpg").write_bytes(image_bytes("black"))
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def listed(*names: str, column: str | None = None) -> list[str]:
+    return [str(one) for one in list_inputs(names, image_column=column)]
+
+
+def test_a_folder_is_walked_in_name_order_for_images_only(folder: Path) -> None:
+    assert listed("photos") == ["photos/a.PNG", "photos/b.jpg", "photos/sub/c.webp"]
+    assert listed("./photos/") == listed("photos")
+
+
+def test_the_current_folder_has_names_without_a_dot(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert listed(".") == ["a.PNG", "b.jpg", "sub/c.webp"]
+
+
+def test_links_to_folders_are_not_followed(folder: Path) -> None:
+    (folder / "sub" / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "sub" / "up.jpg").symlink_to(folder, target_is_directory=True)
+    assert len(listed("photos")) == 3
+
+
+def test_files_named_by_themselves_are_always_tried_and_stay_in_order(folder: Path) -> None:
+    given = ["photos/notes.txt", "photos/b.jpg", "photos/missing.png", "photos/b.jpg"]
+    assert listed(*given) == given
+
+
+def test_a_name_that_exists_nowhere_is_an_input_only_if_it_is_an_image_s(folder: Path) -> None:
+    assert listed("gone/1.JPEG") == ["gone/1.JPEG"]
+    with pytest.raises(UsageError, match="phtoos does not exist: expected an image, a folder"):
+        listed("phtoos")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("photos/*.jpg", ["photos/b.jpg"]),
+        ("photos/[ab].*", ["photos/a.PNG", "photos/b.jpg"]),
+        ("photos/**/*.webp", ["photos/sub/c.webp"]),
+        ("**/*.jpg", ["photos/b.jpg"]),
+        ("photos/s?b", ["photos/sub/c.webp"]),
+        ("phot*/**", ["photos/a.PNG", "photos/b.jpg", "photos/sub/c.webp"]),
+        ("photos/.t*/*", ["photos/.thumbnails/b.jpg"]),
+    ],
+)
+def test_a_pattern_means_what_fits_in_name_order(
+    folder: Path, pattern: str, expected: list[str]
+) -> None:
+    assert listed(pattern) == expected
+    absolute = str(folder.parent / pattern)
+    assert listed(absolute) == [str(folder.parent / name) for name in expected]
+
+
+def test_a_file_that_is_called_like_a_pattern_is_that_file(folder: Path) -> None:
+    (folder / "[x].jpg").write_bytes(b"")
+    assert listed("photos/[x].jpg") == ["photos/[x].jpg"]
+
+
+def test_a_pattern_that_nothing_fits_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"Nothing fits the pattern photos/\*\.gif"):
+        listed("photos/*.gif")
+
+
+def test_a_folder_without_images_is_refused_naming_the_endings(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"No images found in .*: expected .* in .*\.jpg"):
+        listed(str(tmp_path))
+
+
+def test_names_are_sorted_on_the_disk_where_there_are_many() -> None:
+    chance = random.Random(42)  # noqa: S311
+    names = ["".join(chance.choices(string.printable + "é€\udcff", k=5)) for _ in range(5000)]
+    assert list(sort_names(iter(names), in_memory=300)) == sorted(names)
+    assert list(sort_names(iter(names[:600]), in_memory=300)) == sorted(names[:600])
+
+
+def test_a_table_gives_the_paths_in_a_column_beside_it(folder: Path) -> None:
+    (folder / "shop.csv").write_text(
+        f'id,picture\r\n1,b.jpg\r\n\r\n2,"sub/c.webp"\r\n3,\r\n4,{folder}/a.PNG\r\n5,s3://b/x.jpg'
+    )
+    expected = ["photos/b.jpg", "photos/sub/c.webp", "", f"{folder}/a.PNG", "s3://b/x.jpg"]
+    assert listed("photos/shop.csv", column="picture") == expected
+
+
+def test_a_table_of_one_column_needs_no_name_for_it(folder: Path) -> None:
+    (folder / "list.tsv").write_text("\ufeffimage\nb.jpg\na.PNG\n", encoding="utf-8")
+    assert listed("photos/list.tsv") == ["photos/b.jpg", "photos/a.PNG"]
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (None, "has the columns id, picture: name the one with the images, --image-column C"),
+        ("pic", "has no column 'pic', but the columns id, picture"),
+    ],
+)
+def test_a_column_that_cannot_be_told_is_asked_for(
+    folder: Path, column: str | None, expected: str
+) -> None:
+    (folder / "shop.csv").write_text("id,picture\n1,b.jpg\n")
+    with pytest.raises(UsageError, match=expected):
+        listed("photos/shop.csv", column=column)
+
+
+def test_a_table_that_is_none_is_refused(folder: Path) -> None:
+    (folder / "empty.csv").write_text("")
+    (folder / "latin.csv").write_bytes(b"image\nm\xfcsli.jpg\n")
+    (folder / "no.parquet").write_bytes(b"PAR0")
+    with pytest.raises(UsageError, match="has no columns: name the one"):
+        listed("photos/empty.csv")
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
+        listed("photos/latin.csv")
+    with pytest.raises(UsageError, match="is not a Parquet file that can be read"):
+        listed("photos/no.parquet")
+
+
+def test_a_column_for_no_table_has_no_effect_and_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="--image-column x has no effect"):
+        listed("photos", column="x")
+
+
+def test_parquet_gives_paths_or_the_images_themselves(
+    folder: Path, image_bytes: Callable[..., bytes], predictor: Predictor
+) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    colours = ["red", "blue", "lime", "black", "white"] * 9
+    cells = [image_bytes(colour) for colour in colours]
+    cells[7] = None
+    table = arrow.table(
+        {
+            "path": ["b.jpg"] * 45,
+            "raw": arrow.array(cells, arrow.binary()),
+            "image": [{"bytes": cell, "path": "x"} for cell in cells],
+        }
+    )
+    parquet.write_table(table, folder / "t.parquet", row_group_size=20)
+    assert listed("photos/t.parquet", column="path") == ["photos/b.jpg"] * 45
+    for column in ("raw", "image"):
+        inputs = list(list_inputs(["photos/t.parquet"], image_column=column))
+        assert inputs[3] == Input("photos/t.parquet", column, 3)
+        assert str(inputs[3]) == "photos/t.parquet#3"
+        rows = list(predict_inputs(predictor, inputs, batch_size=4))
+        found = [row.prediction.label if row.prediction else row.error for row in rows]
+        expected = ["green" if colour == "lime" else colour for colour in colours]
+        expected[7] = "The cell is empty: expected the bytes of an image."
+        assert found == expected
+    with pytest.raises(UsageError, match="name the one with the images"):
+        listed("photos/t.parquet")
+    parquet.write_table(table.select(["path", "raw"]), folder / "one.parquet")
+    assert listed("photos/one.parquet")[44] == "photos/one.parquet#44"
+
+
+def test_cells_are_found_forwards_and_backwards(folder: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    table = arrow.table({"raw": [str(number).encode() for number in range(100)]})
+    parquet.write_table(table, folder / "t.parquet", row_group_size=30)
+    cells = TableCells()
+    for row in (3, 4, 50, 99, 0, 31, 30):
+        one = Input("photos/t.parquet", "raw", row)
+        assert read_input(one, cells) == str(row).encode()
+    with pytest.raises(ImageError, match="empty"):
+        read_input(Input("photos/t.parquet", "raw", 100), cells)
+
+
+def test_a_url_of_an_unknown_kind_is_refused(folder: Path) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    with pytest.raises(UsageError, match="nonsense://x is not a URL that can be read"):
+        listed("nonsense://x")
+
+
+def test_a_folder_that_may_not_be_read_is_refused(folder: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read every folder")
+    (folder / "sub").chmod(0)
+    with pytest.raises(UsageError, match="Cannot read the folder photos/sub: Permission denied"):
+        listed("photos")
+
+
+def test_lists_written_by_the_csv_module_come_back_whatever_the_names(folder: Path) -> None:
+    odd = ['müsli, "dark".png', "line\nbreak.png", "tab\t.png", "'.png"]
+    with (folder / "odd.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["image"], *([name] for name in odd)])
+    assert listed("photos/odd.csv") == [f"photos/{name}" for name in odd]
