@@ -82,6 +82,12 @@ class Settings:
         10, "seconds", "A request that waits longer is dropped before it costs anything.", least=1
     )
 
+    engine: str = _setting(
+        "auto",
+        "engine",
+        "What runs the model: onnxruntime, openvino, or auto for what suits this processor.",
+        choices=("auto", "onnxruntime", "openvino"),
+    )
     api_key: str = _setting(
         "",
         "secret",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from shopwindow.cli.options import example, model_option
+
+if TYPE_CHECKING:
+    from shopwindow.inference.engine import EngineName
 
 
 @click.command(
@@ -37,5 +41,6 @@ def serve(model: Path | None, host: str | None, port: int | None) -> None:
         Path(settings.model) if settings.model else None,
         threads=settings.threads or None,
         max_pixels=settings.max_pixels,
+        engine=cast("EngineName", settings.engine),
     )
     serve_app(predictor, settings)

@@ -1,28 +1,131 @@
-"""onnxruntime, wrapped so that the rest of shopwindow need not know it."""
+"""A model that is ready to run, behind one small interface; `open_engine` picks who runs it.
+
+Why onnxruntime is the default, and when it is not: docs/decisions/0012-engine.md.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib.util
+import os
+import re
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME
+from shopwindow.errors import MissingExtraError
+
+EngineName = Literal["auto", "onnxruntime", "openvino"]
+# Units that compute bfloat16 natively; elsewhere it is emulated, and slower than float32.
+_BF16_UNITS = re.compile(r"^flags\s*:.*\bamx_bf16\b", re.MULTILINE)
 
 
-class Engine:
-    """A model that is ready to run. Thread-safe: onnxruntime's `run` is.
+class Engine(ABC):
+    """A model that is ready to run. Thread-safe.
+
+    Attributes:
+        name: What runs it, and how exactly: "onnxruntime float32".
+        input_shape: (H, W, 3) of the images that it takes.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+
+    def check(self, images_nhwc: NDArray[np.uint8]) -> None:
+        """Make sure that these are images for this model.
+
+        Raises:
+            ValueError: Another shape than (N, H, W, 3), or not uint8.
+        """
+        if images_nhwc.dtype != np.uint8 or images_nhwc.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"images: expected (N, {', '.join(map(str, self.input_shape))}) uint8, "
+                f"got {images_nhwc.shape} {images_nhwc.dtype}"
+            )
+
+    @abstractmethod
+    def run(
+        self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the probabilities of each label column.
+
+        Args:
+            images_nhwc: (N, H, W, 3) uint8, RGB, at the size of the bundle's resize rule; N may
+                be 0.
+            with_activation: Whether to return the activation map too; only for a bundle that has
+                one.
+
+        Returns:
+            By label column, (N, C) float32; each row sums to 1. Under `ACTIVATION_OUTPUT`,
+            (N, rows, columns) float32: see `Prediction.activation`.
+
+        Raises:
+            ValueError: Another shape or dtype.
+        """
+
+
+def open_engine(
+    model: bytes, *, threads: int | None = None, name: EngineName = "onnxruntime"
+) -> Engine:
+    """Make a model ready to run.
 
     Args:
         model: The bytes of an ONNX file whose bundle was checked by `read_bundle`.
-        threads: Processor threads for one `run`; None takes one per physical core.
+        threads: Processor threads for one run; None takes one per core that this process may use.
+        name: Who runs it. `auto` takes OpenVINO where it is installed and the processor computes
+            bfloat16 natively (AMX), else onnxruntime.
+
+    Raises:
+        MissingExtraError: OpenVINO was asked for and is not installed.
+        ValueError: `threads` is below 1, or another name.
     """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads: expected at least 1 (or None), got {threads}")
+    if name not in get_args(EngineName):
+        raise ValueError(f"engine: expected {', '.join(get_args(EngineName))}, got {name!r}")
+    installed = importlib.util.find_spec("openvino") is not None
+    if name == "openvino" and not installed:
+        raise MissingExtraError("Running a model with OpenVINO", "openvino")
+    if name == "openvino" or (name == "auto" and installed and computes_bf16()):
+        from shopwindow.inference.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(model, threads=threads or available_cores(), bf16=computes_bf16())
+    return OnnxRuntimeEngine(model, threads=threads)
+
+
+def available_cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def computes_bf16() -> bool:
+    """Say whether this processor multiplies matrices of bfloat16 by itself (AMX, on Linux)."""
+    try:
+        return _BF16_UNITS.search(Path("/proc/cpuinfo").read_text()) is not None
+    except OSError:
+        return False
+
+
+class OnnxRuntimeEngine(Engine):
+    """onnxruntime in float32; its `run` is thread-safe.
+
+    Args:
+        model: See `open_engine`.
+        threads: See `open_engine`.
+    """
+
+    name = "onnxruntime float32"
 
     def __init__(self, model: bytes, *, threads: int | None = None) -> None:
         import onnxruntime  # 60 ms that only those pay who run a model
 
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads: expected at least 1 (or None), got {threads}")
+        if threads is None and available_cores() < (os.cpu_count() or 1):
+            threads = available_cores()  # onnxruntime would count, and pin, what is not ours
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.inter_op_num_threads = 1
@@ -32,40 +135,14 @@ class Engine:
         self._session: Any = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )
-        self._input_shape = tuple(self._session.get_inputs()[0].shape[1:])
+        self.input_shape = tuple(self._session.get_inputs()[0].shape[1:])
         names = [node.name for node in self._session.get_outputs()]
         self._output_names = [name for name in names if name != ACTIVATION_OUTPUT]
-
-    def check(self, images_nhwc: NDArray[np.uint8]) -> None:
-        """Make sure that these are images for this model.
-
-        Raises:
-            ValueError: Another shape than (N, H, W, 3), or not uint8.
-        """
-        if images_nhwc.dtype != np.uint8 or images_nhwc.shape[1:] != self._input_shape:
-            raise ValueError(
-                f"images: expected (N, {', '.join(map(str, self._input_shape))}) uint8, "
-                f"got {images_nhwc.shape} {images_nhwc.dtype}"
-            )
 
     def run(
         self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the probabilities of each label column.
-
-        Args:
-            images_nhwc: (N, H, W, 3) uint8, RGB, at the size of the bundle's resize rule; N may
-                be 0.
-            with_activation: Whether to return the activation map too, which the bundle must have;
-                it costs no second pass.
-
-        Returns:
-            By label column, (N, C) float32; each row sums to 1. Under `ACTIVATION_OUTPUT`, if
-            asked for, (N, rows, columns) float32.
-
-        Raises:
-            ValueError: Another shape or dtype.
-        """
+        """See `Engine.run`."""
         self.check(images_nhwc)
         names = self._output_names + ([ACTIVATION_OUTPUT] if with_activation else [])
         outputs = self._session.run(names, {INPUT_NAME: images_nhwc})

@@ -19,7 +19,7 @@ from shopwindow.bundle import (
 from shopwindow.errors import BundleError, ImageError
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import preprocess
-from shopwindow.inference.engine import Engine
+from shopwindow.inference.engine import EngineName, open_engine
 from shopwindow.inference.prediction import LabelScore, Prediction
 from shopwindow.settings import DEFAULT_MAX_PIXELS
 
@@ -31,8 +31,9 @@ class Predictor:
 
     Args:
         bundle: From `read_bundle`.
-        threads: Processor threads for one run of the model; None takes one per physical core.
+        threads: Processor threads for one run of the model; None takes one per core.
         max_pixels: Width x height above which an image is refused.
+        engine: What runs the model; see `open_engine`.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class Predictor:
         *,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        engine: EngineName = "onnxruntime",
     ) -> None:
         self.bundle = bundle
         self._max_pixels = max_pixels
-        self._engine = Engine(bundle.model, threads=threads)
+        self._engine = open_engine(bundle.model, threads=threads, name=engine)
 
     def prepare(self, blob: bytes) -> NDArray[np.uint8]:
         """Decode one image file to (height_px, width_px, 3) uint8, RGB, of the resize rule.
@@ -170,6 +172,7 @@ def load_predictor(
     *,
     threads: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    engine: EngineName = "onnxruntime",
 ) -> Predictor:
     """Read a bundle and make it ready to predict.
 
@@ -177,11 +180,12 @@ def load_predictor(
         model: A bundle file; None takes the model that comes with shopwindow.
         threads: See `Predictor`.
         max_pixels: See `Predictor`.
+        engine: See `Predictor`.
 
     Raises:
         BundleError: The file is missing or not a bundle.
     """
-    return Predictor(load_bundle(model), threads=threads, max_pixels=max_pixels)
+    return Predictor(load_bundle(model), threads=threads, max_pixels=max_pixels, engine=engine)
 
 
 def load_bundle(model: Path | None = None) -> Bundle:

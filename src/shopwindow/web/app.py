@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from shopwindow import __version__
 from shopwindow.errors import BusyError
 from shopwindow.inference.batching import Batcher, Observer
+from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web import wording
@@ -68,7 +69,14 @@ def create_app(
     )
     log_requests(app)  # first, so that a request that is turned away has its id and its line too
     secure(app, settings)
-    batcher = Batcher(predictor, max_waiting=settings.max_waiting, observer=observer)
+    batcher = Batcher(
+        predictor,
+        # Two, so that the next batch runs while the answers of the last are written.
+        streams=2,
+        decoders=available_cores(),
+        max_waiting=settings.max_waiting,
+        observer=observer,
+    )
     app.register_blueprint(make_pages(batcher, settings))
     app.register_blueprint(make_api(batcher, settings))
 

@@ -1,14 +1,20 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shopwindow.inference.engine import Engine
+from shopwindow.bundle import ACTIVATION_OUTPUT, bundled_model_path
+from shopwindow.errors import MissingExtraError
+from shopwindow.inference import engine as engines
+from shopwindow.inference.engine import Engine, open_engine
 
 
-@pytest.fixture(scope="module")
-def engine(colour_bundle: Path) -> Engine:
-    return Engine(colour_bundle.read_bytes(), threads=2)
+@pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
+def engine(colour_bundle: Path, request: pytest.FixtureRequest) -> Engine:
+    if request.param == "openvino":
+        pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    return open_engine(colour_bundle.read_bytes(), threads=2, name=request.param)
 
 
 def test_probabilities_come_by_column_and_sum_to_one(engine: Engine) -> None:
@@ -45,12 +51,75 @@ def test_other_shapes_and_types_are_refused_with_both(engine: Engine, wrong: np.
 
 def test_no_threads_are_refused(colour_bundle: Path) -> None:
     with pytest.raises(ValueError, match="threads: expected at least 1"):
-        Engine(colour_bundle.read_bytes(), threads=0)
+        open_engine(colour_bundle.read_bytes(), threads=0)
 
 
 def test_nothing_is_printed_by_loading_and_running(
     colour_bundle: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """capfd sees what native code prints, too."""
-    Engine(colour_bundle.read_bytes()).run(np.zeros((1, 8, 6, 3), np.uint8))
+    open_engine(colour_bundle.read_bytes()).run(np.zeros((1, 8, 6, 3), np.uint8))
     assert capfd.readouterr() == ("", "")
+
+
+def test_engines_agree_on_the_bundled_model_with_and_without_its_map() -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    model = bundled_model_path().read_bytes()
+    one, other = (open_engine(model, threads=1, name=name) for name in ("onnxruntime", "openvino"))
+    images = np.random.default_rng(0).integers(0, 256, (3, *one.input_shape), np.uint8)
+    expected, found = one.run(images), other.run(images)
+    assert list(expected) == list(found)
+    tolerance = 0.02 if "bfloat16" in other.name else 1e-4
+    for name, rows in expected.items():
+        np.testing.assert_allclose(found[name], rows, atol=tolerance)
+
+
+def test_openvino_in_many_threads_gives_each_its_own_answer(colour_bundle: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    engine = open_engine(colour_bundle.read_bytes(), threads=1, name="openvino")
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 6, 3), np.uint8)
+    expected = engine.run(images, with_activation=True)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda image: engine.run(image[None], with_activation=True), images)
+        )
+    for name, rows in expected.items():
+        found = np.concatenate([answer[name] for answer in answers])
+        np.testing.assert_allclose(found, rows, atol=1e-5)
+    assert ACTIVATION_OUTPUT in expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "native"),
+    [("fpu avx2 amx_bf16 amx_tile", True), ("fpu avx2 avx512f", False), ("xamx_bf16x", False)],
+)
+def test_bfloat16_is_taken_for_native_by_the_flags_of_the_processor(
+    flags: str, native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(engines, "Path", lambda _: cpuinfo)
+    assert engines.computes_bf16() is native
+
+
+def test_auto_takes_openvino_only_where_bfloat16_is_native(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    for native, expected in ((False, "onnxruntime float32"), (True, "openvino bfloat16")):
+        monkeypatch.setattr(engines, "computes_bf16", lambda native=native: native)
+        assert open_engine(colour_bundle.read_bytes(), name="auto").name == expected
+
+
+def test_openvino_that_is_not_installed_is_named_with_its_extra(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert open_engine(colour_bundle.read_bytes(), name="auto").name == "onnxruntime float32"
+    with pytest.raises(MissingExtraError, match=r"pip install 'shopwindow\[openvino\]'"):
+        open_engine(colour_bundle.read_bytes(), name="openvino")
+
+
+def test_unknown_engine_is_refused(colour_bundle: Path) -> None:
+    with pytest.raises(ValueError, match="engine: expected auto, onnxruntime, openvino"):
+        open_engine(colour_bundle.read_bytes(), name="tensorrt")  # type: ignore[arg-type]

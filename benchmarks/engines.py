@@ -1,0 +1,230 @@
+"""What runs the model fastest: onnxruntime and OpenVINO, in each precision, by batch and threads.
+
+    python benchmarks/engines.py [--model M] [--images DIR] [--quick] [--write docs/benchmarks.md]
+
+Wall clock and processor time per image, for batches of 1 to 32; for a batch of 8 also with several
+threads and streams (runs at a time). All are timed in turns, a few runs each, so that what else the
+machine does falls on all of them alike. With `--images`, a folder of photos, it also says on how
+many the first answer is that of onnxruntime in float32: what a precision costs in accuracy.
+int8 is onnxruntime's static quantisation (QDQ), calibrated on half of these photos, judged on the
+other half. It needs the packages of the development environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from sections import machine, table, write_section
+from shopwindow.bundle import INPUT_NAME, bundled_model_path, read_bundle
+from shopwindow.errors import ImageError
+from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.inference.engine import (
+    Engine,
+    OnnxRuntimeEngine,
+    available_cores,
+    computes_bf16,
+)
+from shopwindow.inference.openvino import OpenVinoEngine
+from shopwindow.inference.predictor import load_predictor
+
+Images = NDArray[np.uint8]
+BATCHES = (1, 2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to run the model."""
+
+    name: str
+    open: Callable[[int], Engine]  # threads -> engine
+
+
+def main() -> None:
+    """Time what the command line asks for, and print tables."""
+    options = parse()
+    bundle = read_bundle(options.model or bundled_model_path())
+    images = read_images(options.model, options.images, most=16 if options.quick else 1000)
+    with tempfile.TemporaryDirectory() as folder:
+        contenders = list(line_up(bundle.model, images, Path(folder)))
+        text = "\n\n".join(report(contenders, images, bundle.info.main.name, options))
+    print(text)
+    if options.write:
+        write_section(options.write, "engines", text)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", type=Path, help="A bundle; the bundled one where left out.")
+    parser.add_argument("--images", type=Path, help="A folder of photos, to compare answers on.")
+    parser.add_argument("--quick", action="store_true", help="Only show that it works.")
+    parser.add_argument("--write", type=Path, help="Put the tables into this Markdown file.")
+    return parser.parse_args()
+
+
+def read_images(model: Path | None, folder: Path | None, *, most: int) -> Images:
+    """Return photos at the size of the model, or noise where no folder is given."""
+    predictor = load_predictor(model, threads=1)
+    if folder is None:
+        rule = predictor.bundle.info.rule
+        random = np.random.default_rng(0)
+        return random.integers(0, 256, (most, rule.height_px, rule.width_px, 3), np.uint8)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    images = []
+    for path in paths[:: max(1, len(paths) // most)][:most]:
+        try:
+            images.append(predictor.prepare(path.read_bytes()))
+        except ImageError as error:
+            print(f"{path}: {error}", file=sys.stderr)
+    if len(images) < most // 10:
+        sys.exit(f"{folder}: expected at least {most // 10} photos, found {len(images)}.")
+    return np.stack(images)
+
+
+def line_up(model: bytes, images: Images, folder: Path) -> Sequence[Contender]:
+    """Return every way to run the model that this machine has."""
+    int8 = quantise(model, images[::2], folder)
+    contenders = [
+        Contender("onnxruntime float32", lambda threads: OnnxRuntimeEngine(model, threads=threads)),
+        Contender("onnxruntime int8", lambda threads: OnnxRuntimeEngine(int8, threads=threads)),
+    ]
+    if importlib.util.find_spec("openvino") is None:
+        return contenders
+
+    def openvino(model: bytes, *, bf16: bool) -> Callable[[int], Engine]:
+        return lambda threads: OpenVinoEngine(model, threads=threads, bf16=bf16)
+
+    contenders.append(Contender("OpenVINO float32", openvino(model, bf16=False)))
+    contenders.append(Contender("OpenVINO int8", openvino(int8, bf16=False)))
+    if computes_bf16():
+        contenders.append(Contender("OpenVINO bfloat16", openvino(model, bf16=True)))
+    return contenders
+
+
+def quantise(model: bytes, images: Images, folder: Path) -> bytes:
+    """Return the model with 8-bit weights and activations, calibrated on images."""
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._left = iter(images[:128])
+
+        def get_next(self) -> dict[str, Any] | None:
+            image = next(self._left, None)
+            return None if image is None else {INPUT_NAME: image[None]}
+
+    source, prepared, target = (folder / name for name in ("f32.onnx", "ready.onnx", "int8.onnx"))
+    source.write_bytes(model)
+    quant_pre_process(source, prepared, skip_symbolic_shape=True)
+    quantize_static(prepared, target, Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+    return target.read_bytes()
+
+
+def report(
+    contenders: Sequence[Contender], images: Images, main_column: str, options: argparse.Namespace
+) -> list[str]:
+    """Time all contenders and return the parts of the report."""
+    rounds = 1 if options.quick else 9
+    batches = (1, 2) if options.quick else BATCHES
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("onnxruntime", "openvino")
+        if importlib.util.find_spec(name)
+    )
+    parts = [f"## Engines\n\n{machine()}; {versions}. `python benchmarks/engines.py`"]
+
+    engines = {contender.name: contender.open(1) for contender in contenders}
+    times = time_in_turns(
+        {
+            (name, batch): (engine, images[:batch], 1)
+            for name, engine in engines.items()
+            for batch in batches
+        },
+        rounds,
+    )
+    rows = [
+        [name, *(f"{wall:.1f} ({cpu:.1f})" for wall, cpu in (times[name, b] for b in batches))]
+        for name in engines
+    ]
+    heads = ["One thread: ms per image (of processor)", *(f"batch {b}" for b in batches)]
+    parts.append(table(heads, rows))
+
+    cores = available_cores()
+    ways = [(cores, 2)] if options.quick else sorted({(1, 1), (cores, 1), (1, cores), (cores, 2)})
+    most = 2 if options.quick else 8
+    times = time_in_turns(
+        {
+            (contender.name, way): (contender.open(way[0]), images[:most], way[1])
+            for contender in contenders
+            for way in ways
+        },
+        rounds,
+    )
+    rows = [
+        [contender.name, *(f"{1e3 / times[contender.name, way][0]:.0f}" for way in ways)]
+        for contender in contenders
+    ]
+    heads = [f"Batches of {most}: images/s", *(f"{t} threads x {s} streams" for t, s in ways)]
+    parts.append(table(heads, rows))
+
+    if options.images:
+        judged = images[1::2]
+        answers = {
+            name: first_answers(engine, judged, main_column) for name, engine in engines.items()
+        }
+        exact = answers[contenders[0].name]
+        rows = [[name, f"{(found == exact).mean():.2%}"] for name, found in answers.items()]
+        heads = [f"Same first answer, {len(judged)} photos", "share"]
+        parts.append(table(heads, rows))
+    return parts
+
+
+def time_in_turns(
+    cases: dict[Any, tuple[Engine, Images, int]], rounds: int
+) -> dict[Any, tuple[float, float]]:
+    """Return milliseconds per image, of wall clock and of the processor; medians over the rounds.
+
+    Args:
+        cases: By name, the engine, the images of one run, and how many runs at a time.
+        rounds: How often each case has its turn.
+    """
+    seen: dict[Any, list[tuple[float, float]]] = {name: [] for name in cases}
+    for turn in range(rounds + 1):
+        for name, (engine, images, streams) in cases.items():
+            runs = max(1, 16 // len(images)) if rounds > 1 else 1
+            wall, cpu = time.perf_counter(), time.process_time()
+            with ThreadPoolExecutor(streams) as pool:
+                list(pool.map(engine.run, [images] * (runs * streams)))
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            count = runs * streams * len(images)
+            if turn:  # the first round warms up
+                seen[name].append((1e3 * wall / count, 1e3 * cpu / count))
+    return {
+        name: (statistics.median(w for w, _ in times), statistics.median(c for _, c in times))
+        for name, times in seen.items()
+    }
+
+
+def first_answers(engine: Engine, images: Images, column: str) -> NDArray[np.int64]:
+    """Return the number of the most probable label for each image, (N,)."""
+    parts = [engine.run(images[start : start + 32])[column] for start in range(0, len(images), 32)]
+    return np.concatenate(parts).argmax(1)
+
+
+if __name__ == "__main__":
+    main()
