@@ -88,6 +88,15 @@ class Settings:
         "What runs the model: onnxruntime, openvino, or auto for what suits this processor.",
         choices=("auto", "onnxruntime", "openvino"),
     )
+    max_connections: int = _setting(
+        1000, "connections", "Most open connections; further ones wait.", least=10, most=100_000
+    )
+    receive_s: int = _setting(
+        120, "seconds", "A request that has not arrived by then is cut off.", least=1
+    )
+    model_check_s: int = _setting(
+        5, "seconds", "How often to look for a new model in place of the old; 0 for never.", least=0
+    )
     api_key: str = _setting(
         "",
         "secret",

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import click
 
 from shopwindow.cli.options import example, model_option
-
-if TYPE_CHECKING:
-    from shopwindow.inference.engine import EngineName
 
 
 @click.command(
@@ -26,10 +22,10 @@ def serve(model: Path | None, host: str | None, port: int | None) -> None:
     Every setting can also be given in the environment, as SHOPWINDOW_HOST and so on: see
     docs/settings.md. What stands on the command line wins.
     """
-    from shopwindow.inference.predictor import load_predictor
     from shopwindow.settings import Settings
     from shopwindow.web.logs import configure_logging
     from shopwindow.web.memory import return_freed_memory
+    from shopwindow.web.server import load_served
     from shopwindow.web.server import serve as serve_app
 
     return_freed_memory()
@@ -37,10 +33,4 @@ def serve(model: Path | None, host: str | None, port: int | None) -> None:
         host=host, port=port, model=None if model is None else str(model)
     )
     configure_logging(settings)
-    predictor = load_predictor(
-        Path(settings.model) if settings.model else None,
-        threads=settings.threads or None,
-        max_pixels=settings.max_pixels,
-        engine=cast("EngineName", settings.engine),
-    )
-    serve_app(predictor, settings)
+    serve_app(load_served(settings), settings)

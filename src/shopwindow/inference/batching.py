@@ -175,15 +175,7 @@ class Batcher:
             ValueError: `top` is below 1.
         """
         with self.admit(caller) as ticket:
-            prepared: list[NDArray[np.uint8] | ImageError] = []
-            for blob in blobs:
-                try:
-                    prepared.append(ticket.decode(ticket.predictor.prepare, blob))
-                except ImageError as error:
-                    prepared.append(error)
-            images = [item for item in prepared if not isinstance(item, ImageError)]
-            predictions = iter(ticket.predict(images, top=top, explain=explain))
-        return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]
+            return ticket.predict_bytes(blobs, top=top, explain=explain)
 
     def _run(
         self, ticket: Ticket, images_nhwc: NDArray[np.uint8], *, explain: bool
@@ -305,6 +297,30 @@ class Ticket:
             image = decode(blob)
             self._batcher.observer.decoded(time.perf_counter() - start)
         return image
+
+    def predict_bytes(
+        self, blobs: Sequence[bytes], *, top: int, explain: bool = False
+    ) -> list[Prediction | ImageError]:
+        """Return one entry per image file, in order: the prediction, or why there is none.
+
+        Args:
+            blobs: The contents of image files.
+            top: How many labels to list; more than there are means all.
+            explain: Whether to fill in `activation`, where the bundle can.
+
+        Raises:
+            BusyError: The caller's time was up, or the caller gone, before it was its turn.
+            ValueError: `top` is below 1.
+        """
+        prepared: list[NDArray[np.uint8] | ImageError] = []
+        for blob in blobs:
+            try:
+                prepared.append(self.decode(self.predictor.prepare, blob))
+            except ImageError as error:
+                prepared.append(error)
+        images = [item for item in prepared if not isinstance(item, ImageError)]
+        predictions = iter(self.predict(images, top=top, explain=explain))
+        return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]
 
     def predict(
         self, images: Sequence[NDArray[np.uint8]], *, top: int, explain: bool = False

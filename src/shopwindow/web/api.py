@@ -8,6 +8,7 @@ from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
+from shopwindow.bundle import BundleInfo
 from shopwindow.errors import ImageError
 from shopwindow.inference.batching import Batcher
 from shopwindow.inference.predictor import Predictor
@@ -19,16 +20,16 @@ from shopwindow.web.uploads import caller_of, read_images
 def make_api(batcher: Batcher, settings: Settings) -> Blueprint:
     """Return the routes that answer in JSON."""
     api = Blueprint("api", __name__)
-    predictor = batcher.predictor
-    info = predictor.bundle.info
-    label_count = len(info.columns[0].labels)
-    model = {"name": info.name, "version": info.version}
 
     @api.post("/api/v1/predict")
     def predict() -> ResponseReturnValue:
-        top = _read_top(request.args.get("top"), default=settings.top, label_count=label_count)
         blobs = read_images(request, max_files=settings.max_files)
-        entries = batcher.predict_bytes(blobs, top=top, caller=caller_of(request, settings))
+        with batcher.admit(caller_of(request, settings)) as ticket:
+            info = ticket.predictor.bundle.info
+            top = _read_top(
+                request.args.get("top"), default=settings.top, label_count=len(info.main.labels)
+            )
+            entries = ticket.predict_bytes(blobs, top=top)
         note_image_errors(entries)
         if len(entries) == 1 and isinstance(entries[0], ImageError):
             return Problem.from_image_error(entries[0]).as_response()
@@ -38,11 +39,11 @@ def make_api(batcher: Batcher, settings: Settings) -> Blueprint:
             else entry.as_json()
             for entry in entries
         ]
-        return jsonify(predictions=predictions, model=model)
+        return jsonify(predictions=predictions, model=_name(info))
 
     @api.get("/api/v1/model")
     def describe_model() -> Response:
-        return jsonify(_describe(predictor))
+        return jsonify(_describe(batcher.predictor))
 
     @api.get("/health/live")
     def live() -> Response:
@@ -51,9 +52,13 @@ def make_api(batcher: Batcher, settings: Settings) -> Blueprint:
     @api.get("/health/ready")
     def ready() -> Response:
         # `serve` answers its first request only after the model has run once.
-        return jsonify(status="ready", model=model)
+        return jsonify(status="ready", model=_name(batcher.predictor.bundle.info))
 
     return api
+
+
+def _name(info: BundleInfo) -> dict[str, str]:
+    return {"name": info.name, "version": info.version}
 
 
 def _read_top(text: str | None, *, default: int, label_count: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from flask import Flask, Response, render_template, url_for
@@ -18,6 +19,7 @@ from shopwindow.settings import Settings
 from shopwindow.web import wording
 from shopwindow.web.api import make_api
 from shopwindow.web.logs import log_requests
+from shopwindow.web.metrics import Metrics, measure
 from shopwindow.web.pages import make_pages
 from shopwindow.web.problem import (
     Problem,
@@ -26,10 +28,24 @@ from shopwindow.web.problem import (
     wants_json,
     with_headers_of,
 )
+from shopwindow.web.reference import make_reference
 from shopwindow.web.security import secure
 from shopwindow.web.uploads import UploadRequest
 
 _ASSET_AGE_S = 365 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a server may reach inside an app, as `app.extensions["shopwindow"]`."""
+
+    batcher: Batcher
+    metrics: Metrics
+
+    def replace_model(self, predictor: Predictor) -> None:
+        """Let another model answer whoever asks from now on; who is being answered is not hurt."""
+        self.batcher.replace(predictor)
+        self.metrics.replaced(predictor.bundle)
 
 
 def create_app(
@@ -40,7 +56,7 @@ def create_app(
     Args:
         predictor: The model to serve; shared by all threads.
         settings: Limits and defaults; those of the documentation where left out.
-        observer: Is told what becomes of the requests for an answer.
+        observer: Is told what becomes of the requests for an answer, instead of `/metrics`.
     """
     settings = settings or Settings()
     app = Flask(__name__)
@@ -64,10 +80,10 @@ def create_app(
         """Return the address of a static file, which changes whenever its content does."""
         return url_for("static", filename=name, v=asset_versions[name])
 
-    app.jinja_env.globals.update(
-        asset=asset, title=wording.title_of(predictor.bundle.info), app_version=__version__
-    )
+    app.jinja_env.globals.update(asset=asset, app_version=__version__)
     log_requests(app)  # first, so that a request that is turned away has its id and its line too
+    metrics = Metrics(predictor.bundle)
+    measure(app, metrics)
     secure(app, settings)
     batcher = Batcher(
         predictor,
@@ -75,10 +91,17 @@ def create_app(
         streams=2,
         decoders=available_cores(),
         max_waiting=settings.max_waiting,
-        observer=observer,
+        observer=observer or metrics,
     )
+    app.extensions["shopwindow"] = Inside(batcher, metrics)
+
+    @app.context_processor
+    def name_the_model() -> dict[str, str]:
+        return {"title": wording.title_of(batcher.predictor.bundle.info)}
+
     app.register_blueprint(make_pages(batcher, settings))
     app.register_blueprint(make_api(batcher, settings))
+    app.register_blueprint(make_reference(lambda: batcher.predictor.bundle.info, settings))
 
     @app.errorhandler(HTTPException)
     def answer_error(error: HTTPException) -> ResponseReturnValue:

@@ -33,6 +33,8 @@ def configure_logging(settings: Settings) -> None:
     handler.addFilter(_add_request_id)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    # What Pillow finds wrong with an image is its sender's fault, and the sender is told.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def log_requests(app: Flask) -> None:

@@ -51,7 +51,7 @@ class Problem:
             error.http_status,
             error.title,
             str(error),
-            type=f"urn:shopwindow:problem:{_slug(error.title)}",
+            type=f"urn:shopwindow:problem:{kind_of(type(error))}",
         )
 
     @classmethod
@@ -101,7 +101,7 @@ def wants_json() -> bool:
 
 def note_image_errors(entries: Iterable[object]) -> None:
     """Remember what kinds of images the current request had refused, for `error_kinds`."""
-    kinds = [_slug(entry.title) for entry in entries if isinstance(entry, ImageError)]
+    kinds = [kind_of(type(entry)) for entry in entries if isinstance(entry, ImageError)]
     g.image_error_kinds = kinds
 
 
@@ -115,6 +115,11 @@ def error_kinds(status: int) -> list[str]:
     if status >= 400 and not kinds:
         return ["bug" if status == 500 else _slug(HTTPStatus(status).phrase)]
     return kinds
+
+
+def kind_of(error: type[ImageError]) -> str:
+    """Return the name of a kind of image error, such as "damaged-image"."""
+    return _slug(error.title)
 
 
 def _slug(title: str) -> str:

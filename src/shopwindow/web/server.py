@@ -5,25 +5,34 @@ from __future__ import annotations
 import errno
 import logging
 import signal
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from flask import Flask
 from waitress import wasyncore
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer, create_server
-from waitress.utilities import RequestEntityTooLarge
 
+from shopwindow.bundle import bundled_model_path
 from shopwindow.errors import UsageError
-from shopwindow.inference.predictor import Predictor
+from shopwindow.inference.engine import EngineName
+from shopwindow.inference.predictor import Predictor, load_predictor
+from shopwindow.inference.watching import ModelWatch
 from shopwindow.settings import Settings
-from shopwindow.web.app import create_app
+from shopwindow.web.app import Inside, create_app
+from shopwindow.web.channel import Channel
 from shopwindow.web.wording import title_of
 
-# An upload this many times over the limit is not even read to its end.
-_DRAIN_FACTOR = 10
 _SPARE_THREADS = 8
+_OTHER_FILES = 100  # that are open beside connections: libraries, the model, the log
+_MAX_HEADER_BYTES = 65_536
+
+_log = logging.getLogger(__name__)
 
 
 def serve(predictor: Predictor, settings: Settings) -> None:
@@ -35,22 +44,101 @@ def serve(predictor: Predictor, settings: Settings) -> None:
     Raises:
         UsageError: The host or port cannot be listened on.
     """
+    app = create_app(predictor, settings)
     sockets: dict[int, Any] = {}
-    server = _listen(predictor, settings, sockets)
-    for listener in sockets.values():
-        if isinstance(listener, BaseWSGIServer):
-            listener.channel_class = _Channel
-    title = title_of(predictor.bundle.info)
-    previous = signal.signal(signal.SIGTERM, _stop)
+    _allow_open_files(settings.max_connections + _OTHER_FILES)
+    server = _listen(app, settings, sockets)
+    listeners = [one for one in sockets.values() if isinstance(one, BaseWSGIServer)]
+    for listener in listeners:
+        listener.channel_class = type("Channel", (Channel,), {"receive_s": settings.receive_s})
+    watch = _watch(app, predictor, settings)
+    stopping = threading.Event()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if stopping.is_set():  # asked twice: at once, then
+            raise KeyboardInterrupt
+        stopping.set()
+        listeners[0].pull_trigger()  # wakes the loop
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         _warm_up(predictor)
-        print(f"{title}: open {_address(server, settings)} (Ctrl-C stops it)", flush=True)
-        server.run()
+        if not stopping.is_set():
+            title = title_of(predictor.bundle.info)
+            print(f"{title}: open {_address(server, settings)} (Ctrl-C stops it)", flush=True)
+        if settings.model_check_s:
+            watch.start()
+        while not stopping.is_set():
+            _turn(sockets, timeout_s=1)
+        _drain(listeners, sockets, settings.deadline_s)
     except KeyboardInterrupt:
-        pass  # before the loop, which handles it itself
+        pass
     finally:
-        signal.signal(signal.SIGTERM, previous)
-        _close(sockets)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        watch.stop()
+        _close(listeners, sockets)
+
+
+def load_served(settings: Settings, path: Path | None = None) -> Predictor:
+    """Load the model that the settings name, or another in its place.
+
+    Raises:
+        BundleError: The file is missing or not a bundle.
+    """
+    named = Path(settings.model) if settings.model else None
+    return load_predictor(
+        path or named,
+        threads=settings.threads or None,
+        max_pixels=settings.max_pixels,
+        engine=cast(EngineName, settings.engine),
+    )
+
+
+def _watch(app: Flask, predictor: Predictor, settings: Settings) -> ModelWatch:
+    inside: Inside = app.extensions["shopwindow"]
+    return ModelWatch(
+        predictor.bundle.path or bundled_model_path(),
+        predictor,
+        load=partial(load_served, settings),
+        take=inside.replace_model,
+        refuse=partial(inside.metrics.replaced, None),
+        every_s=settings.model_check_s,
+    )
+
+
+def _turn(sockets: dict[int, Any], *, timeout_s: float) -> None:
+    """Let everything happen that can; wait so long for something if there is nothing."""
+    wasyncore.loop(timeout=timeout_s, use_poll=True, map=sockets, count=1)
+
+
+def _drain(listeners: list[Any], sockets: dict[int, Any], most_s: float) -> None:
+    """Take no new connections, and finish what has begun, for some seconds at most."""
+    for listener in listeners:
+        wasyncore.dispatcher.close(listener)  # its own `close` would take the trigger away too
+    _turn(sockets, timeout_s=0)  # reads what has arrived already
+    until_s = time.monotonic() + most_s
+    while time.monotonic() < until_s:
+        channels = [one for one in sockets.values() if isinstance(one, Channel)]
+        for channel in channels:
+            if not channel.busy:
+                channel.handle_close()
+        if not any(channel.busy for channel in channels):
+            return
+        _turn(sockets, timeout_s=0.05)
+    _log.warning("Some requests were not finished within %s seconds and are cut off", most_s)
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the limit of open files to what so many connections need, as far as this is allowed."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _warm_up(predictor: Predictor) -> None:
@@ -58,11 +146,11 @@ def _warm_up(predictor: Predictor) -> None:
     predictor.predict_images(np.zeros((1, rule.height_px, rule.width_px, 3), np.uint8), top=1)
 
 
-def _listen(predictor: Predictor, settings: Settings, sockets: dict[int, Any]) -> Any:
+def _listen(app: Flask, settings: Settings, sockets: dict[int, Any]) -> Any:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a waiting request is no news
     try:
         return create_server(
-            create_app(predictor, settings),
+            app,
             map=sockets,
             host=settings.host,
             port=settings.port,
@@ -72,13 +160,17 @@ def _listen(predictor: Predictor, settings: Settings, sockets: dict[int, Any]) -
             # Goes on reading while a request is answered, and so notices that a client hung up.
             channel_request_lookahead=1,
             ident="shopwindow",
+            connection_limit=settings.max_connections,
+            max_request_header_size=_MAX_HEADER_BYTES,
+            # Addresses that proxies tell are `trusted_proxies`' business, in the app.
+            clear_untrusted_proxy_headers=False,
             # Waitress moves larger bodies to a file. What it takes in before the limit stops it
             # (one read from the socket too much) stays in memory: uploads never touch the disk.
             inbuf_overflow=settings.max_upload_bytes + 1_000_000,
             max_request_body_size=settings.max_upload_bytes + 1,
         )
     except OSError as error:
-        _close(sockets)
+        _close([one for one in sockets.values() if isinstance(one, BaseWSGIServer)], sockets)
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:
             raise UsageError(
@@ -100,10 +192,9 @@ def _listen(predictor: Predictor, settings: Settings, sockets: dict[int, Any]) -
         ) from None
 
 
-def _close(sockets: dict[int, Any]) -> None:
-    for listener in sockets.values():
-        if isinstance(listener, BaseWSGIServer):
-            listener.task_dispatcher.shutdown()
+def _close(listeners: list[Any], sockets: dict[int, Any]) -> None:
+    for listener in listeners:
+        listener.task_dispatcher.shutdown(timeout=1)
     wasyncore.close_all(sockets)
 
 
@@ -112,78 +203,3 @@ def _address(server: Any, settings: Settings) -> str:
     port = listens[0][1] if listens else server.effective_port
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
     return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{port}"
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # waitress finishes what it is answering and then returns
-
-
-class _Sink:
-    """A receive buffer that only counts."""
-
-    def __init__(self) -> None:
-        self.size_bytes = 0
-
-    def append(self, data: bytes) -> None:
-        self.size_bytes += len(data)
-
-    def __len__(self) -> int:
-        return self.size_bytes
-
-    def close(self) -> None:
-        pass
-
-
-class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """A request parser that lets the app itself refuse a body over the limit.
-
-    Waitress answers such a request in its own words and closes the connection on the unread body,
-    which a browser shows as "connection reset" and not as our sentence. Here the body is read to
-    its end and thrown away; the app sees how long it was, and no body.
-    """
-
-    body_rcv: Any  # a receiver with a buffer, once a body is announced
-    _draining = False
-
-    def received(self, data: bytes) -> int:
-        if not self._draining:
-            consumed = int(super().received(data))
-            if isinstance(self.error, RequestEntityTooLarge):
-                self._drain()
-            return consumed
-        consumed = int(self.body_rcv.received(data))
-        self.body_bytes_received += consumed
-        if self.body_rcv.completed or self.body_rcv.error:
-            self._leave_to_the_app()
-        elif self.body_bytes_received > self._drainable_bytes:
-            self._leave_to_the_app(close=True)
-        return consumed
-
-    def _drain(self) -> None:
-        self.error = None
-        self.body_rcv.getbuf().close()
-        self.body_rcv.buf = _Sink()
-        if self.expect_continue or self.content_length > self._drainable_bytes:
-            # A client that waits to hear whether it may send, or an absurd length.
-            self._leave_to_the_app(close=True)
-        elif self.body_rcv.completed:
-            self._leave_to_the_app()
-        else:
-            self._draining = True
-            self.completed = False
-
-    def _leave_to_the_app(self, *, close: bool = False) -> None:
-        self.headers["CONTENT_LENGTH"] = str(max(self.content_length, self.body_bytes_received))
-        self.body_rcv = None
-        self.expect_continue = False
-        self.completed = True
-        if close:
-            self.headers["CONNECTION"] = "close"
-
-    @property
-    def _drainable_bytes(self) -> int:
-        return _DRAIN_FACTOR * int(self.adj.max_request_body_size)
-
-
-class _Channel(HTTPChannel):  # type: ignore[misc]
-    parser_class = _Parser

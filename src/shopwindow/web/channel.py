@@ -1,0 +1,135 @@
+"""What waitress does with a connection, where its own ways are not ours."""
+
+from __future__ import annotations
+
+import json
+import time
+from http import HTTPStatus
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.task import ErrorTask
+from waitress.utilities import RequestEntityTooLarge
+
+from shopwindow.web.problem import MEDIA_TYPE, Problem
+from shopwindow.web.security import SECURITY_HEADERS
+
+# An upload this many times over the limit is not even read to its end.
+_DRAIN_FACTOR = 10
+
+_IN_WORDS = {
+    400: "This is not a valid HTTP request.",
+    413: "This request is larger than this app takes. Please send a smaller picture.",
+    431: "The headers of this request are longer than this app takes.",
+    501: "This way of encoding a body is not known here. Send it as it is, or in chunks.",
+}
+
+
+class _Sink:
+    """A receive buffer that only counts."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+
+    def append(self, data: bytes) -> None:
+        self.size_bytes += len(data)
+
+    def __len__(self) -> int:
+        return self.size_bytes
+
+    def close(self) -> None:
+        pass
+
+
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    """A request parser that lets the app itself refuse a body over the limit.
+
+    Waitress answers such a request in its own words and closes the connection on the unread body,
+    which a browser shows as "connection reset" and not as our sentence. Here the body is read to
+    its end and thrown away; the app sees how long it was, and no body.
+    """
+
+    body_rcv: Any  # a receiver with a buffer, once a body is announced
+    _draining = False
+
+    def received(self, data: bytes) -> int:
+        if not self._draining:
+            consumed = int(super().received(data))
+            if isinstance(self.error, RequestEntityTooLarge):
+                self._drain()
+            return consumed
+        consumed = int(self.body_rcv.received(data))
+        self.body_bytes_received += consumed
+        if self.body_rcv.completed or self.body_rcv.error:
+            self._leave_to_the_app()
+        elif self.body_bytes_received > self._drainable_bytes:
+            self._leave_to_the_app(close=True)
+        return consumed
+
+    def _drain(self) -> None:
+        self.error = None
+        self.body_rcv.getbuf().close()
+        self.body_rcv.buf = _Sink()
+        if self.expect_continue or self.content_length > self._drainable_bytes:
+            # A client that waits to hear whether it may send, or an absurd length.
+            self._leave_to_the_app(close=True)
+        elif self.body_rcv.completed:
+            self._leave_to_the_app()
+        else:
+            self._draining = True
+            self.completed = False
+
+    def _leave_to_the_app(self, *, close: bool = False) -> None:
+        self.headers["CONTENT_LENGTH"] = str(max(self.content_length, self.body_bytes_received))
+        self.body_rcv = None
+        self.expect_continue = False
+        self.completed = True
+        if close:
+            self.headers["CONNECTION"] = "close"
+
+    @property
+    def _drainable_bytes(self) -> int:
+        return _DRAIN_FACTOR * int(self.adj.max_request_body_size)
+
+
+class _ErrorTask(ErrorTask):  # type: ignore[misc]
+    """Tells what is wrong with a request that never reaches the app, in the app's own form."""
+
+    def execute(self) -> None:
+        code = int(self.request.error.code)
+        phrase = HTTPStatus(code).phrase
+        words = _IN_WORDS.get(code, "Something broke on our side. It has been logged.")
+        body = json.dumps(Problem(code, phrase, words).as_json()).encode()
+        self.status = f"{code} {phrase}"
+        self.response_headers += [("Content-Type", MEDIA_TYPE), *SECURITY_HEADERS.items()]
+        self.content_length = len(body)
+        self.set_close_on_finish()
+        self.write(body)
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection that is cut where a request does not arrive within `receive_s`.
+
+    Waitress closes connections on which nothing happens. A byte a second is something.
+    """
+
+    parser_class = _Parser
+    error_task_class = _ErrorTask
+    receive_s = 120.0
+    _arriving_since: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is on its way in, being answered, or its answer on its way out."""
+        return bool(self.request or self.requests or self.total_outbufs_len)
+
+    def readable(self) -> bool:
+        """Say whether to read on; asked in every round of the server's loop."""
+        if self.request is None:
+            self._arriving_since = None
+        elif self._arriving_since is None:
+            self._arriving_since = time.monotonic()
+        elif time.monotonic() - self._arriving_since > self.receive_s and not self.requests:
+            self.will_close = True
+        return bool(super().readable())

@@ -1,0 +1,256 @@
+"""The JSON API as an OpenAPI 3.1 document: `/openapi.json` for programs, `/docs` for people.
+
+Written by hand: there are six operations, and the libraries that derive such a document (apispec,
+flask-smorest, spectree) want marshmallow or pydantic on the server. That it tells the truth is
+tested: schemathesis asks the running app what it says here, and each route must be in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shopwindow import __version__
+from shopwindow.bundle import BundleInfo
+from shopwindow.imaging.decode import ACCEPTED_FORMATS
+from shopwindow.settings import Settings
+from shopwindow.web.wording import list_in_words, size_in_words, title_of
+
+Json = dict[str, Any]
+
+_STATUS_TEXTS = {
+    400: "No picture in the request, or a `top` that cannot be.",
+    401: "The key is missing or wrong.",
+    413: "Too many bytes, pictures or pixels.",
+    415: "Neither a form nor a picture, or a picture of another format.",
+    422: "A picture that is damaged or cut off.",
+    429: "Too many pictures in the last minute. `Retry-After` says when to come back.",
+    503: "Busy, or not ready yet. `Retry-After` says when to come back.",
+}
+
+
+def describe_api(info: BundleInfo, settings: Settings) -> Json:
+    """Return the document for one model and the limits of one server, ready for JSON."""
+    locked = bool(settings.api_key)
+    document: Json = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": title_of(info),
+            "version": __version__,
+            "summary": "Says what is on a picture.",
+            "description": (
+                "What is sent stays in memory until its answer is out, and is never stored. Every "
+                "error is a problem as in RFC 9457; its `detail` is a sentence for people. Each "
+                "answer has an `X-Request-ID`, which is yours if you sent one."
+            ),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            "/api/v1/predict": {"post": _predict(info, settings)},
+            "/api/v1/model": {
+                "get": _get("describeModel", "Describes the model.", _json("Model"), settings)
+            },
+            "/health/live": {
+                "get": _get("isLive", "Answers as long as the server does.", _json("Live"))
+            },
+            "/health/ready": {
+                "get": _get(
+                    "isReady",
+                    "Says whether the model is loaded and has run.",
+                    _json("Ready"),
+                    statuses=[503],
+                )
+            },
+            "/metrics": {
+                "get": _get(
+                    "readMetrics",
+                    "Figures in the text format of Prometheus.",
+                    {"text/plain": {"schema": {"type": "string"}}},
+                    settings,
+                )
+            },
+            "/openapi.json": {
+                "get": _get(
+                    "describeApi",
+                    "This document.",
+                    {"application/json": {"schema": {"type": "object"}}},
+                    settings,
+                )
+            },
+        },
+        "components": {"schemas": _schemas(info)},
+    }
+    if locked:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return document
+
+
+def _predict(info: BundleInfo, settings: Settings) -> Json:
+    label_count = len(info.main.labels)
+    picture = {"type": "string", "format": "binary", "minLength": 1}
+    types = ["application/octet-stream", *(f"image/{name.lower()}" for name in ACCEPTED_FORMATS)]
+    return {
+        "operationId": "predict",
+        "summary": "Says what is on one or several pictures.",
+        "description": (
+            f"{list_in_words(ACCEPTED_FORMATS)}, told from the content and never from a type or "
+            f"name. At most {size_in_words(settings.max_upload_bytes)} per request, "
+            f"{settings.max_pixels / 1e6:g} million pixels and {settings.max_files} pictures; of "
+            "an animation, the first frame counts. Among several pictures, one that cannot be read "
+            "gets its problem as its entry; alone, it is the answer."
+        ),
+        "parameters": [
+            {
+                "name": "top",
+                "in": "query",
+                "description": "How many labels to list.",
+                "schema": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": label_count,
+                    "default": min(settings.top, label_count),
+                },
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "description": "One picture as it is, or several in the form field `image`.",
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["image"],
+                        "properties": {
+                            "image": {
+                                "type": "array",
+                                "minItems": 1,
+                                "maxItems": settings.max_files,
+                                "items": picture,
+                            }
+                        },
+                    },
+                },
+                **{name: {"schema": picture} for name in types},
+            },
+        },
+        "responses": _responses(_json("Answer"), [400, 413, 415, 422, 429, 503], settings),
+    }
+
+
+def _get(
+    name: str,
+    summary: str,
+    content: Json,
+    settings: Settings | None = None,
+    statuses: list[int] | None = None,
+) -> Json:
+    """Return a GET operation; without settings it is one that needs no key."""
+    operation = {
+        "operationId": name,
+        "summary": summary,
+        "responses": _responses(content, statuses or [], settings),
+    }
+    return operation if settings else operation | {"security": []}
+
+
+def _responses(content: Json, statuses: list[int], settings: Settings | None) -> Json:
+    statuses = sorted([*statuses, 401] if settings and settings.api_key else statuses)
+    problem = {"application/problem+json": {"schema": _ref("Problem")}}
+    return {
+        "200": {"description": "The answer.", "content": content},
+        **{
+            str(status): {"description": _STATUS_TEXTS[status], "content": problem}
+            for status in statuses
+        },
+        "default": {"description": "Any other error.", "content": problem},
+    }
+
+
+def _schemas(info: BundleInfo) -> Json:
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    text = {"type": "string", "minLength": 1}
+    return {
+        "Answer": _object(
+            "One entry for each picture, in the order sent.",
+            predictions={
+                "type": "array",
+                "minItems": 1,
+                "items": {"oneOf": [_ref("Prediction"), _ref("Refused")]},
+            },
+            model=_ref("ModelName"),
+        ),
+        "Prediction": _object(
+            "What the model says about one picture.",
+            label=text | {"description": "The most probable label."},
+            confidence=share | {"description": "Its calibrated probability."},
+            sure={"type": "boolean", "description": "Whether it reaches the model's threshold."},
+            top={
+                "type": "array",
+                "minItems": 1,
+                "items": _ref("LabelScore"),
+                "description": "The most probable labels, best first.",
+            },
+            family={
+                "oneOf": [_ref("LabelScore"), {"type": "null"}],
+                "description": "What kind of thing it surely is, where the label is unsure.",
+            },
+            attributes={
+                "type": "object",
+                "additionalProperties": _ref("LabelScore"),
+                "description": "The best label of each further question.",
+            },
+        ),
+        "Refused": _object("A picture that could not be read.", error=_ref("Problem")),
+        "LabelScore": _object("A label and its probability.", label=text, confidence=share),
+        "ModelName": _object("Which model answered.", name=text, version=text),
+        "Model": {
+            "type": "object",
+            "description": "What the model says about itself: docs/bundle.md explains it.",
+            "required": ["name", "version", "created", "sha256", "input", "columns", "threshold"],
+            "properties": {
+                "name": {"const": info.name},
+                "version": {"const": info.version},
+                "created": {"type": "string", "format": "date-time"},
+                "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                "input": {"type": "object"},
+                "columns": {
+                    "type": "array",
+                    "items": _object(
+                        "One question and its answers.",
+                        name=text,
+                        labels={"type": "array", "items": text},
+                    ),
+                },
+                "threshold": {"type": "object", "additionalProperties": share},
+            },
+        },
+        "Live": _object("The server answers.", status={"const": "ok"}),
+        "Ready": _object("The model answers.", status={"const": "ready"}, model=_ref("ModelName")),
+        "Problem": _object(
+            "What went wrong (RFC 9457).",
+            type={"type": "string", "format": "uri-reference", "description": "Names the kind."},
+            title=text,
+            status={"type": "integer", "minimum": 400, "maximum": 599},
+            detail=text | {"description": "One sentence for people; it may change."},
+        ),
+    }
+
+
+def _object(description: str, **properties: Json) -> Json:
+    """Return an object schema whose properties are all there, and no others."""
+    return {
+        "type": "object",
+        "description": description,
+        "required": list(properties),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _json(name: str) -> Json:
+    return {"application/json": {"schema": _ref(name)}}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
