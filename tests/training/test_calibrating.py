@@ -29,18 +29,31 @@ def judged(dataset: Dataset, *, wrong_every: int, scale: float, seed: int) -> Ju
     return Judged("shapes", dataset, np.arange(90), {"shape": logits.astype(np.float32)})
 
 
-def test_threshold_holds_for_each_data_set_by_itself(dataset: Dataset) -> None:
+def test_threshold_holds_for_all_data_sets_together(dataset: Dataset) -> None:
     good = judged(dataset, wrong_every=30, scale=3, seed=1)
     poor = judged(dataset, wrong_every=4, scale=3, seed=2)
     alone = calibrate([good], {}, precision=0.95)
     both = calibrate([good, poor], {}, precision=0.95)
-    for one in (good, poor):
-        shares = both.shares(one.logits)["shape"]
-        sure = shares.max(axis=1) >= both.threshold.min_confidence
-        right = shares.argmax(axis=1) == one.targets("shape", shares)
-        assert sure.sum() >= 30
-        assert right[sure].mean() >= 0.95
+    shares = np.concatenate([both.shares(one.logits)["shape"] for one in (good, poor)])
+    targets = np.concatenate([one.targets("shape", one.logits["shape"]) for one in (good, poor)])
+    sure = shares.max(axis=1) >= both.threshold.min_confidence
+    assert sure.sum() >= 30
+    assert (shares.argmax(axis=1) == targets)[sure].mean() >= 0.95
     assert alone.threshold.coverage > both.threshold.coverage
+
+
+def test_family_has_to_be_nearly_certain_for_each_data_set_by_itself(dataset: Dataset) -> None:
+    good = judged(dataset, wrong_every=30, scale=3, seed=1)
+    poor = judged(dataset, wrong_every=4, scale=3, seed=2)
+    kinds = {"itself": dataset.vocabularies["shape"]}
+    fitted = calibrate([good, poor], kinds, precision=0.8)
+    (families,) = fitted.families
+    for one in (good, poor):
+        shares = fitted.shares(one.logits)["shape"]
+        sure = shares.max(axis=1) >= families.threshold.min_confidence
+        assert sure.sum() >= 30
+        assert (shares.argmax(axis=1) == one.targets("shape", shares))[sure].mean() >= 0.98
+    assert families.threshold.min_confidence > fitted.threshold.min_confidence
 
 
 def test_too_certain_answers_are_cooled(dataset: Dataset) -> None:

@@ -15,6 +15,7 @@ from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import family_shares
 
+FAMILY_PRECISION = 0.98
 Shares = dict[str, NDArray[np.float32]]
 _Answers = tuple[NDArray[np.floating], NDArray[np.bool_]]  # (n,) confidences, (n,) whether right
 
@@ -88,13 +89,14 @@ def calibrate(
 ) -> Calibration:
     """Fit one temperature per label column, and the thresholds, to all judged images.
 
-    A threshold has to hold for each kind of photo by itself: it is the highest of those that the
-    data sets ask for, as nobody knows which kind a visitor will bring.
+    A label is sure where `precision` holds for all images together. A family is told where the
+    label is in doubt, so it has to be nearly certain, and for each kind of photo by itself: the
+    highest of the thresholds that the data sets ask for.
 
     Args:
         judged: The main data set first; its images were never trained on, nor those of the others.
         families: By kind of family, the family of each label of the main column.
-        precision: The share of right answers, 0 to 1, among those that are sure.
+        precision: The share of right labels, 0 to 1, among those that are sure.
     """
     columns = list(judged[0].logits)
     temperatures = {}
@@ -115,7 +117,7 @@ def calibrate(
 
     return Calibration(
         temperatures,
-        _strictest(
+        _pooled(
             [_answers(rows, right) for rows, right in zip(shares, allowed, strict=True)], precision
         ),
         tuple(
@@ -127,7 +129,7 @@ def calibrate(
                         _answers(*_by_family(kind, of, rows, right))
                         for rows, right in zip(shares, allowed, strict=True)
                     ],
-                    precision,
+                    FAMILY_PRECISION,
                 ),
             )
             for kind, of in families.items()
@@ -151,6 +153,12 @@ def _by_family(
     return np.minimum(summed, 1), counts > 0
 
 
+def _pooled(answers: Sequence[_Answers], precision: float) -> Threshold:
+    confidences, right = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    found = choose_threshold(confidences, right, precision=precision)
+    return found if found.coverage == 0 else _worth(found.min_confidence, answers)
+
+
 def _strictest(answers: Sequence[_Answers], precision: float) -> Threshold:
     each = [
         choose_threshold(confidences, right, precision=precision)
@@ -162,7 +170,11 @@ def _strictest(answers: Sequence[_Answers], precision: float) -> Threshold:
     least = max(one.min_confidence if one.coverage > 0 else 0.0 for one in each)
     if least == 0.0:
         return Threshold(1.0, 0.0, 0.0)
-    # What it is worth is told for the main data set, which the card is about.
+    return _worth(least, answers)
+
+
+def _worth(least: float, answers: Sequence[_Answers]) -> Threshold:
+    """Return what a threshold is worth on the main data set, which the card is about."""
     confidences, right = answers[0]
     sure = confidences >= least
     return Threshold(least, float(right[sure].mean()) if sure.any() else 0.0, float(sure.mean()))
