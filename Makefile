@@ -1,6 +1,6 @@
 # `make` alone lists the targets. .venv serves and knows no torch; .venv-dev trains and tests.
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format train-fashion install-fashion-model lock clean serving-environment dev-environment
+.PHONY: help serve test check format train-fashion install-fashion-model bench lock clean serving-environment dev-environment
 
 HOST ?= 127.0.0.1
 PORT ?= 5000
@@ -38,6 +38,14 @@ train-fashion: dev-environment  ## train the bundled model, or go on where it st
 
 install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
 	.venv-dev/bin/shopwindow export runs/fashion --out src/shopwindow/models/fashion.onnx
+
+.venv-peers: benchmarks/requirements.txt
+	$(or $(PYTHON),python3) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --requirement benchmarks/requirements.txt
+	@touch .venv-peers
+
+bench: dev-environment .venv-peers  ## how fast it serves, beside Flask, LitServe, BentoML and Gradio (20 minutes)
+	.venv-dev/bin/python benchmarks/serving.py --write docs/benchmarks.md $(ARGS)
 
 lock: dev-environment  ## pin the newest versions that pyproject.toml allows, for every platform
 	.venv-dev/bin/uv pip compile pyproject.toml --extra train --group dev $(LOCK_OPTIONS) --output-file requirements/dev.txt

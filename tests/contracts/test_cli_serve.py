@@ -12,8 +12,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from command_line import Run, assert_one_line
+
+from shopwindow.bundle import bundled_model_path
 
 Start = Callable[..., tuple["subprocess.Popen[str]", str]]
 
@@ -54,6 +57,21 @@ def test_served_model_answers_at_the_address_that_is_printed(
     )
     with urllib.request.urlopen(request) as answer:  # noqa: S310
         assert b'"label":"blue"' in answer.read().replace(b": ", b":")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts processor time as Linux does")
+def test_first_answer_takes_less_than_2_seconds_of_processor_time(
+    start: Start, image_bytes: Callable[..., bytes]
+) -> None:
+    """Not of the clock, which on a busy machine says more about the others."""
+    server, address = start("--port", "0", "--model", str(bundled_model_path()))
+    request = urllib.request.Request(  # noqa: S310
+        f"{address}/api/v1/predict", image_bytes("blue"), {"Content-Type": "image/png"}
+    )
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        assert answer.status == 200
+    times = psutil.Process(server.pid).cpu_times()
+    assert times.user + times.system < 2
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
