@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from shopwindow.cli.options import example, model_option
+from shopwindow.errors import UsageError
 
 
 @click.command(
@@ -38,6 +39,18 @@ from shopwindow.cli.options import example, model_option
     type=click.IntRange(1),
     help="Processes that predict, each on a core with a model of its own.  [default: all cores]",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where: on this machine, or on a Ray cluster.",
+)
+@click.option(
+    "--ray-address",
+    metavar="A",
+    help="Of the cluster, such as auto or ray://head:10001.  [default: Ray on this machine]",
+)
 def predict(
     paths: tuple[str, ...],
     model: Path | None,
@@ -46,6 +59,8 @@ def predict(
     top: int,
     image_column: str | None,
     workers: int | None,
+    engine: str,
+    ray_address: str | None,
 ) -> int:
     """Predict every image in PATHS.
 
@@ -62,10 +77,18 @@ def predict(
     from shopwindow.bulk.work import Work
     from shopwindow.inference.predictor import load_bundle
 
+    if engine == "ray" and workers is not None:
+        raise UsageError("--workers has no effect with --engine ray, which counts for itself.")
+    if engine != "ray" and ray_address is not None:
+        raise UsageError("--ray-address has no effect without --engine ray.")
     fmt = format_of(output, format_name)
     work = Work(load_bundle(model), fmt, top)
     inputs = list_inputs(paths, image_column=image_column)
     start_engine = start_local(workers)
+    if engine == "ray":
+        from shopwindow.bulk.on_ray import start_ray
+
+        start_engine = start_ray(ray_address)
     if output is None:
         written = predict_to_stream(work, inputs, sys.stdout.buffer, start_engine)
     else:

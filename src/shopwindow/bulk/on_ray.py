@@ -1,0 +1,96 @@
+"""The engine on a Ray cluster: a shard is a task, and Ray finds it a processor.
+
+Tasks rather than actors or Ray Data: a task of a machine that is lost runs again wherever a
+processor becomes free, while an actor waits for one of its own (decision 0013).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.spool import Shard
+from shopwindow.bulk.work import Part, ShardPredictor, StartEngine, Work
+from shopwindow.errors import BulkError, MissingExtraError
+
+_PER_CPU = 2  # shards under way for each processor, so that none waits for us
+
+# In a process of Ray: the predictor of the last model, since a process runs many shards.
+_predictors: dict[tuple[str, str, int], ShardPredictor] = {}
+
+
+def start_ray(address: str | None = None) -> StartEngine:
+    """Return what starts an engine on Ray.
+
+    Args:
+        address: Of a cluster, such as `ray://head:10001`; None starts Ray on this machine, or takes
+            the cluster that `RAY_ADDRESS` names.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("--engine ray", "ray") from error
+    del ray
+    return lambda work, _: RayEngine(work, address)
+
+
+class RayEngine:
+    """Predicts shards on a Ray cluster. The nodes need shopwindow, and access to the inputs."""
+
+    def __init__(self, work: Work, address: str | None) -> None:
+        import ray
+
+        self._ray: Any = ray
+        self._own = not ray.is_initialized()
+        if self._own:
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise BulkError(f"No Ray cluster answers at {address}: {error}") from error
+        # A lost machine is no fault of the shard: as many tries as it takes.
+        self._task = ray.remote(num_cpus=1, max_retries=-1)(_predict)
+        self._work = ray.put(work)
+        self._under_way: list[Any] = []
+
+    @property
+    def capacity(self) -> int:
+        """Some shards per processor of the cluster as it is now."""
+        return _PER_CPU * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def submit(self, shard: Shard, inputs: list[Input]) -> None:
+        """Hand a shard to Ray."""
+        self._under_way.append(self._task.remote(self._work, shard, inputs))
+
+    def wait(self) -> Part:
+        """Return the next part that is ready.
+
+        Raises:
+            BulkError: Ray could not run a shard.
+        """
+        (ready, *_), self._under_way = self._ray.wait(self._under_way)
+        try:
+            part: Part = self._ray.get(ready)
+        except self._ray.exceptions.RayError as error:
+            cause = str(error).strip().splitlines()[-1]
+            raise BulkError(f"Ray could not predict a shard: {cause}") from error
+        return part
+
+    def close(self) -> None:
+        """Call back what is under way; end Ray if it was started here."""
+        if self._own:
+            self._ray.shutdown()
+            return
+        for task in self._under_way:
+            self._ray.cancel(task, force=True)
+
+
+def _predict(work: Work, shard: Shard, inputs: list[Input]) -> Part:
+    key = work.bundle.sha256, work.fmt, work.top
+    if key not in _predictors:
+        _predictors.clear()
+        _predictors[key] = ShardPredictor(work)
+    return _predictors[key].predict(shard, inputs)
