@@ -281,6 +281,11 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle(info, model, hashlib.sha256(model).hexdigest(), path)
 
 
+def has_external_data(model: bytes) -> bool:
+    """Say whether an ONNX file keeps tensors in other files, which could be any of the machine."""
+    return _EXTERNAL_DATA_MARK in model
+
+
 def bundled_model_path() -> Path:
     """Return where the model lies that comes with shopwindow (which may be missing in a clone)."""
     return Path(str(importlib.resources.files("shopwindow") / "models" / "fashion.onnx"))
@@ -311,7 +316,7 @@ def _open(model: bytes, path: Path) -> Any:
         raise BundleError(
             f"The model {path} {found}: expected an ONNX bundle, as shopwindow export writes it."
         )
-    if _EXTERNAL_DATA_MARK in model:
+    if has_external_data(model):
         raise BundleError(
             f"The model {path} keeps weights in other files (external data): expected one ONNX "
             "file that holds everything."

@@ -73,13 +73,23 @@ def test_a_prediction_is_served_without_the_training_stack(colour_bundle: Path) 
     assert completed.stdout == "200 red\n"
 
 
+IMPORT = ["import", "m.onnx", "--labels", "m.onnx", "--yes", "--out", "x.onnx"]
+
+
 @pytest.mark.parametrize(
-    "arguments",
-    [["train", "."], ["find-lr", "."], ["export", "."], ["train", "--resume", "--out", "."]],
+    ("arguments", "what"),
+    [
+        (["train", "."], "Training"),
+        (["find-lr", "."], "Training"),
+        (["export", "."], "Training"),
+        (["train", "--resume", "--out", "."], "Training"),
+        (IMPORT, "Importing a model"),
+    ],
 )
 def test_training_without_its_packages_says_what_to_install(
-    arguments: list[str], tmp_path: Path
+    arguments: list[str], what: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "m.onnx").touch()
     completed = subprocess.run(
         [
             sys.executable,
@@ -94,7 +104,7 @@ def test_training_without_its_packages_says_what_to_install(
     )
     assert completed.returncode == 2
     assert completed.stderr == (
-        "shopwindow: Training needs packages that are not installed here: "
+        f"shopwindow: {what} needs packages that are not installed here: "
         "pip install 'shopwindow[train]'\n"
     )
 

@@ -54,4 +54,4 @@ def test_labels_cannot_send_commands_to_the_terminal(run_shopwindow: Run, tmp_pa
 
 def test_card_of_what_is_no_bundle_is_a_sentence(run_shopwindow: Run, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"nothing of the kind")
-    assert "is not an ONNX model" in assert_one_line(run_shopwindow("card", "m.onnx"), 1)
+    assert "is not an ONNX model" in assert_one_line(run_shopwindow("card", "m.onnx"), 2)

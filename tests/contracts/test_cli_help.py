@@ -22,6 +22,7 @@ COMMANDS = [
     "evaluate",
     "compare",
     "export",
+    "import",
     "card",
     "download",
 ]

@@ -129,6 +129,10 @@ def test_model_without_a_card_still_has_a_page(tmp_path: Path) -> None:
     about = client.get("/about")
     assert about.status_code == 200
     assert "Macro F1" not in about.text
+    # What nobody measured, as for an imported model, is not claimed.
+    assert "Nobody has measured how often it is right. It never calls itself sure." in about.text
+    assert "of photos it was sure about" not in about.text
+    assert "of those it got right" not in about.text
 
 
 def test_label_cannot_smuggle_markup_into_the_page(tmp_path: Path, image_bytes: MakeImage) -> None:

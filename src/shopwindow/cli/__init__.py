@@ -18,6 +18,7 @@ from shopwindow.cli.card import card
 from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
 from shopwindow.cli.evaluate import evaluate
+from shopwindow.cli.importing import import_model
 from shopwindow.cli.serving import serve
 from shopwindow.cli.training import export, find_lr, train
 from shopwindow.errors import ShopwindowError
@@ -55,6 +56,7 @@ for command in (
     evaluate,
     compare,
     export,
+    import_model,
     card,
     download,
 ):

@@ -167,8 +167,11 @@ def export(run: Path, out: Path | None) -> None:
     import_training().export_run(run, out)
 
 
-def import_training() -> ModuleType:
+def import_training(what: str = "Training") -> ModuleType:
     """Import what needs torch and fastai, which takes seconds.
+
+    Args:
+        what: What the user wants to do, as the start of a sentence.
 
     Raises:
         MissingExtraError: They are not installed.
@@ -181,7 +184,7 @@ def import_training() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "shopwindow":
             raise
-        raise MissingExtraError("Training", "train") from None
+        raise MissingExtraError(what, "train") from None
 
 
 def _resume(options: dict[str, Any]) -> None:

@@ -252,11 +252,11 @@ def _not_fetched(arch: str, error: Exception) -> WeightsError:
     )
 
 
-def _load_weights(full: nn.Module, body: nn.Module, path: Path, arch: str) -> None:
-    """Load a state dict into `full`; whatever `body`, a part of it, needs must be there.
+def read_state_dict(path: Path) -> dict[str, Any]:
+    """Read a state dict from `.pth`, `.pt` or `.safetensors`, without running code.
 
     Raises:
-        WeightsError: The file is missing, not a state dict, or not of this architecture.
+        WeightsError: The file is missing, or not a state dict.
     """
     if not path.is_file():
         raise WeightsError(f"weights: expected imagenet, none or a file, found no file at {path}")
@@ -273,6 +273,16 @@ def _load_weights(full: nn.Module, body: nn.Module, path: Path, arch: str) -> No
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
+    return cast("dict[str, Any]", state)
+
+
+def _load_weights(full: nn.Module, body: nn.Module, path: Path, arch: str) -> None:
+    """Load a state dict into `full`; whatever `body`, a part of it, needs must be there.
+
+    Raises:
+        WeightsError: The file is missing, not a state dict, or not of this architecture.
+    """
+    state = read_state_dict(path)
     own = full.state_dict(keep_vars=True)
     fitting = {
         key: value

@@ -1,0 +1,28 @@
+"""Models that were trained elsewhere, as bundles: docs/importing.md.
+
+Each way in ends in a `Source`: a graph from image bytes to probabilities, the resize rule and the
+labels, and what the model itself says about some images. `write_import` makes a bundle of it, if
+the bundle says the same.
+"""
+
+from shopwindow.training.importing.bundling import proof_images, read_preview, write_import
+from shopwindow.training.importing.fastai_learner import read_learner
+from shopwindow.training.importing.onnx_classifier import OnnxClassifier, onnx_source, open_onnx
+from shopwindow.training.importing.source import Preparation, Source, read_labels
+from shopwindow.training.importing.weights import open_weights, usual_preparation, weights_source
+
+__all__ = [
+    "OnnxClassifier",
+    "Preparation",
+    "Source",
+    "onnx_source",
+    "open_onnx",
+    "open_weights",
+    "proof_images",
+    "read_labels",
+    "read_learner",
+    "read_preview",
+    "usual_preparation",
+    "weights_source",
+    "write_import",
+]

@@ -1,0 +1,108 @@
+"""The process in which a fastai learner is unpickled: `python -m ... JOB`.
+
+Reading a pickle runs what is in it, so nothing of this process is used any further: it leaves an
+ONNX file, an array and a JSON file in the folder JOB, and ends. `fastai_learner` starts it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from fastai.learner import Learner, load_learner
+from fastai.vision.core import PILImage
+
+from shopwindow.errors import ShopwindowError, TrainingError
+from shopwindow.training.graph import to_onnx
+from shopwindow.training.importing.learner import take_apart
+from shopwindow.training.importing.source import decode
+
+# What comes from these is needed; the user's own function that gave images their labels is not.
+_STACK = ("fastai", "fastcore", "fasttransform", "numpy", "PIL", "plum", "timm", "torch")
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts a placeholder where a function of the user's own cannot be found."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except (ImportError, AttributeError) as error:
+            if module.partition(".")[0] in (*_STACK, "torchvision"):
+                raise TrainingError(
+                    f"expected a learner of fastai {version('fastai')}, found one that needs "
+                    f"{module}.{name}, which this version has not; export it again with this one, "
+                    "or as ONNX with the one that made it"
+                ) from error
+            return type(name, (), {"__module__": module})
+
+
+def _forgiving_pickle() -> ModuleType:
+    """Return the module `pickle` with the unpickler above, for `torch.load`."""
+    module = ModuleType("forgiving_pickle")
+    module.__dict__.update(vars(pickle), __name__="forgiving_pickle", Unpickler=_Unpickler)
+    return module
+
+
+def read(job: Path) -> dict[str, Any]:
+    """Unpickle the learner, ask it about the images in JOB, and leave its graph there."""
+    task = json.loads((job / "job.json").read_text())
+    learn = _load(Path(task["learner"]))
+    labels, rule, network = take_apart(learn)
+    files = [path.read_bytes() for path in sorted(job.glob("*.png"))]
+    # Decoded as they will be for the bundle: what is compared is all that comes after.
+    images = [PILImage.create(decode(file, rule)) for file in files]
+    loader = learn.dls.test_dl(images, num_workers=0)
+    with learn.no_bar(), learn.no_logging():
+        answers, _ = learn.get_preds(dl=loader)
+    if not getattr(learn.loss_func, "activation", None):
+        answers = torch.softmax(answers, dim=1)
+    np.save(job / "answers.npy", answers.numpy().astype(np.float32), allow_pickle=False)
+    onnx.save_model(to_onnx(network, rule, [task["column"]]), job / "learner.onnx")
+    return {
+        "labels": labels,
+        "rule": rule.as_json(),
+        "arch": _name_of(learn),
+        "versions": {name: version(name) for name in ("fastai", "torch")},
+    }
+
+
+def _load(path: Path) -> Learner:
+    try:
+        # fastai's own function, so that whatever it repairs after reading is repaired here too.
+        return load_learner(path, pickle_module=_forgiving_pickle())
+    except ShopwindowError:
+        raise
+    except Exception as error:
+        raise TrainingError(
+            f"expected a learner as learn.export() writes it, found what cannot be read as one "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def _name_of(learn: Learner) -> str:
+    arch = getattr(learn, "arch", None) or type(learn.model)
+    return str(getattr(arch, "__name__", arch))
+
+
+def main(job: Path) -> None:
+    """Leave `found.json` in JOB, whatever happens."""
+    try:
+        found = read(job)
+    except ShopwindowError as error:
+        found = {"error": str(error)}
+    except Exception as error:  # anything at all can go wrong in code that came with a pickle
+        found = {"error": f"it could not be taken apart ({type(error).__name__}: {error})"}
+    (job / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,114 @@
+"""What every way in hands over, and what none of the files says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from shopwindow.bundle import MAX_LABEL_CHARS, MAX_LABELS
+from shopwindow.errors import UsageError
+from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.preprocess import ResizeRule, preprocess
+
+# Nothing is rounded on the way: what differs by more is another resize, or another normalisation.
+MAX_DIFFERENCE = 0.001
+# A model of 8 or 16 bits rounds at each step, and not alike for one image and for several.
+MAX_ROUNDED_DIFFERENCE = 0.01
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How pixels were prepared for a network; nothing in a file of weights says it.
+
+    Attributes:
+        rule: How a photo of any size becomes the input.
+        mean: What is taken off each channel (R, G, B), for pixels from 0 to 1.
+        std: What each channel is then divided by, above 0.
+        bgr: Whether the network sees blue first.
+    """
+
+    rule: ResizeRule
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    bgr: bool = False
+
+    def normalise(self, images_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return (N, H, W, 3) uint8 RGB as the float32 that the network sees."""
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        normalised = (images_nhwc.astype(np.float32) / np.float32(255) - mean) / std
+        return normalised[..., ::-1] if self.bgr else normalised
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the normalisation as JSON-ready data; a bundle has the rule elsewhere."""
+        return {"mean": list(self.mean), "std": list(self.std), "bgr": self.bgr}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model from elsewhere, ready to become a bundle.
+
+    Attributes:
+        graph: From uint8 `images` (N, H, W, 3) to probabilities (N, C) under the name `column`.
+        rule: How a photo becomes the input.
+        labels: The C labels in the order of the output.
+        column: What the bundle calls its label column.
+        expected: (n, C) what the model itself says about the images of the proof.
+        allowed: By how much the bundle may differ from that, 0 to 1.
+        facts: Where the model came from, for the bundle's `training`.
+    """
+
+    graph: onnx.ModelProto
+    rule: ResizeRule
+    labels: tuple[str, ...]
+    column: str
+    expected: NDArray[np.float32]
+    allowed: float = MAX_DIFFERENCE
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(images: Sequence[bytes], rule: ResizeRule) -> NDArray[np.uint8]:
+    """Return image files as (n, H, W, 3) uint8, as a predictor would prepare them."""
+    return np.stack([preprocess(decode(image, rule), rule) for image in images])
+
+
+def decode(image: bytes, rule: ResizeRule) -> NDArray[np.uint8]:
+    """Return (H, W, 3) uint8, as a predictor with this rule decodes a file."""
+    return decode_image(image, least_px=rule.enough_px)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read a text file with one label per line, in the order of the model's output.
+
+    Raises:
+        UsageError: It cannot be read, a line is empty or too long, or a label stands twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip("\n").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--labels {path}: expected a text file (UTF-8) with one label per line, got {error}"
+        ) from error
+    labels = tuple(line.strip() for line in lines)
+    first: dict[str, int] = {}
+    for number, label in enumerate(labels, 1):
+        if not 0 < len(label) <= MAX_LABEL_CHARS:
+            raise UsageError(
+                f"--labels {path}: expected a label of 1 to {MAX_LABEL_CHARS} characters in each "
+                f"line, found {len(label):,} in line {number}"
+            )
+        if first.setdefault(label, number) != number:
+            raise UsageError(
+                f"--labels {path}: expected each label once, found {label!r} in lines "
+                f"{first[label]} and {number}"
+            )
+    if not 2 <= len(labels) <= MAX_LABELS:
+        raise UsageError(
+            f"--labels {path}: expected 2 to {MAX_LABELS:,} labels, found {len(labels):,}"
+        )
+    return labels
