@@ -119,6 +119,12 @@ class Measured:
         """Return how answers of about this confidence (0 to 1) fared, None where not measured."""
         return next((row for row in self.reliability if row.holds(confidence)), None)
 
+    def least_found(self, labels: Sequence[str]) -> list[LabelFigures]:
+        """Return a row for each label: what was found least often first, the unseen last."""
+        known = {row.label: row for row in self.labels}
+        rows = [known.get(label) or LabelFigures(label, 0, None, None) for label in labels]
+        return sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall)
+
 
 def read_measured(quality: Mapping[str, Any]) -> Measured:
     """Read what `Measured.as_json` wrote from a bundle's `quality`.

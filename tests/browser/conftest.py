@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from live_server import running_server
+from shopwindow.bundle import bundled_model_path
 
 # A browser that phones nobody, and that runs as root in a container.
 _ARGUMENTS = [
@@ -45,7 +46,19 @@ def url(colour_bundle: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def bundled_url() -> Iterator[str]:
+    """The model that comes along, and its examples."""
+    if not bundled_model_path().is_file():
+        pytest.skip("this clone came without the bundled model")
+    with running_server(bundled_model_path()) as url:
+        yield url
+
+
 OpenPage = Callable[..., Page]
+# Long enough for a machine that is busy with other things too.
+TIMEOUT_MS = 30_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture
@@ -69,7 +82,7 @@ def open_page(browser: Browser, url: str) -> Iterator[OpenPage]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(TIMEOUT_MS)
         page.on("console", on_console)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))

@@ -29,7 +29,7 @@ def test_file_that_is_no_image_is_explained(open_page: OpenPage, tmp_path: Path)
         page = open_page(js=js)
         page.set_input_files("#image-file", letter)
         if not js:
-            page.click("button")
+            page.get_by_role("button", name="Find out").click()
         check_error(page, "JPEG")
 
 
@@ -63,13 +63,13 @@ def test_too_large_file_is_explained_without_javascript(
     large.write_bytes(bytes(25_000_000))
     page = open_page(js=False)
     page.set_input_files("#image-file", large)
-    page.click("button")
+    page.get_by_role("button", name="Find out").click()
     check_error(page, "more than 10 MB")
 
 
 def test_nothing_chosen_is_explained_without_javascript(open_page: OpenPage) -> None:
     page = open_page(js=False)
-    page.click("button")
+    page.get_by_role("button", name="Find out").click()
     check_error(page, "Choose a photo first.")
 
 

@@ -90,7 +90,7 @@ def test_every_route_for_programs_is_described(
     predictor: Predictor, document: dict[str, Any]
 ) -> None:
     app: Flask = create_app(predictor)
-    pages = {"/", "/about", "/docs", "/static/<path:filename>"}
+    pages = {"/", "/about", "/docs", "/static/<path:filename>", "/examples/<name>"}
     routes = {
         (rule.rule, method.lower())
         for rule in app.url_map.iter_rules()
@@ -104,8 +104,12 @@ def test_every_route_for_programs_is_described(
 
 
 def test_no_route_takes_a_path_or_a_url(predictor: Predictor) -> None:
+    """An example's name is a key: what is not one of six is not found."""
     rules = create_app(predictor).url_map.iter_rules()
-    assert {rule.rule for rule in rules if rule.arguments} == {"/static/<path:filename>"}
+    assert {rule.rule for rule in rules if rule.arguments} == {
+        "/static/<path:filename>",
+        "/examples/<name>",
+    }
 
 
 def test_document_has_the_limits_of_this_server(predictor: Predictor) -> None:

@@ -13,6 +13,7 @@ from live_server import running_server
 from shopwindow.inference.predictor import Predictor
 
 MakeImage = Callable[..., bytes]
+RAW = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,22 @@ def test_one_picture_gets_the_answer_of_the_predictor(
         "predictions": [expected.as_json()],
         "model": {"name": "colours", "version": "1.0"},
     }
+
+
+def test_answer_is_explained_on_request_and_not_otherwise(
+    http: httpx.Client, image_bytes: MakeImage, predictor: Predictor
+) -> None:
+    blob = image_bytes((200, 40, 90))
+    (plain,) = predictor.predict_bytes([blob])
+    (explained,) = http.post("/api/v1/predict?explain=true", content=blob, headers=RAW).json()[
+        "predictions"
+    ]
+    assert explained.pop("heatmap").startswith("data:image/webp;base64,")
+    assert explained.pop("words")["heading"] == plain.label
+    assert explained == plain.as_json()
+    problem = http.post("/api/v1/predict?explain=yes", content=blob, headers=RAW)
+    assert problem.status_code == 400
+    assert problem.json()["detail"] == "explain: expected true or false, got 'yes'."
 
 
 def test_several_pictures_are_answered_in_order(http: httpx.Client, image_bytes: MakeImage) -> None:

@@ -82,7 +82,7 @@ def test_page_says_503_in_its_own_words(full: FlaskClient, image_bytes: MakeImag
     assert answer.status_code == 503
     assert "try again in a moment" in answer.text
     assert int(answer.headers["Retry-After"]) >= 1
-    assert "Choose a photo" in answer.text
+    assert "Choose photos" in answer.text
 
 
 def test_everything_else_is_answered_as_ever(full: FlaskClient) -> None:

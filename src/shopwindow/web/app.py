@@ -72,7 +72,6 @@ def create_app(
     app.jinja_env.filters.update(
         per_cent=wording.per_cent,
         measured_per_cent=wording.measured_per_cent,
-        in_words=wording.confidence_in_words,
     )
     asset_versions = _digest_assets(Path(app.static_folder or ""))
 

@@ -111,7 +111,13 @@ def _predict(info: BundleInfo, settings: Settings) -> Json:
                     "maximum": label_count,
                     "default": min(settings.top, label_count),
                 },
-            }
+            },
+            {
+                "name": "explain",
+                "in": "query",
+                "description": "Whether to add `words` and `heatmap`.",
+                "schema": {"type": "boolean", "default": False},
+            },
         ],
         "requestBody": {
             "required": True,
@@ -170,6 +176,19 @@ def _responses(content: Json, statuses: list[int], settings: Settings | None) ->
 def _schemas(info: BundleInfo) -> Json:
     share = {"type": "number", "minimum": 0, "maximum": 1}
     text = {"type": "string", "minLength": 1}
+    kinds = {"enum": ["sure", "family", "unsure", "unknown"]}
+    explained = {
+        "words": _object(
+            "With `explain`: the answer as the page says it.",
+            kind=kinds | {"description": "How sure it is, and of what."},
+            **dict.fromkeys(("heading", "verdict", "note"), text),
+            share={"type": "string", "description": "The confidence in per cent, or nothing."},
+        ),
+        "heatmap": {
+            "oneOf": [text, {"type": "null"}],
+            "description": "With `explain`: what spoke for it, as the `data:` URI of a picture.",
+        },
+    }
     return {
         "Answer": _object(
             "One entry for each picture, in the order sent.",
@@ -182,6 +201,7 @@ def _schemas(info: BundleInfo) -> Json:
         ),
         "Prediction": _object(
             "What the model says about one picture.",
+            optional=explained,
             label=text | {"description": "The most probable label."},
             confidence=share | {"description": "Its calibrated probability."},
             sure={"type": "boolean", "description": "Whether it reaches the model's threshold."},
@@ -237,13 +257,13 @@ def _schemas(info: BundleInfo) -> Json:
     }
 
 
-def _object(description: str, **properties: Json) -> Json:
-    """Return an object schema whose properties are all there, and no others."""
+def _object(description: str, *, optional: Json | None = None, **properties: Json) -> Json:
+    """Return an object schema whose properties are all there, but the optional, and no others."""
     return {
         "type": "object",
         "description": description,
         "required": list(properties),
-        "properties": properties,
+        "properties": properties | (optional or {}),
         "additionalProperties": False,
     }
 

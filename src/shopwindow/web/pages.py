@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import (
     BadRequest,
@@ -16,14 +15,14 @@ from werkzeug.exceptions import (
 )
 
 from shopwindow.bundle import BundleInfo
-from shopwindow.errors import BusyError, ImageError
-from shopwindow.imaging.decode import ACCEPTED_FORMATS, decode_image
-from shopwindow.imaging.preprocess import preprocess
+from shopwindow.errors import BusyError
+from shopwindow.imaging.decode import ACCEPTED_FORMATS
 from shopwindow.inference.batching import Batcher
-from shopwindow.inference.prediction import Prediction
 from shopwindow.settings import Settings
 from shopwindow.web import wording
-from shopwindow.web.preview import PREVIEW_SIDE_PX, Preview, make_preview
+from shopwindow.web.answers import Answer, answer_all
+from shopwindow.web.examples import find_examples
+from shopwindow.web.heatmap import FIT
 from shopwindow.web.problem import (
     Problem,
     as_http_error,
@@ -32,7 +31,7 @@ from shopwindow.web.problem import (
     wants_json,
     with_headers_of,
 )
-from shopwindow.web.uploads import caller_of, read_field
+from shopwindow.web.uploads import caller_of, read_files, too_many_files
 
 _FIELD = "image-file"
 _SHOWN_LABELS = 20
@@ -60,50 +59,55 @@ def make_pages(batcher: Batcher, settings: Settings) -> Blueprint:
             "top": min(settings.top, len(labels)),
             "label_count": len(labels),
             "shown_labels": _spread(labels, _SHOWN_LABELS),
-            "levels": json.dumps(wording.LEVELS),
-            "not_sure": wording.NOT_SURE,
-            "sure_note": wording.sure_note(info.threshold),
-            "unsure_note": wording.unsure_note(info.threshold),
+            "fit": FIT[info.rule.method],
+            "examples": list(find_examples(info.name).values()),
         }
 
     def render_page(
-        prediction: Prediction | None = None,
-        preview: Preview | None = None,
-        error: str | None = None,
+        answers: Sequence[Answer] = (),
+        error: str = "",
         status: int = 200,
         info: BundleInfo | None = None,
     ) -> Response:
         info = info or batcher.predictor.bundle.info
-        html = render_template(
-            "page.html", **describe(info), prediction=prediction, preview=preview, error=error
-        )
+        html = render_template("page.html", **describe(info), answers=answers, error=error)
         return Response(html, status=status)
+
+    def answer_files(files: Sequence[tuple[str, bytes]]) -> Response:
+        with batcher.admit(caller_of(request, settings)) as ticket:
+            info = ticket.predictor.bundle.info
+            answers = answer_all(ticket, files, top=settings.top, max_pixels=settings.max_pixels)
+        errors = [one.error for one in answers if one.error is not None]
+        note_image_errors(errors)
+        if len(answers) == 1 and errors:
+            if wants_json():
+                return Problem.from_image_error(errors[0]).as_response()
+            return render_page(error=str(errors[0]), status=errors[0].http_status)
+        return render_page(answers, info=info)
 
     @pages.get("/")
     def show_page() -> Response:
-        return render_page()
+        examples = find_examples(batcher.predictor.bundle.info.name)
+        example = examples.get(request.args.get("example", ""))
+        if example is None:
+            return render_page()
+        return answer_files([(example.name, example.content)])
+
+    @pages.get("/examples/<name>")
+    def show_example(name: str) -> Response:
+        examples = find_examples(batcher.predictor.bundle.info.name)
+        if name not in examples:
+            abort(404)
+        return Response(examples[name].content, mimetype=examples[name].media_type)
 
     @pages.post("/")
     def answer() -> ResponseReturnValue:
-        blobs = read_field(request, _FIELD)
-        if not blobs:
+        files = read_files(request, _FIELD)
+        if not files:
             raise BadRequest("Choose a photo first.")
-        try:
-            with batcher.admit(caller_of(request, settings)) as ticket:
-                info = ticket.predictor.bundle.info
-                # Enough for the model and for the preview.
-                height_px, width_px = (max(side, PREVIEW_SIDE_PX) for side in info.rule.enough_px)
-                decode = partial(
-                    decode_image, max_pixels=settings.max_pixels, least_px=(height_px, width_px)
-                )
-                image_hwc = ticket.decode(decode, blobs[0])
-                (prediction,) = ticket.predict([preprocess(image_hwc, info.rule)], top=settings.top)
-        except ImageError as error:
-            note_image_errors([error])
-            if wants_json():
-                return Problem.from_image_error(error).as_response()
-            return render_page(error=str(error), status=error.http_status)
-        return render_page(prediction, make_preview(image_hwc), info=info)
+        if len(files) > settings.max_files:
+            raise too_many_files(len(files), settings.max_files)
+        return answer_files(files)
 
     @pages.errorhandler(BadRequest)
     @pages.errorhandler(RequestEntityTooLarge)
@@ -125,6 +129,7 @@ def make_pages(batcher: Batcher, settings: Settings) -> Blueprint:
         return render_template(
             "about.html",
             info=bundle.info,
+            measured=bundle.info.measured,
             sha256=bundle.sha256,
             summary=wording.summary_of(bundle.info),
         )

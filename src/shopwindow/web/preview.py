@@ -29,17 +29,18 @@ class Preview:
         return max(self.width_px, self.height_px) < _SMALL_PX
 
 
-def make_preview(image_hwc: NDArray[np.uint8]) -> Preview:
-    """Return a preview of at most `PREVIEW_SIDE_PX` on its longer side.
+def make_preview(image_hwc: NDArray[np.uint8], *, side_px: int = PREVIEW_SIDE_PX) -> Preview:
+    """Return a preview of at most `side_px` on its longer side.
 
     Never the bytes that were uploaded: re-encoded pixels carry no metadata (such as where a photo
     was taken) and nothing that a browser could take for something else.
 
     Args:
         image_hwc: (H, W, 3) RGB, upright; smaller pictures keep their size.
+        side_px: The longest side of the preview.
     """
     picture = Image.fromarray(image_hwc)
-    picture.thumbnail((PREVIEW_SIDE_PX, PREVIEW_SIDE_PX))
+    picture.thumbnail((side_px, side_px))
     out = BytesIO()
     picture.save(out, "JPEG", quality=82)
     uri = "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")

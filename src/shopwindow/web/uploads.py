@@ -39,20 +39,20 @@ def caller_of(request: Request, settings: Settings) -> Caller:
     return Caller(time.monotonic() + settings.deadline_s, is_gone)
 
 
-def read_field(request: Request, field: str) -> list[bytes]:
-    """Return the content of every file sent under a field name, in the order sent.
+def read_files(request: Request, field: str) -> list[tuple[str, bytes]]:
+    """Return name and content of every file sent under a field name, in the order sent.
 
     The empty part that a browser sends when no file was chosen does not count as a file.
 
     Raises:
         RequestEntityTooLarge: The body or its parts exceed the limits of the app.
     """
-    blobs = []
+    files = []
     for part in request.files.getlist(field):
         blob = part.read()
         if blob or part.filename:
-            blobs.append(blob)
-    return blobs
+            files.append((part.filename or "", blob))
+    return files
 
 
 def read_images(request: Request, *, max_files: int) -> list[bytes]:
@@ -64,13 +64,11 @@ def read_images(request: Request, *, max_files: int) -> list[bytes]:
         UnsupportedMediaType: Neither multipart nor an image type.
     """
     if request.mimetype == "multipart/form-data":
-        blobs = read_field(request, "image")
+        blobs = [blob for _, blob in read_files(request, "image")]
         if not blobs:
             raise BadRequest(f"There is no file in the field 'image'. {_HOW}")
         if len(blobs) > max_files:
-            raise RequestEntityTooLarge(
-                f"At most {max_files} pictures per request, and this has {len(blobs)}."
-            )
+            raise too_many_files(len(blobs), max_files)
         return blobs
     if request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
         body = request.get_data(cache=False)
@@ -79,3 +77,8 @@ def read_images(request: Request, *, max_files: int) -> list[bytes]:
         return [body]
     found = request.mimetype or "none"
     raise UnsupportedMediaType(f"The content type is {found}. {_HOW}")
+
+
+def too_many_files(found: int, max_files: int) -> RequestEntityTooLarge:
+    """Return the error of a request with more pictures than the setting allows."""
+    return RequestEntityTooLarge(f"At most {max_files} pictures per request, and this has {found}.")

@@ -1,18 +1,23 @@
 """What a number is called in plain words: the page says it, the tests check it.
 
-The script of the page gets the same words as data attributes, so each is written here alone.
+The script of the page gets the same words from the API, so each is written here alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from shopwindow.bundle import BundleInfo, Threshold
 from shopwindow.inference.prediction import Prediction
+from shopwindow.measured import Measured
 
 QUESTION = "What is this?"
 NOT_SURE = "Not sure"
+UNKNOWN = "I can’t tell"
+UNLIKE = "This does not look like anything I was trained on"
+ADVICE = "A photo more like those it learned from may help."
 # The least confidence (0 to 1) for each wording of a sure answer, most confident first. There is
 # nothing below "Likely", as the model's threshold has already told the guesses apart.
 LEVELS: tuple[tuple[float, str], ...] = (
@@ -20,6 +25,8 @@ LEVELS: tuple[tuple[float, str], ...] = (
     (0.9, "Very likely"),
     (0.0, "Likely"),
 )
+# Fewer test images than this promise nothing about the next one.
+MIN_LIKE = 30
 _NARROW_SPACE = "\u202f"  # no-break, so that a figure and its sign stay on one line
 
 
@@ -42,11 +49,59 @@ def measured_per_cent(share: float) -> str:
     return f"{share * 100:.4g}{_NARROW_SPACE}%"
 
 
-def confidence_in_words(prediction: Prediction) -> str:
-    """Return the wording for a prediction, "Not sure" below the model's own threshold."""
-    if not prediction.sure:
-        return NOT_SURE
-    return next(words for least, words in LEVELS if prediction.confidence >= least)
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A prediction as the page says it.
+
+    Attributes:
+        kind: How to show the heading: as known (`sure`; `family`, where only that is sure), as a
+            question (`unsure`, for a model without families) or as none (`unknown`).
+        heading: The shortest answer.
+        share: Its confidence, such as "87 %"; empty for `unknown`.
+        verdict: The confidence in words.
+        note: What that has been worth, and what to do about it.
+    """
+
+    kind: Literal["sure", "family", "unsure", "unknown"]
+    heading: str
+    share: str
+    verdict: str
+    note: str
+
+    def as_json(self) -> dict[str, str]:
+        """Return the words by their names."""
+        return asdict(self)
+
+
+def in_words(prediction: Prediction, info: BundleInfo) -> Words:
+    """Return what to say about a prediction of the model that `info` is about."""
+    confidence = prediction.confidence
+    share = per_cent(confidence)
+    measured = like_note(info.measured, confidence)
+    if prediction.sure:
+        verdict = next(words for least, words in LEVELS if confidence >= least)
+        note = measured or sure_note(info.threshold)
+        return Words("sure", prediction.label, share, verdict, note)
+    if prediction.family is not None:
+        kind = prediction.family.label
+        note = f"Its best guess is {prediction.label}, with {share}. {ADVICE}"
+        share = per_cent(prediction.family.confidence)
+        return Words("family", kind, share, f"Not sure which; some kind of {kind}", note)
+    if info.families:
+        note = f"Its best guess would be {prediction.label}, with {share}. {measured}".strip()
+        return Words("unknown", UNKNOWN, "", UNLIKE, note)
+    note = unsure_note(info.threshold, measured)
+    return Words("unsure", prediction.label, share, NOT_SURE, note)
+
+
+def like_note(measured: Measured, confidence: float) -> str:
+    """Return how often answers of about this confidence were right; "" where too few were seen."""
+    like = measured.like(confidence)
+    if like is None or like.images < MIN_LIKE:
+        return ""
+    if like.accuracy > 0.995:
+        return "Of answers like this, more than 99 in 100 were right in tests."
+    return f"Of answers like this, {round(like.accuracy * 100)} in 100 were right in tests."
 
 
 def sure_note(threshold: Threshold) -> str:
@@ -57,14 +112,15 @@ def sure_note(threshold: Threshold) -> str:
     )
 
 
-def unsure_note(threshold: Threshold) -> str:
+def unsure_note(threshold: Threshold, measured: str = "") -> str:
     """Return why an answer is only a guess, and what the visitor can do about it."""
-    advice = "A photo more like those it learned from may help."
+    if measured:
+        return f"{measured} {ADVICE}"
     if threshold.coverage <= 0:
-        return f"This model is never sure enough to promise, so take it as a guess. {advice}"
+        return f"This model is never sure enough to promise, so take it as a guess. {ADVICE}"
     return (
         f"It takes {per_cent(threshold.min_confidence)} to be sure here, "
-        f"so take this as a guess. {advice}"
+        f"so take this as a guess. {ADVICE}"
     )
 
 

@@ -1,7 +1,10 @@
 // Makes the form answer in place. Without this file the page works the same, with a reload.
+// What only some visits need is fetched when it is: many.js, gather.js and fflate.js.
 (() => {
   'use strict';
   document.documentElement.classList.add('js');
+
+  const UNREACHABLE = 'The server could not be reached. Is it still running? Please try again.';
 
   addEventListener('DOMContentLoaded', () => {
     const $ = (id) => document.getElementById(id);
@@ -9,8 +12,7 @@
     const words = main.dataset;
     const input = $('image-file');
     const preview = $('preview');
-    const levels = JSON.parse(words.levels);
-    let asking = null; // the AbortController of the request under way
+    let asking = new AbortController(); // of what is under way
 
     // The same rules as wording.py: never "0 %", never "100 %".
     const perCent = (share, decimals) => {
@@ -21,75 +23,95 @@
       return `${value.toFixed(decimals)}\u202f%`;
     };
 
-    const sign = (label, kind, note) => {
-      $('label').textContent = label;
-      $('label').className = kind + (kind !== 'asking' && label.length > 16 ? ' long' : '');
+    const copy = (id, texts) => {
+      const part = $(id).content.firstElementChild.cloneNode(true);
+      Object.entries(texts).forEach(([where, text]) => { part.querySelector(where).textContent = text; });
+      return part;
+    };
+
+    const scale = (part, label, confidence) => {
+      part.querySelector('.of').textContent = label;
+      part.querySelector('.share').textContent = perCent(confidence, 1);
+      part.querySelector('.fill').setAttribute('width', `${(confidence * 100).toFixed(2)}%`);
+      return part;
+    };
+
+    const sign = ({ heading, kind, share, verdict, note }) => {
+      $('label').textContent = heading;
+      $('label').className = kind + (kind !== 'asking' && heading.length > 16 ? ' long' : '');
+      const figure = document.createElement('b');
+      figure.textContent = share;
+      $('verdict').replaceChildren(...(share ? [figure, ' '] : []), verdict);
       $('note').textContent = note;
-      document.title = (kind === 'asking' ? '' : label + (kind === 'unsure' ? '?' : '') + ' · ') + words.title;
+      document.title = `${heading}${kind === 'unsure' ? '?' : ''} · ${words.title}`;
     };
 
     const ask = () => {
-      $('verdict').textContent = '';
-      sign(words.question, 'asking', words.summary);
+      sign({ heading: words.question, kind: 'asking', share: '', verdict: '', note: words.summary });
+      document.title = words.title;
     };
 
-    const hidePreview = () => {
-      preview.hidden = true;
+    // One of: empty, busy, done, many. Parts that a state does not have are hidden.
+    const enter = (state) => {
+      main.dataset.state = state;
+      $('many').hidden = state !== 'many';
+      $('start').hidden = state === 'many' || state === 'busy'; // gone, rather than pushed down
+      $('back').hidden = true;
+      if (state === 'busy') return; // the last answer stays, dimmed, until the next one is there
+      $('answer').hidden = state !== 'done';
+      $('directory').hidden = state === 'done';
+    };
+
+    const hidePreview = (hint) => {
+      $('photo').hidden = true;
       $('stand').removeAttribute('hidden');
-      $('hint').textContent = '';
+      $('hint').textContent = hint;
+      $('why').hidden = true;
     };
 
     const show = (file) => {
       if (preview.src.startsWith('blob:')) URL.revokeObjectURL(preview.src);
       preview.removeAttribute('width');
       preview.removeAttribute('height');
-      preview.className = '';
-      preview.hidden = false;
+      $('shown').checked = false;
+      $('why').hidden = true;
+      $('photo').hidden = false;
+      $('photo').classList.add('coming'); // until its size is known, so that it does not jump
       $('stand').setAttribute('hidden', '');
       $('hint').textContent = '';
       preview.src = URL.createObjectURL(file); // browsers turn it upright by its EXIF
     };
 
     preview.addEventListener('load', () => {
-      const side = Math.max(preview.naturalWidth, preview.naturalHeight);
-      preview.className = side < 200 ? 'small' : '';
+      const { naturalWidth: width, naturalHeight: height } = preview;
+      const small = Math.max(width, height) < 200;
+      preview.classList.toggle('small', small);
+      $('heat').classList.toggle('small', small);
+      $('heat').setAttribute('viewBox', `0 0 ${width} ${height}`);
+      $('photo').classList.remove('coming');
     });
     preview.addEventListener('error', () => {
-      if (preview.hidden) return;
-      hidePreview();
-      $('hint').textContent = 'No preview: browsers cannot show this kind of file.';
+      if (!$('photo').hidden) hidePreview('No preview: browsers cannot show this kind of file.');
     });
 
+    const clearError = () => {
+      $('image-error').textContent = '';
+      input.removeAttribute('aria-invalid');
+    };
+
     const fail = (sentence) => {
-      main.dataset.state = 'empty';
+      enter('empty');
       ask();
-      hidePreview();
-      $('answer').hidden = true;
-      $('directory').hidden = false;
-      $('choose').textContent = 'Choose a photo';
+      hidePreview('');
       $('status').textContent = '';
       $('image-error').textContent = sentence;
       input.setAttribute('aria-invalid', 'true');
     };
 
-    const fill = (id, texts) => {
-      const part = $(id).content.firstElementChild.cloneNode(true);
-      Object.entries(texts).forEach(([where, text]) => { part.querySelector(where).textContent = text; });
-      return part;
-    };
-
     const answer = (prediction) => {
-      const { label, confidence, sure, top, attributes } = prediction;
-      const verdict = sure ? levels.find(([least]) => confidence >= least)[1] : words.notSure;
-      sign(label, sure ? 'sure' : 'unsure', sure ? words.sureNote : words.unsureNote);
-      const figure = document.createElement('b');
-      figure.textContent = perCent(confidence, 0);
-      $('verdict').replaceChildren(figure, ` ${verdict}`);
-      $('bars').replaceChildren(...top.map((score) => {
-        const row = fill('bar', { '.of': score.label, '.share': perCent(score.confidence, 1) });
-        row.querySelector('.fill').setAttribute('width', `${(score.confidence * 100).toFixed(2)}%`);
-        return row;
-      }));
+      const { top, attributes, words: said, heatmap } = prediction;
+      sign(said);
+      $('bars').replaceChildren(...top.map((score) => scale(copy('bar', {}), score.label, score.confidence)));
       const rest = words.labelCount - top.length;
       $('rest').hidden = rest < 1;
       $('rest').firstElementChild.textContent = rest > 1 ? `${rest} others together` : `${rest} other`;
@@ -97,66 +119,113 @@
       $('rest').lastElementChild.textContent = perCent(Math.max(left, 0), 1);
       const chips = Object.entries(attributes);
       $('chips').replaceChildren(...chips.map(([column, score]) => {
-        const chip = fill('chip', { dt: column, b: score.label, '.share': perCent(score.confidence, 0) });
+        const chip = copy('chip', { dt: column, b: score.label, '.share': perCent(score.confidence, 0) });
         chip.classList.toggle('faint', score.confidence < 0.5);
         return chip;
       }));
       $('more').hidden = !chips.length;
-      $('answer').hidden = false;
-      $('directory').hidden = true;
-      $('choose').textContent = 'Another photo';
-      main.dataset.state = 'done';
-      $('status').textContent = `${sure ? '' : 'Best guess: '}${label}. ${verdict}, ${figure.textContent}`;
+      $('why').hidden = !heatmap || $('photo').hidden;
+      if (heatmap) $('heat').firstElementChild.setAttribute('href', heatmap);
+      enter('done');
+      $('status').textContent = `${said.kind === 'unsure' ? 'Best guess: ' : ''}${said.heading}. ${said.verdict}${said.share && ','} ${said.share}`;
     };
 
-    const send = async (file) => {
-      asking?.abort();
-      const mine = asking = new AbortController();
-      $('image-error').textContent = '';
-      input.removeAttribute('aria-invalid');
-      show(file);
-      ask();
-      main.dataset.state = 'busy';
-      $('status').textContent = 'Looking at your photo.';
+    // Makes a photo smaller before it travels, if it can.
+    const shrink = async (file) => {
+      const module = await import(words.shrink).catch(() => { throw new Error(UNREACHABLE); });
+      return module.shrink(file, Number(words.leastPx));
+    };
+
+    // Resolves to the prediction; rejects with a sentence for the visitor. `patience` is how many
+    // times to come back when the server says that it is busy.
+    const predict = async (file, signal, patience) => {
+      if (file.size > Number(words.maxBytes)) {
+        throw new Error(`That file has more than ${words.max}. Please choose a smaller picture.`);
+      }
       let reply;
       let result;
       try {
-        const { shrink } = await import(words.shrink);
-        const photo = await shrink(file, Number(words.leastPx));
-        if (asking !== mine) return;
-        if (photo.size > Number(words.maxBytes)) {
-          fail(`That file has more than ${words.max}. Please choose a smaller picture.`);
-          return;
-        }
-        const body = new FormData();
-        body.append('image', photo);
-        reply = await fetch(words.api, { method: 'POST', body, signal: mine.signal });
+        // Bytes alone: what the file is called does not travel.
+        const headers = { 'Content-Type': 'application/octet-stream' };
+        reply = await fetch(words.api, { method: 'POST', body: file, headers, signal });
         result = await reply.json();
       } catch {
-        if (asking === mine) fail('The server could not be reached. Is it still running? Please try again.');
+        throw new Error(UNREACHABLE);
+      }
+      if (reply.ok) return result.predictions[0];
+      if (!patience || ![429, 503].includes(reply.status)) throw new Error(result.detail);
+      const waitS = Number(reply.headers.get('Retry-After')) || 1;
+      await new Promise((resolve) => { setTimeout(resolve, waitS * 1000); });
+      if (signal.aborted) throw new Error(UNREACHABLE);
+      return predict(file, signal, patience - 1);
+    };
+
+    const send = async (file, signal) => {
+      show(file);
+      ask();
+      enter('busy');
+      $('status').textContent = 'Looking at your photo.';
+      try {
+        const prediction = await predict(await shrink(file), signal, 0);
+        if (!signal.aborted) answer(prediction);
+      } catch (error) {
+        if (!signal.aborted) fail(error.message); // else another photo has been chosen meanwhile
+      }
+    };
+
+    // `files` as a browser hands them in; `entries` where it was something dropped.
+    const take = async (files, otherwise, entries = []) => {
+      if (!files.length && !entries.length) {
+        if (otherwise) fail(otherwise);
         return;
       }
-      if (asking !== mine) return; // another photo has been chosen meanwhile
-      if (reply.ok) answer(result.predictions[0]);
-      else fail(result.detail);
+      asking.abort();
+      asking = new AbortController();
+      const { signal } = asking;
+      clearError();
+      let photos = [...files].map((file) => ({ name: file.name, open: async () => file }));
+      let leftOut = 0;
+      try {
+        const nested = entries.some((entry) => entry?.isDirectory);
+        if (nested || [...files].some((file) => file.webkitRelativePath || /\.zip$/i.test(file.name))) {
+          const { gather } = await import(words.gather);
+          ({ photos, leftOut } = await gather([...files], nested ? entries : [], words));
+        }
+        if (signal.aborted) return;
+        if (photos.length === 1) await send(await photos[0].open(), signal);
+        else {
+          const { showMany } = await import(words.many);
+          if (!signal.aborted) showMany(photos, leftOut, signal, tools);
+        }
+      } catch (error) {
+        if (!signal.aborted) fail(error instanceof TypeError ? UNREACHABLE : error.message);
+      }
     };
 
-    const take = (files, otherwise) => {
-      if (files.length) send(files[0]);
-      else if (otherwise) fail(otherwise);
-    };
+    const tools = { $, answer, copy, enter, hidePreview, predict, scale, show, shrink, sign };
 
-    input.addEventListener('click', () => { input.value = ''; }); // the same file counts again
-    input.addEventListener('keydown', (event) => { // browsers open it with the space bar alone
-      if (event.key !== 'Enter') return;
-      event.preventDefault();
-      input.click();
+    document.querySelectorAll('input[type=file]').forEach((control) => {
+      control.addEventListener('click', () => { control.value = ''; }); // the same file counts again
+      control.addEventListener('keydown', (event) => { // browsers open it with the space bar alone
+        if (event.key !== 'Enter') return;
+        event.preventDefault();
+        control.click();
+      });
+      control.addEventListener('change', () => take(control.files));
     });
-    input.addEventListener('change', () => take(input.files));
+    input.accept += ',.zip';
     document.querySelector('form').addEventListener('submit', (event) => {
       event.preventDefault();
       take(input.files, 'Choose a photo first.');
     });
+    document.querySelectorAll('.examples a').forEach((link) => link.addEventListener('click', async (event) => {
+      if (event.metaKey || event.ctrlKey || event.shiftKey) return; // into another window
+      event.preventDefault();
+      const picture = await fetch(link.querySelector('img').src).then((reply) => reply.blob(), () => null);
+      if (picture) take([new File([picture], link.textContent.trim(), { type: picture.type })]);
+      else fail(UNREACHABLE);
+      if (main.getBoundingClientRect().top < 0) scrollTo({ top: 0 });
+    }));
     document.addEventListener('paste', (event) => take(event.clipboardData.files));
     const light = (on) => main.classList.toggle('dragging', on);
     document.addEventListener('dragover', (event) => {
@@ -167,7 +236,9 @@
     document.addEventListener('drop', (event) => {
       event.preventDefault();
       light(false);
-      take(event.dataTransfer.files, 'That was no file. Save the picture first, then drop it here.');
+      const { files, items } = event.dataTransfer;
+      const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+      take(files, 'That was no file. Save the picture first, then drop it here.', entries);
     });
   });
 })();

@@ -1,0 +1,77 @@
+"""What the page shows for each picture that was handed in without JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from shopwindow.errors import ImageError
+from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.preprocess import ResizeRule, preprocess
+from shopwindow.inference.batching import Ticket
+from shopwindow.inference.prediction import Prediction
+from shopwindow.web.heatmap import heatmap_uri
+from shopwindow.web.preview import PREVIEW_SIDE_PX, Preview, make_preview
+from shopwindow.web.wording import Words, in_words
+
+_TILE_PX = 256  # previews of one among many
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One picture and what the model says about it, or why it could not be read.
+
+    Attributes:
+        name: The file's name as the visitor knows it.
+        prediction: None where there is an error.
+        words: The prediction in words.
+        preview: The picture, made anew.
+        heatmap: A `data:` URI, see `heatmap_uri`; None where the model has none.
+        error: The reason, if it was refused.
+    """
+
+    name: str
+    prediction: Prediction | None = None
+    words: Words | None = None
+    preview: Preview | None = None
+    heatmap: str | None = None
+    error: ImageError | None = None
+
+
+def answer_all(
+    ticket: Ticket, files: Sequence[tuple[str, bytes]], *, top: int, max_pixels: int
+) -> list[Answer]:
+    """Answer every (name, content), least sure first; what could not be read comes last.
+
+    Raises:
+        BusyError: The caller's time was up before it was its turn.
+    """
+    info = ticket.predictor.bundle.info
+    side_px = PREVIEW_SIDE_PX if len(files) == 1 else _TILE_PX
+    # Enough for the model and for the preview.
+    least_height, least_width = (max(enough, side_px) for enough in info.rule.enough_px)
+    decode = partial(decode_image, max_pixels=max_pixels, least_px=(least_height, least_width))
+    failed, seen = [], []
+    for name, blob in files:
+        try:
+            image_hwc = ticket.decode(decode, blob)
+        except ImageError as error:
+            failed.append(Answer(name, error=error))
+            continue
+        # One decoded photo at a time: many large ones would fill the memory.
+        preview = make_preview(image_hwc, side_px=side_px)
+        seen.append((name, preview, preprocess(image_hwc, info.rule)))
+    images = [image for _, _, image in seen]
+    predictions = ticket.predict(images, top=top, explain=len(files) == 1)
+    answers = [
+        Answer(name, prediction, in_words(prediction, info), preview, map_of(prediction, info.rule))
+        for (name, preview, _), prediction in zip(seen, predictions, strict=True)
+    ]
+    answers.sort(key=lambda one: one.prediction.confidence if one.prediction else 0)
+    return answers + failed
+
+
+def map_of(prediction: Prediction, rule: ResizeRule) -> str | None:
+    """Return the heatmap of a prediction that was asked for with `explain`, as a `data:` URI."""
+    return None if prediction.activation is None else heatmap_uri(prediction.activation, rule)

@@ -1,0 +1,85 @@
+// Finds the pictures in folders and zips. Fetched when there is one.
+
+const PICTURE = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?)$/i;
+const ZIP = /\.zip$/i;
+const HIDDEN = /(^|\/)(\.|__MACOSX\/)/;
+const MAX_PHOTOS = 2_000;
+const MAX_ZIP_BYTES = 500_000_000; // it is held in memory while its pictures are taken out
+
+const tooMany = () => new Error(`That is more than ${MAX_PHOTOS} pictures. Please choose fewer; the command "shopwindow predict" takes any number.`);
+
+// All files under a dropped folder, with their paths as names.
+const readEntry = async (entry, found) => {
+  if (found.length > 2 * MAX_PHOTOS) throw tooMany();
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => { entry.file(resolve, reject); });
+    found.push({ name: entry.fullPath.replace(/^\//, ''), file });
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) { // browsers hand out a hundred at a time
+    const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
+    if (!some.length) return;
+    for (const inner of some) await readEntry(inner, found);
+  }
+};
+
+// The pictures of a zip, each taken out only when its turn comes, and none that says it is large.
+const readZip = async (name, file, words) => {
+  if (file.size > MAX_ZIP_BYTES) throw new Error(`${name} has more than ${MAX_ZIP_BYTES / 1e6} MB. Please unpack it and choose the folder.`);
+  await import(words.unzip);
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const photos = [];
+  let leftOut = 0;
+  try {
+    self.fflate.unzipSync(bytes, {
+      filter: (inner) => {
+        if (inner.name.endsWith('/') || HIDDEN.test(inner.name)) return false;
+        if (PICTURE.test(inner.name)) photos.push(inner);
+        else leftOut += 1;
+        return false;
+      },
+    });
+  } catch {
+    throw new Error(`${name} could not be unpacked: it is damaged or no zip. Please unpack it and choose the folder.`);
+  }
+  if (photos.length > MAX_PHOTOS) throw tooMany();
+  const open = (inner) => async () => {
+    if (inner.originalSize > Number(words.maxBytes)) throw new Error(`This picture has more than ${words.max}.`);
+    try {
+      // Packing makes nothing larger: such a picture says it is smaller than it is.
+      if (inner.size > inner.originalSize + 1024) throw new RangeError();
+      // As many bytes as it says are set aside, and what would be more is cut off.
+      const taken = self.fflate.unzipSync(bytes, { filter: (one) => one.name === inner.name });
+      return new File([taken[inner.name]], inner.name);
+    } catch {
+      throw new Error('This picture could not be unpacked. Is the zip encrypted or damaged?');
+    }
+  };
+  return { photos: photos.map((inner) => ({ name: inner.name, open: open(inner) })), leftOut };
+};
+
+// Returns { photos: [{ name, open: () => Promise<File> }], leftOut: how many files are no pictures }.
+export const gather = async (files, entries, words) => {
+  let found = files.map((file) => ({ name: file.webkitRelativePath || file.name, file }));
+  if (entries.length) {
+    found = [];
+    for (const entry of entries) await readEntry(entry, found);
+  }
+  found = found.filter(({ name }) => !HIDDEN.test(name));
+  const photos = [];
+  let leftOut = 0;
+  for (const { name, file } of found) {
+    if (ZIP.test(name)) {
+      const unpacked = await readZip(name, file, words);
+      photos.push(...unpacked.photos);
+      leftOut += unpacked.leftOut;
+    } else if (PICTURE.test(name) || file.type.startsWith('image/')) {
+      photos.push({ name, open: async () => file });
+    } else leftOut += 1;
+  }
+  if (!photos.length) throw new Error(`There is no picture in it, only ${leftOut} other file${leftOut === 1 ? '' : 's'}.`);
+  if (photos.length > MAX_PHOTOS) throw tooMany();
+  photos.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  return { photos, leftOut };
+};

@@ -1,0 +1,163 @@
+// Many photos: a grid that fills as answers arrive. Fetched when there is more than one.
+
+const AT_ONCE = 4; // requests under way; the server works on eight at a time
+const PATIENCE = 30; // times to come back to a busy server
+const ARRANGE_MS = 250;
+
+const ORDERS = {
+  least: (a, b) => a.confidence - b.confidence,
+  most: (a, b) => b.confidence - a.confidence,
+  label: (a, b) => a.label.localeCompare(b.label) || a.confidence - b.confidence,
+  given: () => 0,
+};
+
+const COLUMNS = ['path', 'label', 'confidence', 'sure', 'top', 'attributes', 'error'];
+
+// The same rows as `shopwindow predict` writes.
+const asRow = ({ name, prediction, error }) => {
+  const { label = null, confidence = null, sure = null, top = null, attributes = null } = prediction ?? {};
+  return { path: name, label, confidence, sure, top, attributes, error: error ?? null };
+};
+
+const asCell = (value) => {
+  const text = value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+
+const asCsv = (rows) => [COLUMNS, ...rows.map((row) => COLUMNS.map((column) => row[column]))]
+  .map((cells) => `${cells.map(asCell).join(',')}\n`).join('');
+
+const save = (name, type, text) => {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+};
+
+const count = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
+
+export const showMany = (photos, leftOut, signal, tools) => {
+  const { $, copy, enter, predict, scale, sign } = tools;
+  const tiles = $('tiles');
+  let timer = 0;
+  let opened = null;
+
+  const items = photos.map((photo, given) => {
+    const tile = copy('tile', { '.file': photo.name });
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.disabled = true;
+    button.append(...tile.childNodes);
+    tile.append(button);
+    tile.classList.add('waiting');
+    return { ...photo, given, tile, button, label: '', confidence: 2 };
+  });
+
+  const say = () => {
+    const settled = items.filter((item) => item.prediction || item.error);
+    const failed = settled.filter((item) => item.error).length;
+    const unsure = settled.filter((item) => item.prediction && !item.prediction.sure).length;
+    const all = settled.length === items.length;
+    const notes = [
+      all || !settled.length ? '' : 'The answers come as they are found.',
+      unsure ? `Not sure about ${unsure} of them: look at those first.` : '',
+      failed ? `${count(failed, 'file')} could not be read.` : '',
+      leftOut ? `${count(leftOut, 'file')} left out, being no picture.` : '',
+    ].filter(Boolean);
+    sign({
+      heading: count(items.length, 'photo'),
+      kind: 'count',
+      share: all ? '' : String(settled.length),
+      verdict: all ? 'All answered' : 'answered so far',
+      note: notes.join(' ') || (all ? 'Sure about every one of them.' : 'Least sure first.'),
+    });
+    if (all) $('status').textContent = `All ${items.length} photos are answered. ${notes.join(' ')}`;
+  };
+
+  const arrange = () => {
+    timer = 0;
+    const order = ORDERS[$('order').value];
+    // What failed comes after what has an answer, and what still waits comes last.
+    const rank = (item) => (item.prediction ? 0 : item.error ? 1 : 2);
+    const sorted = items.toSorted((a, b) => rank(a) - rank(b) || (rank(a) ? 0 : order(a, b)) || a.given - b.given);
+    const focused = document.activeElement;
+    sorted.forEach((item, place) => {
+      if (tiles.children[place] !== item.tile) tiles.insertBefore(item.tile, tiles.children[place] ?? null);
+    });
+    if (focused !== document.activeElement) focused.focus({ preventScroll: true }); // moving takes it away
+    say();
+  };
+
+  const settle = (item) => {
+    const { tile, prediction, error } = item;
+    tile.classList.remove('waiting');
+    if (prediction) {
+      tile.classList.add(prediction.sure ? 'sure' : 'unsure');
+      scale(tile, prediction.label, prediction.confidence);
+      Object.assign(item, { label: prediction.label, confidence: prediction.confidence });
+      item.button.disabled = false;
+    } else {
+      tile.classList.add('bad');
+      tile.querySelector('.failed').textContent = error;
+    }
+    timer ||= setTimeout(() => { if (!signal.aborted) arrange(); }, ARRANGE_MS);
+  };
+
+  const back = () => {
+    if (!opened || signal.aborted) return;
+    const { button } = opened;
+    opened = null;
+    enter('many');
+    say();
+    button.focus();
+  };
+
+  const open = (item) => {
+    opened = item;
+    tools.show(item.picture);
+    tools.answer(item.prediction);
+    $('back').hidden = false;
+    $('back').focus();
+    scrollTo({ top: 0 });
+    history.pushState({ opened: true }, '');
+  };
+
+  const work = async (queue) => {
+    for (const item of queue) {
+      if (signal.aborted) return;
+      try {
+        item.picture = await tools.shrink(await item.open());
+        item.url = URL.createObjectURL(item.picture);
+        const image = item.tile.querySelector('img');
+        image.loading = 'lazy';
+        image.addEventListener('error', () => image.remove()); // a kind that browsers cannot show
+        image.src = item.url;
+        item.prediction = await predict(item.picture, signal, PATIENCE);
+      } catch (error) {
+        item.error = error.message;
+      }
+      if (!signal.aborted) settle(item);
+    }
+  };
+
+  const listen = (target, event, act) => target.addEventListener(event, act, { signal });
+  items.forEach((item) => listen(item.button, 'click', () => open(item)));
+  listen($('order'), 'change', arrange);
+  listen($('csv'), 'click', () => save('labels.csv', 'text/csv', asCsv(items.map(asRow))));
+  listen($('json'), 'click', () => save('labels.json', 'application/json', JSON.stringify(items.map(asRow), null, 2)));
+  listen($('back'), 'click', () => history.back());
+  listen(window, 'popstate', back);
+  signal.addEventListener('abort', () => {
+    clearTimeout(timer);
+    items.forEach((item) => URL.revokeObjectURL(item.url));
+  }, { once: true });
+
+  tiles.replaceChildren(...items.map((item) => item.tile));
+  tools.hidePreview('');
+  enter('many');
+  say();
+  $('status').textContent = `${items.length} photos. The answers come as they are found, least sure first.`;
+  const queue = items.values(); // shared: each worker takes the next one
+  for (let worker = 0; worker < AT_ONCE; worker += 1) work(queue);
+};

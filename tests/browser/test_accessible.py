@@ -1,0 +1,74 @@
+"""axe-core finds nothing to complain about in any state, and targets can be hit (WCAG 2.2 AA)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+OpenPage = Callable[..., Page]
+Photo = Callable[..., Path]
+
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# Controls that a pointer must hit, smaller than 24 px on a side; links in a sentence are exempt,
+# and so is what lies over or inside a label that is large enough.
+_SMALL = """
+[...document.querySelectorAll('a, button, select, summary, label')]
+  .filter((e) => e.checkVisibility() && !e.closest('p') && !e.matches('.skip'))
+  .map((e) => [e.outerHTML.slice(0, 80), e.getBoundingClientRect()])
+  .filter(([, box]) => Math.min(box.width, box.height) < 24).map(([text]) => text)
+"""
+
+
+def check(page: Page, state: str) -> None:
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": _RULES}})
+    assert found.violations_count == 0, f"{state}: {found.generate_report()}"
+    assert page.evaluate(_SMALL) == [], state
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("light", {"size": (1280, 800)}),
+        ("dark", {"size": (390, 844), "has_touch": True, "is_mobile": True}),
+    ],
+)
+def test_every_state_is_accessible(
+    open_page: OpenPage, photo: Photo, bundled_url: str, scheme: str, options: dict[str, object]
+) -> None:
+    page = open_page(color_scheme=scheme, reduced_motion="reduce", **options)
+    check(page, "empty")
+    page.set_input_files("#image-file", photo("red"))
+    expect(page.locator("h1.sure")).to_be_visible()
+    check(page, "answer")
+    page.get_by_label("Why?").check()
+    check(page, "why")
+    page.set_input_files("#image-file", photo((200, 0, 200)))
+    expect(page.locator("h1.family")).to_be_visible()
+    check(page, "family")
+    page.set_input_files("#image-file", Path(__file__))
+    expect(page.get_by_role("alert")).to_be_visible()
+    check(page, "error")
+    page.set_input_files("#image-file", [photo("red"), photo("blue"), Path(__file__)])
+    expect(page.locator("#status")).to_contain_text("All 3 photos are answered.")
+    check(page, "many")
+    page.goto(page.url + "about")
+    check(page, "about")
+    page.goto(bundled_url)
+    check(page, "examples")
+
+
+@pytest.mark.parametrize("js", [True, False])
+def test_answer_is_announced(open_page: OpenPage, photo: Photo, js: bool) -> None:
+    """By the live region where the page stays, by its title and heading where it is a new one."""
+    page = open_page(js=js)
+    page.set_input_files("#image-file", photo("red"))
+    if js:
+        expect(page.get_by_role("status")).to_contain_text("red. Almost certain")
+    else:
+        page.get_by_role("button", name="Find out").click()
+        expect(page).to_have_title("red · Colours")
+        expect(page.get_by_role("heading", level=1)).to_have_text("red")
