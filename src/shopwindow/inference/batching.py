@@ -117,6 +117,7 @@ class Batcher:
         self._decoding = threading.BoundedSemaphore(decoders)
         self._lock = threading.Lock()  # of the line and the two counts
         self._inside = 0
+        self._run_s = 0.0  # how long a run may take: the last one did
         self._line: deque[_Entry] = deque()
 
     @property
@@ -226,11 +227,12 @@ class Batcher:
         wanted: list[_Entry] = []
         for entry in batch:
             try:
-                entry.ticket.check()
+                entry.ticket.check(needed_s=self._run_s)
                 wanted.append(entry)
             except BusyError as error:
                 entry.error = error
         if not wanted:
+            self._run_s /= 2  # or one slow run would keep everybody from proving it wrong
             return
         try:
             images_nhwc = np.concatenate([entry.images_nhwc for entry in wanted])
@@ -238,7 +240,8 @@ class Batcher:
             scores = wanted[0].ticket.predictor.probabilities(
                 images_nhwc, with_activation=any(entry.explain for entry in wanted)
             )
-            self.observer.ran(len(images_nhwc), time.perf_counter() - start)
+            self._run_s = time.perf_counter() - start
+            self.observer.ran(len(images_nhwc), self._run_s)
         except BaseException as error:
             for entry in wanted:
                 entry.error = error
@@ -265,16 +268,16 @@ class Ticket:
         self._batcher = batcher
         self._caller = caller
 
-    def check(self) -> None:
-        """Make sure that somebody still waits.
+    def check(self, *, needed_s: float = 0.0) -> None:
+        """Make sure that somebody still waits, and will when so many seconds have passed.
 
         Raises:
-            BusyError: The caller's time is up, or the caller has gone.
+            BusyError: The caller's time is up, or will be, or the caller has gone.
         """
         if self._caller.is_gone():
             self._batcher.observer.dropped("gone")
             raise BusyError("Nobody waits for this answer any more.")
-        if time.monotonic() >= self._caller.deadline_s:
+        if time.monotonic() + needed_s >= self._caller.deadline_s:
             self._batcher.observer.dropped("late")
             raise BusyError(
                 "This took too long, as more people are asking than this server can answer. "

@@ -209,6 +209,20 @@ def test_batch_that_nobody_waits_for_is_not_run_and_the_stream_goes_on(
     assert ask(batcher, "blue") == ["blue"]
 
 
+def test_answer_that_would_come_too_late_is_not_begun_but_tried_again_for_the_next(
+    predictor: Predictor,
+) -> None:
+    record = Record()
+    batcher = Batcher(predictor, observer=record)
+    batcher._run_s = 100.0  # as if the last run had taken that long
+    with pytest.raises(BusyError, match="too long"):
+        ask(batcher, "red", caller=Caller(time.monotonic() + 60))
+    assert record.batches == []
+    assert record.reasons == ["late"]
+    assert ask(batcher, "red", caller=Caller(time.monotonic() + 60)) == ["red"]
+    assert batcher._run_s < 50
+
+
 def test_files_are_decoded_only_so_many_at_a_time(
     predictor: Predictor, image_bytes: Callable[..., bytes]
 ) -> None:
