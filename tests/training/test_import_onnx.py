@@ -161,7 +161,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
         (of_any_size, [*PREPARED, "--size", str(SIZE)], 1e-4),
         (in_half_precision, PREPARED, 0.05),
         (that_takes_bytes, ["--resize", "squish"], 1e-4),
-        (in_eight_bits, PREPARED, 0.5),
+        (in_eight_bits, PREPARED, 0.01),
     ],
 )
 def test_classifier_from_elsewhere_becomes_a_bundle_that_answers_like_it(
@@ -173,7 +173,7 @@ def test_classifier_from_elsewhere_becomes_a_bundle_that_answers_like_it(
     options: list[str],
     tolerance: float,
 ) -> None:
-    """Compared with the float network, asked by hand; the proof compared with the file itself."""
+    """Compared with the float network, asked by hand; in 8 bits with the file, as they differ."""
     images = pixels(photos)
     normal = ((images.astype(np.float32) / 255 - MEAN) / STD).astype(np.float32)
     session = onnxruntime.InferenceSession(exported)
@@ -182,6 +182,10 @@ def test_classifier_from_elsewhere_becomes_a_bundle_that_answers_like_it(
     model = onnx.load(exported)
     model = change(model, tmp_path) if change is in_eight_bits else change(model)
     onnx.save_model(model, tmp_path / "model.onnx")
+    if change is in_eight_bits:
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+        shares = session.run(None, {"images": normal.transpose(0, 3, 1, 2)})[0]
+        expected = shares / shares.sum(axis=1, keepdims=True)
     status = run(
         "import", tmp_path / "model.onnx", "--labels", write_labels(tmp_path), *options,
         "--preview", photos[0].parent, "--yes", "--out", tmp_path / "bundle.onnx",
@@ -200,8 +204,6 @@ def test_classifier_from_elsewhere_becomes_a_bundle_that_answers_like_it(
     assert len(set(expected.argmax(axis=1))) > 1
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(found, expected, atol=tolerance)
-    agreeing = (found.argmax(axis=1) == expected.argmax(axis=1)).mean()
-    assert agreeing >= (0.75 if change is in_eight_bits else 1)
 
 
 def with_external_data(model: onnx.ModelProto, path: Path) -> None:

@@ -18,7 +18,7 @@ from shopwindow.imaging.preprocess import ResizeRule, preprocess
 
 # Nothing is rounded on the way: what differs by more is another resize, or another normalisation.
 MAX_DIFFERENCE = 0.001
-# A model of 8 or 16 bits rounds at each step, and not alike for one image and for several.
+# A model of 8 or 16 bits rounds at each step, by itself and as a bundle.
 MAX_ROUNDED_DIFFERENCE = 0.01
 
 
