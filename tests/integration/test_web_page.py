@@ -199,6 +199,12 @@ def test_about_shows_the_card_and_the_figures(client: FlaskClient) -> None:
         assert text in html
 
 
+def test_about_has_figures_for_each_kind_of_photo(client: FlaskClient) -> None:
+    text = unescape(re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", " ", client.get("/about").text)))
+    assert "Of phone photos, a further kind of photo, right 73.4" in text
+    assert "Of those, right where it was sure 88.4" in text
+
+
 def test_about_shows_each_label_what_is_mixed_up_and_what_confidence_means(
     client: FlaskClient,
 ) -> None:
