@@ -17,7 +17,8 @@ from PIL import Image
 OPTIONS = (
     "--labels table.csv --image-column file --label-column kind --also shade --min-images 5 "
     "--recipe scratch --epochs 1 --size 16x18 --batch-size 8 --seed 3 --split random --lr 0.01 "
-    "--name kinds --card card.toml --out run"
+    "--name kinds --card card.toml --out run --family shade --label-map map.json "
+    "--group-column sender --with more.toml --outliers 0.125 --backgrounds 0.5"
 )
 
 
@@ -37,15 +38,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Completed]:
     """A folder with `data`, a finished run in `run`, and what training it said."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "data").mkdir()
-    rows = ["file,kind,shade"]
+    rows = ["file,kind,shade,sender"]
     for number in range(40):
         kind, colour = (("red", (220, 30, 30)), ("blue", (30, 30, 220)))[number % 2]
         image = Image.new("RGB", (18, 16), colour)
         image.paste((255, 255, 255), (number % 9, number % 7, number % 9 + 3, number % 7 + 5))
         image.save(folder / "data" / f"{number:02}.png")
-        rows.append(f"{number:02}.png,{kind},{('plain', 'deep', '')[number % 3]}")
+        rows.append(f"{number:02}.png,{kind},{('plain', 'deep', '')[number % 3]},{number // 2}")
     (folder / "data" / "table.csv").write_text("\n".join(rows))
     (folder / "card.toml").write_text('title = "Kinds"\n')
+    (folder / "map.json").write_text('{"red": ["red"], "blue": ["blue"]}')
+    more = 'data = "data/table.csv"\nimage_column = "file"\nlabel_column = "kind"\nshare = 0.125\n'
+    (folder / "more.toml").write_text(more)
     return folder, run_in(folder, "train", "data", *OPTIONS.split())
 
 
@@ -63,6 +67,12 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
         "image_column": "file",
         "label_column": "kind",
         "also": ["shade"],
+        "families": ["shade"],
+        "label_map": str(folder / "map.json"),
+        "group_column": "sender",
+        "companions": [str(folder / "more.toml")],
+        "outliers": 0.125,
+        "backgrounds": 0.5,
         "recipe": "scratch",
         "arch": None,
         "weights": None,

@@ -197,16 +197,27 @@ def _resume(options: dict[str, Any]) -> None:
     for name, value in options.items():
         before = getattr(recorded, name)
         if _settled(value) != _settled(before):
-            option = "DATA" if name == "data" else "--" + name.replace("_", "-")
+            option = _OPTION_OF.get(name, "--" + name.replace("_", "-"))
             raise UsageError(
-                f"{option.replace('labels-file', 'labels')} {_shown(value)} has no effect with "
+                f"{option} {_shown(value)} has no effect with "
                 f"--resume: the run in {folder} was started with {_shown(before)}; leave it out, "
                 "or start a new run in another --out"
             )
     training.resume(folder)
 
 
+# Where a parameter is called otherwise than its option.
+_OPTION_OF = {
+    "data": "DATA",
+    "labels_file": "--labels",
+    "companions": "--with",
+    "families": "--family",
+}
+
+
 def _settled(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_settled, value))
     return value.resolve() if isinstance(value, Path) else value
 
 
