@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import html
 import json
 import os
 import re
@@ -156,8 +157,9 @@ def _label_in(response: httpx.Response) -> str | None:
         return None
     if response.headers["Content-Type"].startswith("application/json"):
         return str(response.json()["predictions"][0]["label"])
-    found = re.search(r'<h1 id="label"[^>]*>(.*?)</h1>', response.text)
-    return found[1].replace("&amp;", "&").replace("&#39;", "'") if found else "(none)"
+    # The first of its best guesses: the heading may be a family, or that it can't tell.
+    found = re.search(r'id="bars">\s*<li><span class="of">(.*?)</span>', response.text)
+    return html.unescape(found[1]) if found else "(none)"
 
 
 def differences(pictures: list[Picture], ways: list[Way]) -> list[str]:

@@ -172,7 +172,12 @@ def load_dataset(
         vocabulary_of[column] = tuple(given if given is not None else sorted(single))
         if column != main:
             known_here = set(vocabulary_of[column])
-            kept = [tuple(x for x in cell or () if x in known_here) or None for cell in kept]
+            # Few different cells, many rows: each is looked at once.
+            known_of = {
+                cell: tuple(label for label in cell or () if label in known_here) or None
+                for cell in set(kept)
+            }
+            kept = [known_of[cell] for cell in kept]
         codes[column], sets[column] = number_labels(kept, vocabulary_of[column])
     return Dataset(
         references=tuple(catalogue.references[index] for index in positions),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ NONE_OF_THEM = "(none of these)"
 LabelMap = Mapping[str, tuple[str, ...] | None]
 
 
+@lru_cache(maxsize=100_000)  # a column has few different cells, and many rows
 def split_cell(cell: str) -> tuple[str, ...]:
     """Return the labels that a cell allows: `Tshirts|Tops` -> ("Tops", "Tshirts")."""
     return tuple(sorted({part.strip() for part in cell.split(SEPARATOR)} - {""}))
