@@ -126,7 +126,9 @@ def strip_tiff(data: bytes) -> tuple[bytes, int]:
     left out.
     """
     order = "<" if data.startswith(b"II") else ">"
-    big = data[2:4] in {b"+\x00", b"\x00+"}
+    big = data[2:4] == b"+\x00"
+    if len(data) < (16 if big else 8):  # the new directory would lie within its own header
+        return data, 1
     offset, count_kind, entry_kind = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
     entry_bytes, inline_bytes = struct.calcsize(order + entry_kind), 8 if big else 4
     entries: dict[int, bytes] = {}

@@ -67,10 +67,10 @@ _MAGIC = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
     (b"II+\x00", "TIFF"),
-    (b"MM\x00+", "TIFF"),
 )
 # What people try most often, to name it in the answer; each mark within the first 16 bytes.
 _OTHER_FORMATS = (
+    (b"MM\x00+", "BigTIFF in big-endian order"),  # Pillow 12 reads it as if it were no BigTIFF
     (b"ftypheic", "HEIC"),
     (b"ftypheix", "HEIC"),
     (b"ftypmif1", "HEIC"),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from shopwindow.errors import ImageError
 from shopwindow.imaging import containers
-from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.decode import ACCEPTED_FORMATS, decode_image
 
 
 def noise(mode: str = "RGB") -> Image.Image:
@@ -125,6 +126,20 @@ def test_broken_tiff_tags_neither_fail_nor_warn() -> None:
 def test_a_tiff_directory_outside_the_file_ends_the_walk(big: bool) -> None:
     head = b"II+\x00\x08\x00\x00\x00" + b"\xff" * 8 if big else b"II*\x00" + b"\xff" * 4
     assert containers.strip_tiff(head)[1] == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"format": name} for name in ACCEPTED_FORMATS] + [{"format": "TIFF", "big_tiff": True}],
+)
+def test_a_file_cut_in_its_first_half_is_refused_without_a_warning(
+    options: dict[str, object],
+) -> None:
+    data = saved(noise(), str(options.pop("format")), **options)
+    for length in [*range(1, 64), *range(64, len(data) // 2, 1 + len(data) // 800)]:
+        with pytest.raises(ImageError) as refused:
+            decode_image(data[:length])
+        assert not isinstance(refused.value.__cause__, Warning), length
 
 
 def test_a_gif_keeps_its_transparency_and_loses_its_comments() -> None:

@@ -33,6 +33,7 @@ def test_what_is_no_image_is_refused_naming_the_accepted_formats(data: bytes) ->
     ("data", "name"),
     [
         (b"\x00\x00\x00\x24ftypheic\x00\x00", "HEIC"),
+        (b"MM\x00+\x00\x08\x00\x00", "BigTIFF in big-endian order"),
         (b"\x00\x00\x00\x20ftypavif\x00\x00", "AVIF"),
         (b"%PDF-1.7", "PDF"),
         (b"PK\x03\x04", "ZIP"),
