@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 import struct
 
+from PIL import TiffTags
+
 from shopwindow.imaging.exif import ORIENTATION_TAG, read_orientation
 
 # Any marker that begins a segment: none of stuffed 0xFF00, restarts, starts, and fill bytes.
@@ -152,7 +154,13 @@ def strip_tiff(data: bytes) -> tuple[bytes, int]:
                 budget -= size
                 if where + size > len(data) or budget < 0:
                     continue
-            entries[tag] = data[start : start + entry_bytes]
+                content = data[where : where + inline_bytes]
+            entry = data[start : start + entry_bytes]
+            # Pillow would take the first, and warn. Bytes and text (1, 2, 7) are one value to it.
+            if values > 1 and kind not in {1, 2, 7} and TiffTags.lookup(tag).length == 1:
+                content = content[: size // values].ljust(inline_bytes, b"\x00")
+                entry = struct.pack(order + entry_kind, tag, kind, 1, content)
+            entries[tag] = entry
     except (struct.error, OverflowError):  # it runs out of the file: what was read must do
         pass
     padding = b"\x00" * (len(data) % 2)

@@ -122,6 +122,21 @@ def test_broken_tiff_tags_neither_fail_nor_warn() -> None:
     assert decode_image(bytes(data)).shape == (16, 24, 3)
 
 
+@pytest.mark.parametrize("values", [2, 50])
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_tag_with_too_many_values_is_read_by_its_first(values: int, big: bool) -> None:
+    image = noise()
+    data = bytearray(saved(image, "TIFF", compression=None, big_tiff=big))
+    at = data.index(struct.pack("<HH", 277, 3))  # SamplesPerPixel: 3
+    repeated = struct.pack("<H", 3) * values
+    content = struct.pack("<Q" if big else "<I", len(data))
+    if len(repeated) <= len(content):
+        content = repeated.ljust(len(content), b"\x00")
+    count = struct.pack("<Q" if big else "<I", values)
+    data[at + 4 : at + 4 + len(count) + len(content)] = count + content
+    np.testing.assert_array_equal(decode_image(bytes(data) + repeated), pixels(saved(image, "PNG")))
+
+
 @pytest.mark.parametrize("big", [False, True])
 def test_a_tiff_directory_outside_the_file_ends_the_walk(big: bool) -> None:
     head = b"II+\x00\x08\x00\x00\x00" + b"\xff" * 8 if big else b"II*\x00" + b"\xff" * 4
