@@ -135,8 +135,8 @@ def compare_bundles(
                 f"{name} alone knows {len(others):,} more labels, and every answer with one of "
                 "them is wrong here"
             )
-    right_a = _right(a, dataset, indices, allowed, progress=progress)
-    right_b = _right(b, dataset, indices, allowed, progress=progress)
+    right_a = right_answers(a, dataset, indices, allowed, progress=progress)
+    right_b = right_answers(b, dataset, indices, allowed, progress=progress)
     single = allowed.sum(axis=1) == 1
     targets = np.where(single, allowed.argmax(axis=1), -1)
     occurring = len(np.unique(targets[single]))
@@ -156,17 +156,12 @@ def compare_bundles(
 def format_comparison(found: BundleComparison) -> str:
     """Return what a person wants to see in a terminal, as aligned lines."""
     overall = found.comparison.overall
-    counts = overall.counts
     lines = [
         f"A: {found.a.info.name} {found.a.info.version}, B: {found.b.info.name} "
         f"{found.b.info.version}",
         f"on {found.compared}",
         "",
-        f"  accuracy of A  {percent(counts.accuracy_a, 2):>8}   alone right on {counts.only_a:,}",
-        f"  accuracy of B  {percent(counts.accuracy_b, 2):>8}   alone right on {counts.only_b:,}",
-        f"  B - A          {_points(counts.difference):>8}   points; 95 % interval "
-        f"{_range(overall)}",
-        f"  p              {overall.p_value:>8.2g}   if they were equally good (McNemar, exact)",
+        *figure_lines(overall, ("accuracy of A", "accuracy of B", "B - A")),
         "",
         verdict(overall),
     ]
@@ -196,6 +191,23 @@ def format_comparison(found: BundleComparison) -> str:
     return printable(lines)
 
 
+def figure_lines(compared: Compared, titles: tuple[str, str, str]) -> list[str]:
+    """Return the figures of two models as four aligned lines.
+
+    Args:
+        compared: The figures.
+        titles: What to call the accuracy of either, and their difference.
+    """
+    counts = compared.counts
+    a, b, lead, p = (f"  {title:<13}" for title in (*titles, "p"))
+    return [
+        f"{a}  {percent(counts.accuracy_a, 2):>8}   alone right on {counts.only_a:,}",
+        f"{b}  {percent(counts.accuracy_b, 2):>8}   alone right on {counts.only_b:,}",
+        f"{lead}  {_points(counts.difference):>8}   points; 95 % interval {_range(compared)}",
+        f"{p}  {compared.p_value:>8.2g}   if they were equally good (McNemar, exact)",
+    ]
+
+
 def verdict(overall: Compared) -> str:
     """Say in a sentence which is better, or that these images cannot tell."""
     counts = overall.counts
@@ -208,7 +220,7 @@ def verdict(overall: Compared) -> str:
     return f"{overall.better.upper()} is better, by {100 * lead:.2f} points."
 
 
-def _right(
+def right_answers(
     bundle: Bundle,
     dataset: Dataset,
     indices: NDArray[np.int64],
@@ -216,7 +228,18 @@ def _right(
     *,
     progress: bool,
 ) -> NDArray[np.bool_]:
-    """Return (n,) bool: whether the bundle's most probable label is one that the image allows."""
+    """Ask a bundle about n images, through the predictor that serves it.
+
+    Args:
+        bundle: Its main column is asked.
+        dataset: Its main column has the labels that are right.
+        indices: (n,) which images.
+        allowed: (n, C) which labels of the data set are right for each; maybe none of them.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        (n,) bool: whether the most probable label is right; where none is, whether it is not sure.
+    """
     main = bundle.info.main
     answers = ask_bundle(Predictor(bundle), dataset, indices, progress=progress)[main.name]
     labels = dataset.vocabularies[dataset.label_columns[0]]
@@ -224,6 +247,8 @@ def _right(
     codes = np.array([code_of.get(label, -1) for label in main.labels], np.int64)
     given = codes[answers.argmax(axis=1)]
     right: NDArray[np.bool_] = (given >= 0) & allowed[np.arange(len(given)), given]
+    for index in np.flatnonzero(~allowed.any(axis=1)):
+        right[index] = not bundle.info.threshold.is_sure(float(answers[index].max()))
     return right
 
 

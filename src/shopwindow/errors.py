@@ -15,6 +15,7 @@
     ├── BulkError                   a bulk run that had to stop, and can go on      CLI exit code 75
     ├── TrainingError               a run that cannot start, resume or be exported
     │   └── WeightsError            pretrained weights that cannot be had or do not fit
+    ├── PromotionError              a bundle that is not put in service, or none to go back to
     └── DownloadError               a data set that could not be fetched
 
 Messages are written for the person who caused them. They never carry a stack trace, and those of
@@ -104,6 +105,10 @@ class TrainingError(ShopwindowError):
 
 class WeightsError(TrainingError):
     """Pretrained weights that cannot be fetched or do not fit the network."""
+
+
+class PromotionError(ShopwindowError):
+    """A bundle that is not put in service, or none to go back to; the one in service goes on."""
 
 
 class DownloadError(ShopwindowError):

@@ -214,7 +214,7 @@ def choose_images(
     if part == "all":
         return everything, text, ["all images were graded, also any that the model learned from"]
     split = next(
-        (found for record in records if (found := _recorded_split(dataset, record)) is not None),
+        (found for record in records if (found := find_split(dataset, record)) is not None),
         None,
     )
     if split is not None:
@@ -248,7 +248,7 @@ def _vocabularies(bundle: Bundle, reading: Reading) -> dict[str, tuple[str, ...]
     return {reading.label_column or LABEL_COLUMN_NAME: main.labels, **known}
 
 
-def _recorded_split(dataset: Dataset, record: object) -> Split | None:
+def find_split(dataset: Dataset, record: object) -> Split | None:
     """Return the split of the training, or None if this is not the data that was split."""
     try:
         match record:

@@ -21,6 +21,8 @@ COMMANDS = [
     "find-lr",
     "evaluate",
     "compare",
+    "promote",
+    "rollback",
     "export",
     "import",
     "card",

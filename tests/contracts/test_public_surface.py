@@ -28,6 +28,7 @@ def test_public_surface_is_exactly_this() -> None:
         "OversizedImageError",
         "Prediction",
         "Predictor",
+        "PromotionError",
         "ResizeRule",
         "Settings",
         "ShopwindowError",

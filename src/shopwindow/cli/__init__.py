@@ -19,6 +19,7 @@ from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
 from shopwindow.cli.evaluate import evaluate
 from shopwindow.cli.importing import import_model
+from shopwindow.cli.promotion import promote, rollback
 from shopwindow.cli.serving import serve
 from shopwindow.cli.training import export, find_lr, train
 from shopwindow.errors import ShopwindowError
@@ -55,6 +56,8 @@ for command in (
     find_lr,
     evaluate,
     compare,
+    promote,
+    rollback,
     export,
     import_model,
     card,

@@ -213,6 +213,8 @@ def _read_main_labels(
             reason = f"unreadable image: {failures[index]}"
         elif not cell:
             reason = "no label"
+        elif text == NONE_OF_THEM:
+            cell = ()
         elif label_map is not None:
             if text not in label_map:
                 reason = f"label that the label map does not name: {text!r}"

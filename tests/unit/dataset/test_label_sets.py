@@ -89,6 +89,13 @@ def test_label_map_translates_leaves_out_and_names_what_it_lacks(load: Load) -> 
     ]
 
 
+def test_cell_says_that_an_image_shows_none_of_the_labels(load: Load) -> None:
+    dataset = load(["red", "blue", "(none of these)"], label_map={"red": ("red",), "blue": None})
+    assert dataset.vocabularies == {"label": ("red",)}
+    allowed = allowed_labels(dataset.codes["label"], dataset.sets["label"])
+    assert allowed.tolist() == [[True], [False]]
+
+
 def test_images_of_one_group_stay_on_one_side(load: Load) -> None:
     senders = [str(number % 5) for number in range(30)]
     dataset = load(["a", "b"] * 15, senders, group_column="sender")

@@ -1,0 +1,123 @@
+"""promote and rollback: what is in service, and what was before."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shopwindow.cli.evaluate import wanted_reading
+from shopwindow.cli.options import data_options, example, given
+from shopwindow.errors import PromotionError
+
+_in_service = click.option(
+    "--model",
+    "in_service",
+    required=True,
+    metavar="IN_SERVICE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The bundle in service; a running server takes what comes in its place.",
+)
+
+
+@click.command(
+    short_help="Put a new model in service, if it is no worse.",
+    epilog=example("shopwindow promote runs/second/model.onnx --model model.onnx --data photos/"),
+)
+@click.argument("new", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_in_service
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="What the bundle in service was trained on; its held-out part is used.",
+)
+@data_options(default_min_images="as in training")
+@click.option(
+    "--feedback",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Corrections, as a folder that feedback export wrote.",
+)
+@click.option(
+    "--margin",
+    metavar="POINTS",
+    type=click.FloatRange(0, 100),
+    help="Points of accuracy that may be lost where it may be chance.  [default: 0.5]",
+)
+@click.pass_context
+def promote(
+    context: click.Context,
+    /,
+    new: Path,
+    in_service: Path,
+    data: Path,
+    feedback: Path | None,
+    margin: float | None,
+    cache_dir: Path | None,
+    **_: Any,
+) -> None:
+    """Put the bundle NEW in service, if it is no worse than the one there.
+
+    Not put in service is what is worse on the held-out images by more than chance (the 95 %
+    interval of the difference lies below 0), or by more points than --margin, or is right on fewer
+    of the corrections. The one before is kept; rollback returns to it.
+    """
+    from shopwindow.bundle import read_bundle
+    from shopwindow.evaluation.summary import printable
+    from shopwindow.promotion.judging import MARGIN_POINTS, judge
+    from shopwindow.promotion.succession import Succession
+
+    succession = Succession(in_service)
+    candidate = read_bundle(new)
+    with succession.alone():
+        current = read_bundle(in_service)
+        if candidate.sha256 == current.sha256:
+            click.echo(f"{in_service}: {_title(candidate)} is in service already.")
+            return
+        options = given(context)
+        found = judge(
+            current,
+            candidate,
+            data,
+            readings=(
+                wanted_reading(options, current, data),
+                wanted_reading(options, candidate, data),
+            ),
+            corrections=feedback,
+            margin_points=MARGIN_POINTS if margin is None else margin,
+            cache_dir=cache_dir,
+            progress=sys.stderr.isatty(),
+        )
+        head = [f"in service: {_title(current)}", f"new:        {_title(candidate)}"]
+        click.echo(printable([*head, *found.lines()]))
+        if found.objections:
+            raise PromotionError(f"{new} is not put in service: {'; '.join(found.objections)}")
+        succession.put(candidate, current, found.as_json())
+    click.echo(
+        f"In service: {new}. Back to the one before: shopwindow rollback --model {in_service}"
+    )
+
+
+@click.command(
+    short_help="Return to the model before.",
+    epilog=example("shopwindow rollback --model model.onnx"),
+)
+@_in_service
+def rollback(in_service: Path) -> None:
+    """Put the bundle in service again that was there before the last promote.
+
+    Once more goes back one further. What was in service is kept.
+    """
+    from shopwindow.promotion.succession import Succession
+
+    succession = Succession(in_service)
+    with succession.alone():
+        bundle = succession.back()
+    click.echo(f"In service again: {_title(bundle)}.")
+
+
+def _title(bundle: Any) -> str:
+    return f"{bundle.info.name} {bundle.info.version} (SHA-256 {bundle.sha256[:16]})"

@@ -1,0 +1,211 @@
+"""Is a new bundle no worse than the one in service? The images, the figures and the rule.
+
+Two sets of images decide. The held-out part of the training data, which the bundle in service
+names by its digest and neither bundle has learned from, says how good they are. The corrections say
+whether the new one knows what people have put right; it may have learned from those, and should.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shopwindow.bundle import Bundle
+from shopwindow.comparing import figure_lines, right_answers
+from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.split import Split
+from shopwindow.errors import PromotionError
+from shopwindow.evaluation.comparison import Compared, compare_answers
+from shopwindow.grading import Reading, allowed_in, find_split, read_dataset, recorded_splits
+
+# A loss that is too small to be told from chance is let pass up to here, in points of accuracy.
+MARGIN_POINTS = 0.5
+_TITLES = ("in service", "new", "difference")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a new bundle fared beside the one in service.
+
+    Attributes:
+        held_out: On the held-out images.
+        corrections: On the corrections; None where there are none.
+        margin_points: How many points of accuracy may be lost on the held-out images.
+        notes: What else a reader must know.
+    """
+
+    held_out: Compared
+    corrections: Compared | None
+    margin_points: float
+    notes: tuple[str, ...]
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Why the new bundle is worse, in words; empty where it may go into service."""
+        lost = []
+        points = 100 * self.held_out.counts.difference
+        low, high = (100 * edge for edge in self.held_out.interval)
+        if high < 0:
+            lost.append(
+                f"it is worse on the held-out images, by {-points:.2f} points (95 % interval of "
+                f"the difference {low:+.2f} to {high:+.2f})"
+            )
+        elif points < -self.margin_points:
+            lost.append(
+                f"it loses {-points:.2f} points on the held-out images, and {self.margin_points:g} "
+                "may be lost"
+            )
+        if self.corrections is not None and self.corrections.counts.difference < 0:
+            counts = self.corrections.counts
+            lost.append(
+                f"it is right on {counts.both + counts.only_b:,} of {counts.images:,} corrections, "
+                f"and the one in service on {counts.both + counts.only_a:,}"
+            )
+        return tuple(lost)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures as JSON-ready data."""
+        return {
+            "held_out": self.held_out.as_json(),
+            "corrections": None if self.corrections is None else self.corrections.as_json(),
+            "margin_points": self.margin_points,
+            "notes": list(self.notes),
+        }
+
+    def lines(self) -> list[str]:
+        """Return what a person wants to see in a terminal, as aligned lines."""
+        lines = [f"on {self.held_out.counts.images:,} held-out images"]
+        lines += figure_lines(self.held_out, _TITLES)
+        if self.corrections is None:
+            lines.append("on no corrections: there are none")
+        else:
+            lines.append(f"on {self.corrections.counts.images:,} corrections")
+            lines += figure_lines(self.corrections, _TITLES)
+        return [*lines, *(f"  note: {note}" for note in self.notes)]
+
+
+def judge(
+    in_service: Bundle,
+    new: Bundle,
+    data: Path,
+    *,
+    readings: tuple[Reading, Reading],
+    corrections: Path | None = None,
+    margin_points: float = MARGIN_POINTS,
+    cache_dir: Path | None = None,
+    progress: bool = True,
+) -> Judgement:
+    """Ask both bundles about the held-out images and the corrections.
+
+    Args:
+        in_service: Its card names the held-out images.
+        new: What is to take its place.
+        data: What `in_service` was trained on.
+        readings: How to read `data` as for the training of either.
+        corrections: A folder as `shopwindow feedback export` writes it.
+        margin_points: Points of accuracy, 0 to 100, that may be lost on the held-out images.
+        cache_dir: As for `load_dataset`.
+        progress: Whether to show progress on stderr.
+
+    Raises:
+        PromotionError: The held-out images cannot be found again, or `new` may have learned from
+            them.
+        DataError: There are no images.
+    """
+    dataset = read_dataset(in_service, data, readings[0], cache_dir=cache_dir, progress=progress)
+    split = _held_out(in_service, dataset, data)
+    other = dataset
+    # A split is found again only in data that was read as for the training, at the same size.
+    if (new.info.rule, readings[1]) != (in_service.info.rule, readings[0]):
+        other = read_dataset(new, data, readings[1], cache_dir=cache_dir, progress=progress)
+    _check_unseen(new, other, {dataset.references[index] for index in split.valid})
+    notes = list(_losses(in_service, new))
+    compared = None
+    if corrections is not None:
+        with TemporaryDirectory(prefix="shopwindow-") as cache:
+            # Photos of visitors: decoded for this, and kept nowhere.
+            found = load_dataset(
+                corrections,
+                rule=in_service.info.rule,
+                vocabularies={"label": in_service.info.main.labels},
+                cache_dir=Path(cache),
+                progress=progress,
+            )
+            if found.dropped:
+                notes.append(f"{len(found.dropped):,} corrections could not be used")
+            everything = np.arange(len(found), dtype=np.int64)
+            compared = _compare(in_service, new, found, everything, progress=progress)
+    return Judgement(
+        held_out=_compare(in_service, new, dataset, split.valid, progress=progress),
+        corrections=compared,
+        margin_points=margin_points,
+        notes=tuple(notes),
+    )
+
+
+def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> Split:
+    record = in_service.info.data.get("split")
+    if not record:
+        raise PromotionError(
+            f"{in_service.info.name}: expected a bundle in service whose card names the images "
+            "that were held out of its training, found none (an imported model has none); replace "
+            "it by hand once, with one that shopwindow train made"
+        )
+    split = find_split(dataset, record)
+    if split is None:
+        raise PromotionError(
+            f"--data {data}: expected the images that {in_service.info.name} was trained on, with "
+            "the held-out ones that its card names, found others; give the data as they were then"
+        )
+    return split
+
+
+def _check_unseen(new: Bundle, dataset: Dataset, held_out: set[str]) -> None:
+    splits = [find_split(dataset, record) for record in recorded_splits(new)]
+    unseen: set[str] = set()
+    for split in splits:
+        if split is not None:
+            unseen |= {dataset.references[index] for index in split.valid}
+    if learned := held_out - unseen:
+        raise PromotionError(
+            f"{new.info.name} {new.info.version}: expected a bundle that has not learned from the "
+            f"{len(held_out):,} held-out images, but as far as its card says it may have from "
+            f"{len(learned):,} of them; train it on the same data, with the same --seed"
+        )
+
+
+def _losses(in_service: Bundle, new: Bundle) -> Iterator[str]:
+    """Say what clients would miss, which no accuracy shows."""
+    known = {column.name for column in new.info.columns[1:]}
+    gone = [column.name for column in in_service.info.columns[1:] if column.name not in known]
+    if gone:
+        yield f"the new one does not tell {', '.join(gone)}"
+    labels = set(new.info.main.labels)
+    if missing := [label for label in in_service.info.main.labels if label not in labels]:
+        more = ", ..." if len(missing) > 5 else ""
+        yield (
+            f"the new one lacks {len(missing):,} labels ({', '.join(missing[:5])}{more}), and is "
+            "wrong on each image that has one"
+        )
+
+
+def _compare(
+    in_service: Bundle,
+    new: Bundle,
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    *,
+    progress: bool,
+) -> Compared:
+    column = dataset.label_columns[0]
+    allowed = allowed_in(dataset, column, indices)
+    right_a = right_answers(in_service, dataset, indices, allowed, progress=progress)
+    right_b = right_answers(new, dataset, indices, allowed, progress=progress)
+    targets = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
+    return compare_answers(right_a, right_b, targets, dataset.vocabularies[column]).overall

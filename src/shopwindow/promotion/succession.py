@@ -1,0 +1,165 @@
+"""The file that is served, and those that were served before it.
+
+::
+
+    model.onnx                    in service; a running server looks at this file
+    model.onnx.history/
+        3f2a90c1d4e5b6a7.onnx     each bundle that promote saw in service, named by its SHA-256
+        3f2a90c1d4e5b6a7.json     what was in service before it, when it came, and the figures
+
+Which bundle is in service is told by the model file alone, and which was before it by the record
+that bears its checksum. So one renaming decides everything: whoever is killed before it has changed
+nothing, and whoever is killed after it is done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from shopwindow.bundle import Bundle, read_bundle
+from shopwindow.errors import BundleError, PromotionError
+from shopwindow.writing import write_atomically
+
+FORMAT = 1
+_DIGITS = 16  # of a checksum, in file names: 64 bits, and the rest is compared on reading
+
+
+class Succession:
+    """Changes what is in service at a path.
+
+    Args:
+        path: The model file that is served.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.history = path.with_name(f"{path.name}.history")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from changing the same file until the context ends.
+
+        Raises:
+            PromotionError: Another process is at it.
+        """
+        self.history.mkdir(exist_ok=True)
+        with (self.history / ".lock").open("wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise PromotionError(
+                    f"{self.path}: expected nobody else to change it now, but another promote or "
+                    "rollback is at work; wait for its end"
+                ) from None
+            self._remove_leftovers()
+            yield  # the lock ends with the file, also where the process is killed
+
+    def put(self, new: Bundle, before: Bundle, judged: dict[str, Any]) -> None:
+        """Put a bundle in service.
+
+        Args:
+            new: What is to be served.
+            before: What was in service when `new` was judged.
+            judged: The figures, as JSON-ready data, for the record.
+
+        Raises:
+            PromotionError: Something else has come into service since.
+        """
+        if self._sha256() != before.sha256:
+            raise PromotionError(
+                f"{self.path}: expected the bundle that the new one was compared with, but another "
+                "has come there since; promote again"
+            )
+        self._keep(before)
+        self._keep(new)
+        record = {
+            "format": FORMAT,
+            "bundle": _named(new),
+            "before": _named(before),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "judged": judged,
+        }
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_atomically(self._place(new.sha256, ".json"), text.encode("utf-8"))
+        write_atomically(self.path, new.model)
+
+    def back(self) -> Bundle:
+        """Put the bundle in service that was there before, and return it.
+
+        The one in service need not be readable for that.
+
+        Raises:
+            PromotionError: Nothing was before it, or promote did not put it there.
+            BundleError: The one before is damaged; the one in service stays.
+        """
+        sha256 = self._sha256()
+        before = self._before(sha256)
+        kept = self._place(before, ".onnx")
+        bundle = read_bundle(kept)
+        if bundle.sha256 != before:
+            raise BundleError(
+                f"{kept}: expected the bundle with the SHA-256 {before}, found {bundle.sha256}; it "
+                "has been changed since it was kept"
+            )
+        write_atomically(self.path, bundle.model)
+        return bundle
+
+    def _before(self, sha256: str) -> str:
+        path = self._place(sha256, ".json")
+        try:
+            record = json.loads(path.read_text("utf-8"))
+            if record["bundle"]["sha256"] == sha256:
+                return str(record["before"]["sha256"])
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError) as error:
+            raise PromotionError(
+                f"{path}: expected the record that shopwindow promote wrote, found {error!r}"
+            ) from error
+        if self._place(sha256, ".onnx").exists():
+            raise PromotionError(f"{self.path}: nothing was in service before what is there now")
+        kept = sorted(path.name for path in self.history.glob("*.onnx"))
+        raise PromotionError(
+            f"{self.path}: expected a bundle that shopwindow promote put there, found another, so "
+            f"what was before it is not known; "
+            + (f"these are kept in {self.history}: {', '.join(kept)}" if kept else "none is kept")
+        )
+
+    def _keep(self, bundle: Bundle) -> None:
+        place = self._place(bundle.sha256, ".onnx")
+        if not place.exists() or _sha256_of(place) != bundle.sha256:
+            write_atomically(place, bundle.model)
+
+    def _place(self, sha256: str, suffix: str) -> Path:
+        return self.history / f"{sha256[:_DIGITS]}{suffix}"
+
+    def _sha256(self) -> str:
+        try:
+            return _sha256_of(self.path)
+        except OSError as error:
+            raise BundleError(
+                f"Cannot read the model in service, {self.path}: {error.strerror}."
+            ) from error
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a process that was killed left half-written."""
+        for folder, pattern in ((self.path.parent, f".{self.path.name}.*.tmp"),
+                                (self.history, ".*.tmp")):  # fmt: skip
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _named(bundle: Bundle) -> dict[str, str]:
+    return {"name": bundle.info.name, "version": bundle.info.version, "sha256": bundle.sha256}
