@@ -87,6 +87,8 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
         "card": str(folder / "card.toml"),
         "name": "kinds",
         "cache_dir": None,
+        "start_from": None,
+        "feedback": None,
     }
 
 

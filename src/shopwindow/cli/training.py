@@ -91,6 +91,19 @@ def network_options(command: Command) -> Command:
     help="TOML file that describes a further data set; may be given several times.",
 )
 @click.option(
+    "--start-from",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Train on from this bundle, with its labels, size, options and held-out images.",
+)
+@click.option(
+    "--with-feedback",
+    "feedback",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Learn from corrections too: a folder that feedback export wrote.",
+)
+@click.option(
     "--outliers",
     metavar="SHARE",
     type=click.FloatRange(0, 0.5),
@@ -128,7 +141,7 @@ def train(context: click.Context, /, **_: Any) -> None:
         raise click.UsageError("Missing argument 'DATA'", ctx=context)
     else:
         training = import_training()
-        training.train(training.TrainingOptions(**options))
+        training.train(training.settle_options(options))
 
 
 @click.command(
@@ -212,6 +225,7 @@ _OPTION_OF = {
     "labels_file": "--labels",
     "companions": "--with",
     "families": "--family",
+    "feedback": "--with-feedback",
 }
 
 

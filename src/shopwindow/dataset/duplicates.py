@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,27 @@ def find_duplicates(images_nhwc: NDArray[np.uint8]) -> NDArray[np.int64]:
         (N,) int64: for each image the smallest index of its group. An image without duplicates is
         a group of its own.
     """
-    thumbnails = _thumbnails(images_nhwc)
+    return _group(_thumbnails(images_nhwc))
+
+
+def resemble(
+    images_nhwc: NDArray[np.uint8], others: Iterable[NDArray[np.uint8]]
+) -> NDArray[np.bool_]:
+    """Say which images show the same picture as any of the others.
+
+    Args:
+        images_nhwc: (N, S, T, 3) uint8, RGB.
+        others: Blocks of the same kind, of any lengths.
+
+    Returns:
+        (N,) bool.
+    """
+    own = _thumbnails(images_nhwc)
+    groups = _group(np.concatenate([own, *map(_thumbnails, others)]))
+    return np.isin(groups[: len(own)], groups[len(own) :])
+
+
+def _group(thumbnails: NDArray[np.float32]) -> NDArray[np.int64]:
     groups = _exact_groups(thumbnails)
     representatives = np.unique(groups)
     points = thumbnails[representatives]

@@ -176,7 +176,7 @@ def _check_unseen(new: Bundle, dataset: Dataset, held_out: set[str]) -> None:
         raise PromotionError(
             f"{new.info.name} {new.info.version}: expected a bundle that has not learned from the "
             f"{len(held_out):,} held-out images, but as far as its card says it may have from "
-            f"{len(learned):,} of them; train it on the same data, with the same --seed"
+            f"{len(learned):,} of them; train it with --start-from the bundle in service"
         )
 
 

@@ -7,6 +7,7 @@ says what to install where it cannot be.
 from shopwindow.training.export import export_run, run_probabilities
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.start import find_learning_rate, resume, train
+from shopwindow.training.start_from import settle_options
 
 __all__ = [
     "TrainingOptions",
@@ -14,5 +15,6 @@ __all__ = [
     "find_learning_rate",
     "resume",
     "run_probabilities",
+    "settle_options",
     "train",
 ]

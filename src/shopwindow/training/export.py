@@ -24,7 +24,7 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.training.calibrating import Calibration, Judged, calibrate, families_of
 from shopwindow.training.graph import in_half_precision, to_onnx
 from shopwindow.training.measuring import measure
-from shopwindow.training.mixture import describe
+from shopwindow.training.mixture import Side, describe
 from shopwindow.training.network import Classifier, pooled_answer
 from shopwindow.training.proof import Proof, write_proven_bundle
 from shopwindow.training.run import Run
@@ -309,6 +309,7 @@ def _data_facts(trainer: Trainer) -> dict[str, Any]:
         "min_images": options.min_images,
         "split": split.as_record(dataset),
         "also": describe(trainer.mixture),
+        **_correction_facts(trainer.mixture.corrections),
         "outliers": options.outliers,
         "backgrounds": options.backgrounds,
         "read": {
@@ -323,13 +324,27 @@ def _data_facts(trainer: Trainer) -> dict[str, Any]:
     }
 
 
+def _correction_facts(corrections: Side | None) -> dict[str, Any]:
+    if corrections is None:
+        return {}
+    learned = len(corrections.split.train)
+    return {
+        "corrections": {
+            "train": learned,
+            "held_back": len(corrections.dataset) - learned,
+            "share": round(corrections.companion.share, 4),
+        }
+    }
+
+
 def _training_facts(trainer: Trainer) -> dict[str, Any]:
     seconds = sum(float(row["seconds"]) for row in trainer.history)
-    weights = trainer.weights
+    weights, start = trainer.weights, trainer.run.facts.get("start")
     return {
         "recipe": trainer.options.recipe,
         "arch": trainer.arch,
         "weights": weights if weights in ("imagenet", "none") else Path(weights).name,
+        **({"started_from": {k: start[k] for k in ("name", "version", "sha256")}} if start else {}),
         "epochs": list(trainer.epochs),
         "seed": trainer.options.seed,
         "batch_size": trainer.batch_size,

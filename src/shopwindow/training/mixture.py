@@ -132,9 +132,10 @@ class Mixture:
         dataset: The main data set.
         split: Its split.
         sides: The further data sets.
-        sources: The main source first, then the sides, then the drawn pictures.
+        sources: The main source first, then the sides, the corrections and the drawn pictures.
         sets: Per label column (K, C) bool: what the codes from C on allow, in all sources.
         outliers: Drawn pictures that show nothing, (M, H, W, 3) uint8; M may be 0.
+        corrections: What people have put right; see `open_corrections`.
     """
 
     dataset: Dataset
@@ -143,6 +144,7 @@ class Mixture:
     sources: tuple[Source, ...]
     sets: tuple[NDArray[np.bool_], ...]
     outliers: NDArray[np.uint8] = field(repr=False)
+    corrections: Side | None = None
 
 
 def open_companion(
@@ -182,6 +184,7 @@ def mix(
     split: Split,
     sides: Sequence[Side] = (),
     *,
+    corrections: Side | None = None,
     outlier_share: float = 0.0,
     ground_share: float = 0.0,
     seed: int,
@@ -192,6 +195,7 @@ def mix(
         dataset: The main data set.
         split: Its split.
         sides: Further data sets.
+        corrections: What people have put right.
         outlier_share: Share of each batch that shows nothing, 0 to below 1.
         ground_share: Share of the main images that are put in front of something else.
         seed: Of the drawn pictures.
@@ -199,7 +203,8 @@ def mix(
     Raises:
         UsageError: The shares leave less than a quarter of a batch to the main data set.
     """
-    taken = outlier_share + sum(side.companion.share for side in sides)
+    further = [*sides, *([corrections] if corrections is not None else [])]
+    taken = outlier_share + sum(side.companion.share for side in further)
     if taken > 0.75:
         raise UsageError(
             f"expected at least a quarter of each batch for the main data set, but the others "
@@ -209,14 +214,14 @@ def mix(
         name: [dataset.sets[name]] for name in dataset.label_columns
     }
     targets = [np.stack([dataset.codes[name] for name in dataset.label_columns], axis=1)]
-    targets += [_targets_of(side.dataset, dataset, tables) for side in sides]
+    targets += [_targets_of(side.dataset, dataset, tables) for side in further]
     main = dataset.label_columns[0]
     needs_pictures = outlier_share > 0 or ground_share > 0
     outliers = draw_outliers(OUTLIER_COUNT if needs_pictures else 0, dataset.rule, seed=seed)
     sources = [Source(dataset.images, targets[0], split.train, clean=ground_share > 0)]
     sources += [
         Source(side.dataset.images, codes, side.split.train, side.companion.share)
-        for side, codes in zip(sides, targets[1:], strict=True)
+        for side, codes in zip(further, targets[1:], strict=True)
     ]
     if outlier_share > 0:
         codes = np.full((len(outliers), len(dataset.label_columns)), NO_LABEL)
@@ -238,6 +243,7 @@ def mix(
         tuple(sources),
         tuple(np.concatenate(tables[name]) for name in dataset.label_columns),
         outliers,
+        corrections,
     )
 
 

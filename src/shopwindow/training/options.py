@@ -9,7 +9,7 @@ from typing import Any
 from shopwindow.errors import TrainingError, UsageError
 
 RECIPES = ("transfer", "scratch")
-_PATHS = ("data", "labels_file", "label_map", "out", "card", "cache_dir")
+_PATHS = ("data", "labels_file", "label_map", "out", "card", "cache_dir", "start_from", "feedback")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class TrainingOptions:
         card: TOML file with the texts of the model card.
         name: Name of the model; None for the name of the data folder.
         cache_dir: Where decoded images are kept between runs; None for the user's cache folder.
+        start_from: The bundle that the training starts from; see `settle_options`.
+        feedback: A folder of corrections to learn from; see `open_corrections`.
 
     Raises:
         UsageError: A value is outside its range; the message says what was expected.
@@ -73,6 +75,8 @@ class TrainingOptions:
     card: Path | None = None
     name: str | None = None
     cache_dir: Path | None = None
+    start_from: Path | None = None
+    feedback: Path | None = None
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
@@ -122,6 +126,8 @@ class TrainingOptions:
             label_map=self.label_map.resolve() if self.label_map else None,
             card=self.card.resolve() if self.card else None,
             cache_dir=self.cache_dir.resolve() if self.cache_dir else None,
+            start_from=self.start_from.resolve() if self.start_from else None,
+            feedback=self.feedback.resolve() if self.feedback else None,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def _go_on(run: Run) -> Path:
             labels = dataset.vocabularies[dataset.label_columns[0]]
             print(
                 f"{len(dataset):,} images, {len(labels)} labels; {len(split.train):,} to train "
-                f"on, {len(split.valid):,} to validate; {trainer.arch} on {trainer.device}; run "
-                f"folder {run.folder}",
+                f"on, {len(split.valid):,} to validate; {_corrections(trainer)}{trainer.arch} on "
+                f"{trainer.device}; run folder {run.folder}",
                 flush=True,
             )
         RECIPES[run.options.recipe](trainer)
@@ -69,6 +69,16 @@ def _go_on(run: Run) -> Path:
             bundle = export_trained(trainer, run.folder / "model.onnx")
             print(f"Serve it: shopwindow serve --model {bundle}", flush=True)
     return run.folder
+
+
+def _corrections(trainer: Trainer) -> str:
+    side = trainer.mixture.corrections
+    if side is None:
+        return ""
+    learned = len(side.split.train)
+    held_back = len(side.dataset) - learned
+    more = f" ({held_back:,} more show held-out images)" if held_back else ""
+    return f"{learned:,} corrections to learn from{more}; "
 
 
 def _open(run: Run) -> Trainer:

@@ -19,13 +19,14 @@ from fastai.callback.core import Callback
 from fastai.callback.schedule import valley
 from fastai.torch_core import default_device, num_distrib
 
-from shopwindow.bundle import INPUT_NAME
+from shopwindow.bundle import INPUT_NAME, read_bundle
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, TrainingError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.callbacks import Checkpoint, WeightAverage
+from shopwindow.training.corrections import open_corrections
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
@@ -33,6 +34,7 @@ from shopwindow.training.network import Classifier, Splitter, build_classifier
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.pictures import draw_learning_rates
 from shopwindow.training.run import Run
+from shopwindow.training.start_from import check_agrees, describe_start
 from shopwindow.training.warm_start import STATISTICS_IMAGES, load_bundle_weights
 
 
@@ -44,18 +46,22 @@ class StoppedError(TrainingError):
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a recipe uses where the user gave nothing."""
+    """What a recipe uses where the user gave nothing.
+
+    `more_epochs` is for a training that starts from a bundle: docs/retraining.md.
+    """
 
     arch: str
     weights: str
     epochs: tuple[int, ...]
+    more_epochs: tuple[int, ...]
     size: tuple[int, int]
     batch_size: int
 
 
 DEFAULTS = {
-    "transfer": Defaults("resnet50", "imagenet", (6, 6), (60, 60), 64),
-    "scratch": Defaults("small_resnet", "none", (20,), (80, 60), 128),
+    "transfer": Defaults("resnet50", "imagenet", (6, 6), (1, 2), (60, 60), 64),
+    "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128),
 }
 
 
@@ -77,6 +83,11 @@ class Trainer:
         self.arch = options.arch or defaults.arch
         self.weights = options.weights or defaults.weights
         self.epochs = options.epochs or defaults.epochs
+        if options.start_from is not None:
+            self.weights = str(options.start_from)
+            self.epochs = options.epochs or defaults.more_epochs
+            if "start" not in run.facts:
+                run.facts["start"] = describe_start(read_bundle(options.start_from))
         self.size = options.size or defaults.size
         if len(self.epochs) != len(defaults.epochs):
             raise UsageError(
@@ -88,11 +99,13 @@ class Trainer:
                 f"size: expected even numbers of 16 or more for small_resnet, got {self.size}"
             )
         if "card" not in run.facts:
-            run.facts["card"] = read_card(options.card)
+            inherited = run.facts["start"]["card"] if options.start_from else {}
+            run.facts["card"] = inherited if options.card is None else read_card(options.card)
         self.dataset = open_dataset(options, self.size)
         _check_labels(self.dataset)
         self.split = self._split()
-        self.mixture = self._mix()
+        if options.start_from is not None:
+            check_agrees(run.facts["start"], self.dataset, self.split)
         # Under `accelerate launch` each process has its share, and needs a batch of it.
         share = len(self.split.train) // max(1, num_distrib())
         if share < 2:
@@ -101,6 +114,7 @@ class Trainer:
                 "add images"
             )
         self.batch_size = min(options.batch_size or defaults.batch_size, share)
+        self.mixture = self._mix()
         self.device: torch.device = default_device()
         torch.manual_seed(options.seed)
         self.state = run.load_tensors("checkpoint")
@@ -135,10 +149,23 @@ class Trainer:
             )
             for values in described
         ]
+        corrections = None
+        if options.feedback is not None:
+            corrections = open_corrections(
+                options.feedback,
+                self.dataset,
+                self.split,
+                sides,
+                batch_size=self.batch_size,
+                # Not among other images: who removes the run removes what it had of people.
+                cache_dir=self.run.folder / "feedback" / ".cache",
+                progress=sys.stderr.isatty(),
+            )
         return mix(
             self.dataset,
             self.split,
             sides,
+            corrections=corrections,
             outlier_share=options.outliers,
             ground_share=options.backgrounds,
             seed=options.seed,

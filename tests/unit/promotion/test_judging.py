@@ -75,7 +75,7 @@ def test_bundle_whose_training_is_not_told_is_refused(
     photos: Path, make_bundle: MakeBundle
 ) -> None:
     in_service, silent = make_bundle("service"), make_bundle("silent", data={})
-    with pytest.raises(PromotionError, match="may have from 18 of them; train it on"):
+    with pytest.raises(PromotionError, match="may have from 18 of them; train it with"):
         judged(in_service, silent, photos)
     with pytest.raises(PromotionError, match="expected a bundle in service whose card names"):
         judged(silent, in_service, photos)

@@ -1,0 +1,80 @@
+"""What people have put right, as one more source of a training.
+
+All of it is learnt from: there are few, they are what the training is for, and a split of ten
+photos would measure nothing. How good the new model is, the held-out images of the other data sets
+say, and so no correction may show one of those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.duplicates import resemble
+from shopwindow.dataset.split import Split
+from shopwindow.errors import DataError
+from shopwindow.training.mixture import Companion, Side
+
+# A correction weighs as much as so many images of the main data set, up to a fifth of a batch.
+WEIGHT = 10
+MAX_SHARE = 0.2
+_BLOCK = 1024
+
+
+def open_corrections(
+    folder: Path,
+    main: Dataset,
+    split: Split,
+    sides: Sequence[Side],
+    *,
+    batch_size: int,
+    cache_dir: Path,
+    progress: bool,
+) -> Side:
+    """Read corrections with the labels of the main data set, but none that shows a held-out image.
+
+    Args:
+        folder: As `shopwindow feedback export` writes it.
+        main: Decides labels and size.
+        split: Of `main`.
+        sides: The further data sets of the training.
+        batch_size: Of which the corrections get at least one image.
+        cache_dir: Where the decoded photos are kept; people's photos, so a place of their own.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        The corrections, with nothing in the validation part and those that were left out in none.
+
+    Raises:
+        DataError: There is none that can be used.
+    """
+    dataset = load_dataset(
+        folder,
+        rule=main.rule,
+        vocabularies={"label": main.vocabularies[main.label_columns[0]]},
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+    held_out = [(main, split.valid), *((side.dataset, side.split.valid) for side in sides)]
+    everything = np.arange(len(dataset), dtype=np.int64)
+    learned = everything[~resemble(dataset.images(everything), _blocks(held_out))]
+    if not len(learned):
+        raise DataError(
+            f"{folder}: expected corrections to learn from, but all {len(dataset):,} show images "
+            "that were held out to judge the model by; train without --with-feedback"
+        )
+    share = min(MAX_SHARE, max(WEIGHT * len(learned) / len(split.train), 1 / batch_size))
+    nothing = np.empty(0, np.int64)
+    return Side(
+        Companion(folder, share), dataset, Split(learned, nothing, "corrections", split.seed, 0.0)
+    )
+
+
+def _blocks(parts: Sequence[tuple[Dataset, NDArray[np.int64]]]) -> Iterator[NDArray[np.uint8]]:
+    for dataset, indices in parts:
+        for start in range(0, len(indices), _BLOCK):
+            yield dataset.images(indices[start : start + _BLOCK])

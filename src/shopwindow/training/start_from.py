@@ -1,0 +1,156 @@
+"""Train on from a bundle: what its card settles, and what must agree with it.
+
+A bundle is judged beside the one that it started from (`shopwindow promote`), so both must answer
+the same questions, with the same labels in the same order, at the same size, and neither may have
+seen the held-out images of the other. All that is in the card; nobody has to remember it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from shopwindow.bundle import Bundle, read_bundle
+from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.split import Split
+from shopwindow.errors import UsageError
+from shopwindow.training.options import RECIPES, TrainingOptions
+
+# What decides the questions, the input or the held-out images, by the names of `TrainingOptions`.
+_FIXED = (
+    "arch",
+    "size",
+    "labels_file",
+    "image_column",
+    "label_column",
+    "also",
+    "group_column",
+    "min_images",
+    "seed",
+    "split",
+)
+
+
+def settle_options(given: dict[str, Any]) -> TrainingOptions:
+    """Return the options of a training, which the bundle that it starts from completes.
+
+    Args:
+        given: What the user asked for, by the names of `TrainingOptions`.
+
+    Raises:
+        BundleError: That file is no bundle.
+        UsageError: It was not made by `shopwindow train`, or something was asked for that must be
+            as it was.
+    """
+    path: Path | None = given.get("start_from")
+    if path is None:
+        return TrainingOptions(**given)
+    if "weights" in given:
+        raise UsageError(
+            f"--weights has no effect with --start-from: the weights are those of {path}"
+        )
+    settled = _settled(read_bundle(path), path)
+    for name in _FIXED:
+        if name in given and _comparable(given[name]) != _comparable(settled[name]):
+            raise UsageError(
+                f"{name.replace('_', ' ')}: expected {_shown(settled[name])}, as {path} was "
+                f"trained, got {_shown(given[name])}; both must answer alike and be judged by the "
+                "same held-out images. Leave the option out, or take the weights alone with "
+                "--weights"
+            )
+    # A path that was given says where a table is, of which the card knows only the name.
+    return TrainingOptions(**{**settled, **given})
+
+
+def describe_start(bundle: Bundle) -> dict[str, Any]:
+    """Return what a run must remember of the bundle that it started from, as JSON-ready data."""
+    info = bundle.info
+    return {
+        "name": info.name,
+        "version": info.version,
+        "sha256": bundle.sha256,
+        "columns": {column.name: list(column.labels) for column in info.columns},
+        "split": info.data["split"],
+        "card": info.card,
+    }
+
+
+def check_agrees(start: dict[str, Any], dataset: Dataset, split: Split) -> None:
+    """Check that data are read and split as they were for the bundle that a run started from.
+
+    Args:
+        start: As from `describe_start`.
+        dataset: What is to be trained on.
+        split: Of it.
+
+    Raises:
+        UsageError: Labels, their order, or the held-out images are others.
+    """
+    name = f"{start['name']} {start['version']}"
+    found = {column: list(labels) for column, labels in dataset.vocabularies.items()}
+    if found != start["columns"]:
+        raise UsageError(
+            f"--start-from: expected data with the labels of {name}, in its order, but "
+            f"{_difference(start['columns'], found)}; give the data and options of its training"
+        )
+    if split.digest(dataset) != start["split"].get("digest"):
+        raise UsageError(
+            f"--start-from: expected the images that {name} was trained on, so that the same ones "
+            "are held out, found others; leave DATA as it was, and bring further images with --with"
+        )
+
+
+def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
+    info = bundle.info
+    training, data = info.training, info.data
+    read, split = data.get("read"), data.get("split")
+    recipe = training.get("recipe")
+    if recipe not in RECIPES or not isinstance(read, dict) or not isinstance(split, dict):
+        raise UsageError(
+            f"--start-from {path}: expected a bundle that shopwindow train made, whose card tells "
+            f"how, found the recipe {recipe!r}; start from its weights alone with --weights"
+        )
+    return {
+        "recipe": recipe,
+        "arch": training.get("arch"),
+        "size": (info.rule.height_px, info.rule.width_px),
+        "batch_size": training.get("batch_size"),
+        # Only the name: a bundle may come from anywhere, and says nothing about where to read.
+        "labels_file": Path(Path(read["labels"]).name) if read.get("labels") else None,
+        "image_column": read.get("image_column"),
+        "label_column": read.get("label_column"),
+        "also": tuple(read.get("also") or ()),
+        "group_column": read.get("group_column"),
+        "min_images": read.get("min_images") or TrainingOptions.min_images,
+        "families": tuple(families.name for families in info.families),
+        "seed": split.get("seed"),
+        "split": split.get("method"),
+        "outliers": data.get("outliers") or 0.0,
+        "backgrounds": data.get("backgrounds") or 0.0,
+        "name": info.name,
+    }
+
+
+def _comparable(value: Any) -> Any:
+    return value.name if isinstance(value, Path) else value
+
+
+def _shown(value: Any) -> str:
+    return (
+        "none"
+        if value is None
+        else ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else str(value)
+    )
+
+
+def _difference(expected: dict[str, list[str]], found: dict[str, list[str]]) -> str:
+    if list(expected) != list(found):
+        return f"the columns are {', '.join(found)} instead of {', '.join(expected)}"
+    column = next(name for name in expected if expected[name] != found[name])
+    gone = [label for label in expected[column] if label not in found[column]]
+    new = [label for label in found[column] if label not in expected[column]]
+    parts = [f"{column} lacks {', '.join(gone[:5])}"] * bool(gone)
+    parts += [f"{column} has {', '.join(new[:5])} as well"] * bool(new)
+    return " and ".join(parts) or f"the labels of {column} are in another order"
