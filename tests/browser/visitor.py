@@ -36,7 +36,7 @@ def check_answer(page: Page, label: str) -> None:
     expect(page.locator("#preview")).to_be_visible()
     expect(page.locator("#bars li")).to_have_count(5)
     expect(page.locator("#bars li").first).to_contain_text(label)
-    expect(page.locator("#chips")).to_contain_text("brightness")
+    expect(page.locator("#chips")).to_contain_text("Brightness")
     expect(page.locator("#directory")).to_be_hidden()
     expect(page.locator("#image-error")).to_be_hidden()
 

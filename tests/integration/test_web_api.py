@@ -48,7 +48,9 @@ def test_answer_is_explained_on_request_and_not_otherwise(
         "predictions"
     ]
     assert explained.pop("heatmap").startswith("data:image/webp;base64,")
-    assert explained.pop("words")["heading"] == plain.label
+    words = explained.pop("words")
+    assert words["heading"] == plain.label
+    assert words["names"] == {"brightness": "Brightness"}
     assert explained == plain.as_json()
     problem = http.post("/api/v1/predict?explain=yes", content=blob, headers=RAW)
     assert problem.status_code == 400

@@ -58,7 +58,7 @@ def test_posted_photo_is_answered_on_the_same_page(
     labels = re.findall(r'<span class="of">(\w+)</span>', html)[:5]
     assert labels[0] == "red"
     assert sorted(labels) == ["black", "blue", "green", "red", "white"]
-    assert "<dt>brightness</dt>" in html
+    assert "<dt>Brightness</dt>" in html
 
 
 def test_page_says_how_often_answers_like_this_were_right(
@@ -195,7 +195,7 @@ def test_unknown_address_is_a_page_with_the_way_back(client: FlaskClient) -> Non
 def test_about_shows_the_card_and_the_figures(client: FlaskClient) -> None:
     html = client.get("/about").text
     for text in ("93\u202f%", "Knows five colours.", "None: the five colours are written down.",
-                 "MIT", "grouped, seed 42", "800", "brightness", "green"):  # fmt: skip
+                 "MIT", "grouped, seed 42", "800", "Brightness", "green"):  # fmt: skip
         assert text in html
 
 

@@ -70,6 +70,7 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
+        display_name=wording.display_name,
         per_cent=wording.per_cent,
         measured_per_cent=wording.measured_per_cent,
     )

@@ -183,6 +183,11 @@ def _schemas(info: BundleInfo) -> Json:
             kind=kinds | {"description": "How sure it is, and of what."},
             **dict.fromkeys(("heading", "verdict", "note"), text),
             share={"type": "string", "description": "The confidence in per cent, or nothing."},
+            names={
+                "type": "object",
+                "additionalProperties": text,
+                "description": "What to call each further label column.",
+            },
         ),
         "heatmap": {
             "oneOf": [text, {"type": "null"}],

@@ -5,6 +5,7 @@ The script of the page gets the same words from the API, so each is written here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -27,6 +28,8 @@ LEVELS: tuple[tuple[float, str], ...] = (
 )
 # Fewer test images than this promise nothing about the next one.
 MIN_LIKE = 30
+# Where one word ends and the next begins: "_", "-", before "C" in "baseColour" and in "SKUCode".
+_WORDS = re.compile(r"[_\-.]+|(?<=[^\W_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
 _NARROW_SPACE = "\u202f"  # no-break, so that a figure and its sign stay on one line
 
 
@@ -60,6 +63,7 @@ class Words:
         share: Its confidence, such as "87 %"; empty for `unknown`.
         verdict: The confidence in words.
         note: What that has been worth, and what to do about it.
+        names: What to call each further label column.
     """
 
     kind: Literal["sure", "family", "unsure", "unknown"]
@@ -67,31 +71,33 @@ class Words:
     share: str
     verdict: str
     note: str
+    names: dict[str, str]
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, Any]:
         """Return the words by their names."""
         return asdict(self)
 
 
 def in_words(prediction: Prediction, info: BundleInfo) -> Words:
     """Return what to say about a prediction of the model that `info` is about."""
+    names = {column: display_name(column) for column in prediction.attributes}
     confidence = prediction.confidence
     share = per_cent(confidence)
     measured = like_note(info.measured, confidence)
     if prediction.sure:
         verdict = next(words for least, words in LEVELS if confidence >= least)
         note = measured or sure_note(info.threshold)
-        return Words("sure", prediction.label, share, verdict, note)
+        return Words("sure", prediction.label, share, verdict, note, names)
     if prediction.family is not None:
         kind = prediction.family.label
         note = f"Its best guess is {prediction.label}, with {share}. {ADVICE}"
         share = per_cent(prediction.family.confidence)
-        return Words("family", kind, share, f"Not sure which; some kind of {kind}", note)
+        return Words("family", kind, share, f"Not sure which; some kind of {kind}", note, names)
     if info.families:
         note = f"Its best guess would be {prediction.label}, with {share}. {measured}".strip()
-        return Words("unknown", UNKNOWN, "", UNLIKE, note)
+        return Words("unknown", UNKNOWN, "", UNLIKE, note, names)
     note = unsure_note(info.threshold, measured)
-    return Words("unsure", prediction.label, share, NOT_SURE, note)
+    return Words("unsure", prediction.label, share, NOT_SURE, note, names)
 
 
 def like_note(measured: Measured, confidence: float) -> str:
@@ -152,6 +158,20 @@ def summary_of(info: BundleInfo) -> str:
     return _text(info.card, "summary") or (
         f"Show a photo, and this model picks the best of {count} answers."
     )
+
+
+def display_name(column: str) -> str:
+    """Return the name of a label column as people write it: "baseColour" is "Base colour".
+
+    Underscores, hyphens and camel case are taken apart, and abbreviations stay as they are. What
+    has a space in it was written for people already.
+    """
+    words = column.split()
+    if len(words) == 1:
+        words = _WORDS.sub(" ", words[0]).split()
+        words = [word if word.isupper() and len(word) > 1 else word.lower() for word in words]
+    name = " ".join(words)
+    return name[:1].upper() + name[1:] or column
 
 
 def _text(card: dict[str, Any], key: str) -> str:

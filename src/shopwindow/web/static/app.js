@@ -119,7 +119,7 @@
       $('rest').lastElementChild.textContent = perCent(Math.max(left, 0), 1);
       const chips = Object.entries(attributes);
       $('chips').replaceChildren(...chips.map(([column, score]) => {
-        const chip = copy('chip', { dt: column, b: score.label, '.share': perCent(score.confidence, 0) });
+        const chip = copy('chip', { dt: said.names[column], b: score.label, '.share': perCent(score.confidence, 0) });
         chip.classList.toggle('faint', score.confidence < 0.5);
         return chip;
       }));
