@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from pathlib import Path
 
 from shopwindow.writing import write_atomically
@@ -27,6 +28,16 @@ def table(columns: list[str], rows: list[list[object]]) -> str:
     """Return a Markdown table; every column but the first is aligned to the right."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def command() -> str:
+    """Return what was asked for, without where it is written and where on this machine data lie."""
+    words = sys.argv[1:]
+    if "--write" in words:
+        at = words.index("--write")
+        del words[at : at + 2]
+    names = [Path(word).name if "/" in word else word for word in words]
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *names])
 
 
 def machine() -> str:

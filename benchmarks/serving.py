@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from contenders import NAMES, Running, drive, line_up, require, running
-from sections import machine, table, write_section
+from sections import command, machine, table, write_section
 from shopwindow.bundle import bundled_model_path
 from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import load_predictor
@@ -232,7 +232,7 @@ def report(
     askers: Sequence[int],
 ) -> str:
     """Return the tables, and how the goals were met."""
-    parts = [f"## Serving\n\n{machine()}. `python benchmarks/serving.py`"]
+    parts = [f"## Serving\n\n{machine()}. `{command()}`"]
     heads = [
         *("images/s", "p50 ms", "p99 ms", "processor ms per image"),
         *("of the limit", "of it, by processor", "not answered"),

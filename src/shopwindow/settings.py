@@ -69,7 +69,10 @@ class Settings:
     max_files: int = _setting(10, "files", "Most images in one request.", least=1, most=1000)
     top: int = _setting(5, "labels", "How many labels an answer lists.", least=1, most=1000)
     threads: int = _setting(
-        0, "threads", "Processor threads for one run of the model; 0 takes one per core.", least=0
+        0,
+        "threads",
+        "Processor threads of a run of the model that is alone; 0 takes one per core.",
+        least=0,
     )
     max_waiting: int = _setting(
         64,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ class Predictor:
     Args:
         bundle: From `read_bundle`.
         threads: Processor threads for one run of the model; None takes one per core.
+        streams: Runs of the model at a time that are to be expected; see `open_engine`.
         max_pixels: Width x height above which an image is refused.
         engine: What runs the model; see `open_engine`.
     """
@@ -41,12 +43,13 @@ class Predictor:
         bundle: Bundle,
         *,
         threads: int | None = None,
+        streams: int = 1,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         engine: EngineName = "onnxruntime",
     ) -> None:
         self.bundle = bundle
         self._max_pixels = max_pixels
-        self._engine = open_engine(bundle.model, threads=threads, name=engine)
+        self._engine = open_engine(bundle.model, threads=threads, streams=streams, name=engine)
 
     def prepare(self, blob: bytes) -> NDArray[np.uint8]:
         """Decode one image file to (height_px, width_px, 3) uint8, RGB, of the resize rule.
@@ -171,6 +174,7 @@ def load_predictor(
     model: Path | None = None,
     *,
     threads: int | None = None,
+    streams: int = 1,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     engine: EngineName = "onnxruntime",
 ) -> Predictor:
@@ -179,13 +183,16 @@ def load_predictor(
     Args:
         model: A bundle file; None takes the model that comes with shopwindow.
         threads: See `Predictor`.
+        streams: See `Predictor`.
         max_pixels: See `Predictor`.
         engine: See `Predictor`.
 
     Raises:
         BundleError: The file is missing or not a bundle.
     """
-    return Predictor(load_bundle(model), threads=threads, max_pixels=max_pixels, engine=engine)
+    return Predictor(
+        load_bundle(model), threads=threads, streams=streams, max_pixels=max_pixels, engine=engine
+    )
 
 
 def load_bundle(model: Path | None = None) -> Bundle:
@@ -234,8 +241,17 @@ def family_shares(
     Returns:
         The F families, sorted, and (N, F) float32.
     """
-    names, members = np.unique(np.array(kind.of), return_inverse=True)
-    shares = np.zeros((len(probabilities), len(names)), np.float32)
-    for family in range(len(names)):
-        shares[:, family] = probabilities[:, members == family].sum(axis=1)
-    return tuple(map(str, names)), shares
+    names, order, starts = _family_columns(tuple(kind.of))
+    if not len(probabilities):
+        return names, np.zeros((0, len(names)), np.float32)
+    return names, np.add.reduceat(probabilities[:, order], starts, axis=1)
+
+
+@lru_cache(maxsize=16)  # asked for every answer; a bundle has one or two kinds
+def _family_columns(
+    of: tuple[str, ...],
+) -> tuple[tuple[str, ...], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the families, the labels with each family's together, and where each begins."""
+    names, members = np.unique(np.array(of), return_inverse=True)
+    order = np.argsort(members, kind="stable")
+    return tuple(map(str, names)), order, np.searchsorted(members[order], np.arange(len(names)))

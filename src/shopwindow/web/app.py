@@ -87,8 +87,8 @@ def create_app(
     secure(app, settings)
     batcher = Batcher(
         predictor,
-        # Two, so that the next batch runs while the answers of the last are written.
-        streams=2,
+        # More than one, so that the next batch runs while the answers of the last are written.
+        streams=max(2, available_cores()),
         decoders=available_cores(),
         max_waiting=settings.max_waiting,
         observer=observer or metrics,

@@ -20,7 +20,7 @@ from waitress.server import BaseWSGIServer, create_server
 
 from shopwindow.bundle import bundled_model_path
 from shopwindow.errors import UsageError
-from shopwindow.inference.engine import EngineName
+from shopwindow.inference.engine import EngineName, available_cores
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.inference.watching import ModelWatch
 from shopwindow.settings import Settings
@@ -90,6 +90,7 @@ def load_served(settings: Settings, path: Path | None = None) -> Predictor:
     return load_predictor(
         path or named,
         threads=settings.threads or None,
+        streams=available_cores(),
         max_pixels=settings.max_pixels,
         engine=cast(EngineName, settings.engine),
     )

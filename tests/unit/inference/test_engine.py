@@ -7,7 +7,7 @@ import pytest
 from shopwindow.bundle import ACTIVATION_OUTPUT, bundled_model_path
 from shopwindow.errors import MissingExtraError
 from shopwindow.inference import engine as engines
-from shopwindow.inference.engine import Engine, open_engine
+from shopwindow.inference.engine import Engine, EngineName, open_engine
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
@@ -54,6 +54,11 @@ def test_no_threads_are_refused(colour_bundle: Path) -> None:
         open_engine(colour_bundle.read_bytes(), threads=0)
 
 
+def test_no_streams_are_refused(colour_bundle: Path) -> None:
+    with pytest.raises(ValueError, match="streams: expected at least 1"):
+        open_engine(colour_bundle.read_bytes(), streams=0)
+
+
 def test_nothing_is_printed_by_loading_and_running(
     colour_bundle: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,9 +79,11 @@ def test_engines_agree_on_the_bundled_model_with_and_without_its_map() -> None:
         np.testing.assert_allclose(found[name], rows, atol=tolerance)
 
 
-def test_openvino_in_many_threads_gives_each_its_own_answer(colour_bundle: Path) -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
-    engine = open_engine(colour_bundle.read_bytes(), threads=1, name="openvino")
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_runs_side_by_side_give_each_its_own_answer(name: EngineName, colour_bundle: Path) -> None:
+    if name == "openvino":
+        pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    engine = open_engine(colour_bundle.read_bytes(), threads=2, streams=2, name=name)
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 6, 3), np.uint8)
     expected = engine.run(images, with_activation=True)
     with ThreadPoolExecutor(8) as pool:
