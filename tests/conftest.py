@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import tarfile
 from collections.abc import Callable
@@ -21,6 +22,12 @@ def _ctrl_c_reaches_the_programs_under_test() -> None:
     """A shell that runs the tests in the background ignores SIGINT, and so would all they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_users_own_folder_stays_as_it_is(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where feedback goes by default, in here and in every program that a test starts."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data-home"))
 
 
 @pytest.fixture(scope="session")

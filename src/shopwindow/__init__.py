@@ -15,10 +15,13 @@ from shopwindow.errors import (
     BusyError,
     DataError,
     DownloadError,
+    FeedbackError,
     ImageError,
     MissingExtraError,
     OversizedImageError,
     PromotionError,
+    ReceiptError,
+    ReviewedError,
     ShopwindowError,
     TrainingError,
     UnreadableImageError,
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from shopwindow.bundle import Bundle, BundleInfo, read_bundle
     from shopwindow.dataset.dataset import Dataset, load_dataset
     from shopwindow.dataset.split import Split, split_images
+    from shopwindow.feedback.opening import open_store
+    from shopwindow.feedback.store import FeedbackStore
     from shopwindow.imaging.decode import decode_image
     from shopwindow.imaging.preprocess import ResizeRule, preprocess
     from shopwindow.inference.prediction import LabelScore, Prediction
@@ -49,6 +54,8 @@ __all__ = [
     "DataError",
     "Dataset",
     "DownloadError",
+    "FeedbackError",
+    "FeedbackStore",
     "ImageError",
     "LabelScore",
     "MissingExtraError",
@@ -56,7 +63,9 @@ __all__ = [
     "Prediction",
     "Predictor",
     "PromotionError",
+    "ReceiptError",
     "ResizeRule",
+    "ReviewedError",
     "Settings",
     "ShopwindowError",
     "Split",
@@ -70,6 +79,7 @@ __all__ = [
     "decode_image",
     "load_dataset",
     "load_predictor",
+    "open_store",
     "preprocess",
     "read_bundle",
     "split_images",
@@ -80,6 +90,7 @@ _HOMES = {
     "Bundle": "shopwindow.bundle",
     "BundleInfo": "shopwindow.bundle",
     "Dataset": "shopwindow.dataset.dataset",
+    "FeedbackStore": "shopwindow.feedback.store",
     "LabelScore": "shopwindow.inference.prediction",
     "Prediction": "shopwindow.inference.prediction",
     "Predictor": "shopwindow.inference.predictor",
@@ -90,6 +101,7 @@ _HOMES = {
     "decode_image": "shopwindow.imaging.decode",
     "load_dataset": "shopwindow.dataset.dataset",
     "load_predictor": "shopwindow.inference.predictor",
+    "open_store": "shopwindow.feedback.opening",
     "preprocess": "shopwindow.imaging.preprocess",
     "read_bundle": "shopwindow.bundle",
     "split_images": "shopwindow.dataset.split",

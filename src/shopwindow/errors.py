@@ -16,7 +16,10 @@
     ├── TrainingError               a run that cannot start, resume or be exported
     │   └── WeightsError            pretrained weights that cannot be had or do not fit
     ├── PromotionError              a bundle that is not put in service, or none to go back to
-    └── DownloadError               a data set that could not be fetched
+    ├── DownloadError               a data set that could not be fetched
+    └── FeedbackError               the feedback store cannot be used               CLI exit code 2
+        ├── ReceiptError            a receipt that is foreign, changed or too old        HTTP 422
+        └── ReviewedError           feedback that was reviewed, and stays as it is       HTTP 409
 
 Messages are written for the person who caused them. They never carry a stack trace, and those of
 `ImageError` never carry a path, since they are shown to clients of the web app.
@@ -113,3 +116,17 @@ class PromotionError(ShopwindowError):
 
 class DownloadError(ShopwindowError):
     """A data set that could not be fetched."""
+
+
+class FeedbackError(ShopwindowError):
+    """The feedback store cannot be opened, read or written."""
+
+    exit_code = 2
+
+
+class ReceiptError(FeedbackError):
+    """A receipt that is not ours, was changed, or is too old."""
+
+
+class ReviewedError(FeedbackError):
+    """Feedback that was reviewed already, and stays as it is."""

@@ -31,6 +31,7 @@ def _setting(
     most: int | None = None,
     choices: tuple[str, ...] = (),
     secret: bool = False,
+    private: bool = False,
 ) -> Any:
     metadata = {
         "unit": unit,
@@ -39,8 +40,9 @@ def _setting(
         "most": most,
         "choices": choices,
         "secret": secret,
+        "private": private or secret,
     }
-    return field(default=default, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not metadata["private"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,18 @@ class Settings:
         least=0,
         most=10,
     )
+    feedback: str = _setting(
+        "",
+        "path or URL",
+        "The database that keeps feedback; empty takes a file in the user's folder, off none.",
+        private=True,  # a URL may have a password in it
+    )
+    feedback_keep_days: int = _setting(
+        180, "days", "How long the photos are kept that visitors agreed to.", least=1, most=36_500
+    )
+    secret_key: str = _setting(
+        "", "secret", "What receipts are signed with; empty takes that of the store.", secret=True
+    )
     log_format: str = _setting(
         "text", "text or json", "How a line of the log is written.", choices=("text", "json")
     )
@@ -130,7 +144,7 @@ class Settings:
         for knob in fields(self):
             value: Any = getattr(self, knob.name)
             if not _is_allowed(knob, value):
-                found = f"{len(str(value))} characters" if knob.metadata["secret"] else repr(value)
+                found = f"{len(str(value))} characters" if knob.metadata["private"] else repr(value)
                 raise UsageError(f"{knob.name}: expected {_expected(knob)}, found {found}.")
         if not self.host:
             raise UsageError("host: expected a text, found ''.")

@@ -14,6 +14,7 @@ from flask import Flask
 from werkzeug.exceptions import default_exceptions
 
 from live_server import running_server
+from shopwindow.feedback.opening import open_store
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
@@ -24,8 +25,10 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW")
 
 
 @pytest.fixture
-def app(predictor: Predictor) -> Flask:
-    return create_app(predictor, Settings(max_upload_bytes=20_000))
+def app(predictor: Predictor, tmp_path: Path) -> Iterator[Flask]:
+    store = open_store(str(tmp_path / "feedback.sqlite3"))
+    yield create_app(predictor, Settings(max_upload_bytes=20_000), store=store)
+    store.close()
 
 
 def check(body: bytes, status: int, headers: Any) -> None:

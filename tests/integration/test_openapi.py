@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from schemathesis.transport.serialization import Binary
 
-from live_server import running_server
+from feedback_server import serving
+from shopwindow.feedback.opening import open_store
 from shopwindow.imaging.decode import ACCEPTED_FORMATS
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
@@ -38,13 +39,25 @@ schemathesis.openapi.format(
 
 
 @pytest.fixture(scope="module")
-def url(colour_bundle: Path) -> Iterator[str]:
-    with running_server(colour_bundle) as url:
+def url(colour_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    store = tmp_path_factory.mktemp("feedback") / "feedback.sqlite3"
+    with serving(colour_bundle, str(store)) as (url, _):
         yield url
 
 
+@pytest.fixture
+def app(predictor: Predictor, tmp_path: Path) -> Iterator[Flask]:
+    store = open_store(str(tmp_path / "feedback.sqlite3"))
+    yield create_app(predictor, store=store)
+    store.close()
+
+
 @pytest.mark.parametrize(
-    "operation", ["predict", "describeModel", "isLive", "isReady", "readMetrics", "describeApi"]
+    "operation",
+    [
+        *("predict", "describeModel", "isLive", "isReady", "readMetrics", "describeApi"),
+        *("giveFeedback", "undoFeedback"),
+    ],
 )
 def test_app_keeps_what_its_document_promises(url: str, operation: str) -> None:
     document = schemathesis.openapi.from_url(f"{url}/openapi.json")
@@ -81,18 +94,15 @@ def test_schemathesis_by_itself_finds_nothing(url: str, repository_root: Path) -
 
 
 @pytest.fixture
-def document(predictor: Predictor) -> dict[str, Any]:
-    answer = create_app(predictor).test_client().get("/openapi.json")
+def document(app: Flask) -> dict[str, Any]:
+    answer = app.test_client().get("/openapi.json")
     return answer.get_json()  # type: ignore[no-any-return]
 
 
-def test_every_route_for_programs_is_described(
-    predictor: Predictor, document: dict[str, Any]
-) -> None:
-    app: Flask = create_app(predictor)
+def test_every_route_for_programs_is_described(app: Flask, document: dict[str, Any]) -> None:
     pages = {"/", "/about", "/docs", "/static/<path:filename>", "/examples/<name>"}
     routes = {
-        (rule.rule, method.lower())
+        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.rule not in pages
@@ -103,10 +113,11 @@ def test_every_route_for_programs_is_described(
     assert described == routes
 
 
-def test_no_route_takes_a_path_or_a_url(predictor: Predictor) -> None:
-    """An example's name is a key: what is not one of six is not found."""
-    rules = create_app(predictor).url_map.iter_rules()
+def test_no_route_takes_a_path_or_a_url(app: Flask) -> None:
+    """An example's name is a key: what is not one of six is not found. So is a feedback's id."""
+    rules = app.url_map.iter_rules()
     assert {rule.rule for rule in rules if rule.arguments} == {
+        "/api/v1/feedback/<feedback_id>",
         "/static/<path:filename>",
         "/examples/<name>",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from shopwindow.errors import ImageError
@@ -11,6 +11,7 @@ from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 from shopwindow.inference.batching import Ticket
 from shopwindow.inference.prediction import Prediction
+from shopwindow.web.desk import LISTED, Desk
 from shopwindow.web.heatmap import heatmap_uri
 from shopwindow.web.preview import PREVIEW_SIDE_PX, Preview, make_preview
 from shopwindow.web.wording import Words, in_words
@@ -28,6 +29,7 @@ class Answer:
         words: The prediction in words.
         preview: The picture, made anew.
         heatmap: A `data:` URI, see `heatmap_uri`; None where the model has none.
+        receipt: What feedback on it must carry; None where none is taken.
         error: The reason, if it was refused.
     """
 
@@ -36,18 +38,25 @@ class Answer:
     words: Words | None = None
     preview: Preview | None = None
     heatmap: str | None = None
+    receipt: str | None = None
     error: ImageError | None = None
 
 
 def answer_all(
-    ticket: Ticket, files: Sequence[tuple[str, bytes]], *, top: int, max_pixels: int
+    ticket: Ticket,
+    files: Sequence[tuple[str, bytes]],
+    *,
+    top: int,
+    max_pixels: int,
+    desk: Desk | None = None,
 ) -> list[Answer]:
     """Answer every (name, content), least sure first; what could not be read comes last.
 
     Raises:
         BusyError: The caller's time was up before it was its turn.
     """
-    info = ticket.predictor.bundle.info
+    bundle = ticket.predictor.bundle
+    info = bundle.info
     side_px = PREVIEW_SIDE_PX if len(files) == 1 else _TILE_PX
     # Enough for the model and for the preview.
     least_height, least_width = (max(enough, side_px) for enough in info.rule.enough_px)
@@ -61,12 +70,19 @@ def answer_all(
             continue
         # One decoded photo at a time: many large ones would fill the memory.
         preview = make_preview(image_hwc, side_px=side_px)
-        seen.append((name, preview, preprocess(image_hwc, info.rule)))
-    images = [image for _, _, image in seen]
-    predictions = ticket.predict(images, top=top, explain=len(files) == 1)
+        seen.append((name, blob, preview, preprocess(image_hwc, info.rule)))
+    images = [image for *_, image in seen]
+    predictions = ticket.predict(images, top=max(top, LISTED), explain=len(files) == 1)
     answers = [
-        Answer(name, prediction, in_words(prediction, info), preview, map_of(prediction, info.rule))
-        for (name, preview, _), prediction in zip(seen, predictions, strict=True)
+        Answer(
+            name,
+            replace(prediction, top=prediction.top[:top]),
+            in_words(prediction, info),
+            preview,
+            map_of(prediction, info.rule),
+            desk.receipt(prediction, bundle, [blob, preview.jpeg]) if desk else None,
+        )
+        for (name, blob, preview, _), prediction in zip(seen, predictions, strict=True)
     ]
     answers.sort(key=lambda one: one.prediction.confidence if one.prediction else 0)
     return answers + failed

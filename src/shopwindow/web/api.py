@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Request, Response, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from shopwindow.bundle import BundleInfo
+from shopwindow.bundle import Bundle, BundleInfo
 from shopwindow.errors import ImageError
 from shopwindow.inference.batching import Batcher
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.answers import map_of
+from shopwindow.web.desk import LISTED, Desk
 from shopwindow.web.problem import Problem, note_image_errors
-from shopwindow.web.uploads import caller_of, read_images
+from shopwindow.web.uploads import caller_of, read_files, read_images
 from shopwindow.web.wording import in_words
 
 
-def make_api(batcher: Batcher, settings: Settings) -> Blueprint:
-    """Return the routes that answer in JSON."""
+def make_api(batcher: Batcher, settings: Settings, desk: Desk | None) -> Blueprint:
+    """Return the routes that answer in JSON; those for feedback only where there is a desk."""
     api = Blueprint("api", __name__)
 
     @api.post("/api/v1/predict")
@@ -29,19 +30,20 @@ def make_api(batcher: Batcher, settings: Settings) -> Blueprint:
         explain = _read_explain(request.args.get("explain"))
         blobs = read_images(request, max_files=settings.max_files)
         with batcher.admit(caller_of(request, settings)) as ticket:
-            info = ticket.predictor.bundle.info
+            bundle = ticket.predictor.bundle
+            info = bundle.info
             top = _read_top(
                 request.args.get("top"), default=settings.top, label_count=len(info.main.labels)
             )
-            entries = ticket.predict_bytes(blobs, top=top, explain=explain)
+            entries = ticket.predict_bytes(blobs, top=max(top, LISTED), explain=explain)
         note_image_errors(entries)
         if len(entries) == 1 and isinstance(entries[0], ImageError):
             return Problem.from_image_error(entries[0]).as_response()
         predictions = [
             {"error": Problem.from_image_error(entry).as_json()}
             if isinstance(entry, ImageError)
-            else entry.as_json() | (_explanation(entry, info) if explain else {})
-            for entry in entries
+            else _answer(entry, bundle, blob, top=top, explain=explain, desk=desk)
+            for entry, blob in zip(entries, blobs, strict=True)
         ]
         return jsonify(predictions=predictions, model=_name(info))
 
@@ -58,7 +60,63 @@ def make_api(batcher: Batcher, settings: Settings) -> Blueprint:
         # `serve` answers its first request only after the model has run once.
         return jsonify(status="ready", model=_name(batcher.predictor.bundle.info))
 
+    if desk is not None:
+        _add_feedback(api, desk, settings)
     return api
+
+
+def _add_feedback(api: Blueprint, desk: Desk, settings: Settings) -> None:
+    @api.post("/api/v1/feedback")
+    def give_feedback() -> ResponseReturnValue:
+        receipt, label, image = _read_feedback(request)
+        taken = desk.take(receipt, label, image, caller_of(request, settings))
+        return jsonify(taken.as_json()), 201
+
+    @api.delete("/api/v1/feedback/<feedback_id>")
+    def take_feedback_back(feedback_id: str) -> ResponseReturnValue:
+        desk.undo(feedback_id, request.headers.get("X-Undo-Token", ""))
+        return "", 204
+
+
+def _answer(
+    entry: Prediction, bundle: Bundle, blob: bytes, *, top: int, explain: bool, desk: Desk | None
+) -> dict[str, Any]:
+    answer = entry.as_json()
+    answer["top"] = answer["top"][:top]
+    if explain:
+        answer |= _explanation(entry, bundle.info)
+    if desk is not None:
+        answer["receipt"] = desk.receipt(entry, bundle, [blob])
+    return answer
+
+
+def _read_feedback(request: Request) -> tuple[str, str, bytes | None]:
+    """Return receipt, label and picture of a request.
+
+    Raises:
+        BadRequest: One of the first two is missing, or there are several pictures.
+        UnsupportedMediaType: Neither a form nor JSON.
+    """
+    if request.mimetype == "application/json":
+        sent = request.get_json(silent=True)
+        fields: Any = sent if isinstance(sent, dict) else {}
+        files = []
+    elif request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        fields, files = request.form, read_files(request, "image")
+    else:
+        raise UnsupportedMediaType(
+            f"The content type is {request.mimetype or 'none'}. Send a form or JSON with 'receipt' "
+            "and 'label'."
+        )
+    receipt, label = fields.get("receipt"), fields.get("label")
+    if not isinstance(receipt, str) or not isinstance(label, str):
+        raise BadRequest(
+            "Expected the texts 'receipt', which came with the answer, and 'label', which may be "
+            "empty for none of the labels."
+        )
+    if len(files) > 1:
+        raise BadRequest(f"image: expected one picture or none, found {len(files)}.")
+    return receipt, label, files[0][1] if files else None
 
 
 def _name(info: BundleInfo) -> dict[str, str]:

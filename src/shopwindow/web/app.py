@@ -12,12 +12,14 @@ from werkzeug.exceptions import HTTPException
 
 from shopwindow import __version__
 from shopwindow.errors import BusyError
+from shopwindow.feedback.store import FeedbackStore
 from shopwindow.inference.batching import Batcher, Observer
 from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web import wording
 from shopwindow.web.api import make_api
+from shopwindow.web.desk import Desk
 from shopwindow.web.logs import log_requests
 from shopwindow.web.metrics import Metrics, measure
 from shopwindow.web.pages import make_pages
@@ -41,6 +43,7 @@ class Inside:
 
     batcher: Batcher
     metrics: Metrics
+    desk: Desk | None
 
     def replace_model(self, predictor: Predictor) -> None:
         """Let another model answer whoever asks from now on; who is being answered is not hurt."""
@@ -49,7 +52,10 @@ class Inside:
 
 
 def create_app(
-    predictor: Predictor, settings: Settings | None = None, observer: Observer | None = None
+    predictor: Predictor,
+    settings: Settings | None = None,
+    observer: Observer | None = None,
+    store: FeedbackStore | None = None,
 ) -> Flask:
     """Return the web app around one model.
 
@@ -57,6 +63,8 @@ def create_app(
         predictor: The model to serve; shared by all threads.
         settings: Limits and defaults; those of the documentation where left out.
         observer: Is told what becomes of the requests for an answer, instead of `/metrics`.
+        store: Where feedback is kept; without one, none is taken. `settings.feedback` is for
+            `serve`, which opens it.
     """
     settings = settings or Settings()
     app = Flask(__name__)
@@ -93,15 +101,18 @@ def create_app(
         max_waiting=settings.max_waiting,
         observer=observer or metrics,
     )
-    app.extensions["shopwindow"] = Inside(batcher, metrics)
+    desk = None if store is None else Desk(store, settings, batcher, metrics)
+    app.extensions["shopwindow"] = Inside(batcher, metrics, desk)
 
     @app.context_processor
     def name_the_model() -> dict[str, str]:
         return {"title": wording.title_of(batcher.predictor.bundle.info)}
 
-    app.register_blueprint(make_pages(batcher, settings))
-    app.register_blueprint(make_api(batcher, settings))
-    app.register_blueprint(make_reference(lambda: batcher.predictor.bundle.info, settings))
+    app.register_blueprint(make_pages(batcher, settings, desk))
+    app.register_blueprint(make_api(batcher, settings, desk))
+    app.register_blueprint(
+        make_reference(lambda: batcher.predictor.bundle.info, settings, feedback=desk is not None)
+    )
 
     @app.errorhandler(HTTPException)
     def answer_error(error: HTTPException) -> ResponseReturnValue:

@@ -7,7 +7,7 @@ makes up (addresses, methods) is counted as "other". docs/operations.md says wha
 from __future__ import annotations
 
 import time
-from typing import get_args
+from typing import Literal, get_args
 
 from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import (
@@ -28,7 +28,9 @@ from shopwindow.web.problem import error_kinds, kind_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
+FeedbackOutcome = Literal["confirmed", "corrected", "none", "undone", "failed"]
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 # From an answer out of a small model to a deadline.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _WORK_SECONDS = (0.0005, 0.001, 0.0025, *_SECONDS[:-2])
@@ -82,6 +84,15 @@ class Metrics(Observer):
         self._replacements = counter(
             "model_replacements_total", "New model files, by what became of them.", "outcome"
         )
+        self._feedback_on = Gauge(
+            "shopwindow_feedback_on",
+            "Whether feedback is taken: 1, or 0 where the store is off or could not be opened.",
+            registry=self.registry,
+        )
+        self._feedback = counter(
+            "feedback_total", "Feedback, by what it said or what became of it.", "outcome"
+        )
+        self._feedback_photos = counter("feedback_photos_total", "Photos that were agreed to.")
         # A counter that appears with its first event has no rate to be alarmed by.
         for kind in (UnsupportedImageError, OversizedImageError, UnreadableImageError):
             self._errors.labels(kind_of(kind))
@@ -90,6 +101,8 @@ class Metrics(Observer):
             self._dropped.labels(reason)
         for outcome in ("taken", "refused"):
             self._replacements.labels(outcome)
+        for outcome in get_args(FeedbackOutcome):
+            self._feedback.labels(outcome)
         self.show_model(bundle)
 
     def line_changed(self, length: int) -> None:
@@ -119,6 +132,16 @@ class Metrics(Observer):
         self._replacements.labels("refused" if bundle is None else "taken").inc()
         if bundle is not None:
             self.show_model(bundle)
+
+    def feedback_is_on(self) -> None:
+        """Say that feedback is taken."""
+        self._feedback_on.set(1)
+
+    def took_feedback(self, outcome: FeedbackOutcome, *, with_photo: bool = False) -> None:
+        """Count a feedback by what it said, and its photo."""
+        self._feedback.labels(outcome).inc()
+        if with_photo:
+            self._feedback_photos.inc()
 
     def answered(self, response: Response) -> None:
         """Count the current request and its answer."""

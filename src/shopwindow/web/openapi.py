@@ -1,6 +1,6 @@
 """The JSON API as an OpenAPI 3.1 document: `/openapi.json` for programs, `/docs` for people.
 
-Written by hand: there are six operations, and the libraries that derive such a document (apispec,
+Written by hand: there are eight operations, and the libraries that derive such a document (apispec,
 flask-smorest, spectree) want marshmallow or pydantic on the server. That it tells the truth is
 tested: schemathesis asks the running app what it says here, and each route must be in it.
 """
@@ -18,17 +18,20 @@ from shopwindow.web.wording import list_in_words, size_in_words, title_of
 Json = dict[str, Any]
 
 _STATUS_TEXTS = {
-    400: "No picture in the request, or a `top` that cannot be.",
+    400: "Something is missing in the request, or cannot be.",
     401: "The key is missing or wrong.",
+    403: "The token is not the one that came with this feedback.",
+    404: "It is not kept here, or not any more.",
+    409: "A reviewer has judged it already.",
     413: "Too many bytes, pictures or pixels.",
-    415: "Neither a form nor a picture, or a picture of another format.",
-    422: "A picture that is damaged or cut off.",
+    415: "A body of a type that is not taken, or a picture of another format.",
+    422: "A picture that is damaged or cut off; a receipt or a label that cannot be used.",
     429: "Too many pictures in the last minute. `Retry-After` says when to come back.",
     503: "Busy, or not ready yet. `Retry-After` says when to come back.",
 }
 
 
-def describe_api(info: BundleInfo, settings: Settings) -> Json:
+def describe_api(info: BundleInfo, settings: Settings, *, feedback: bool) -> Json:
     """Return the document for one model and the limits of one server, ready for JSON."""
     locked = bool(settings.api_key)
     document: Json = {
@@ -38,9 +41,9 @@ def describe_api(info: BundleInfo, settings: Settings) -> Json:
             "version": __version__,
             "summary": "Says what is on a picture.",
             "description": (
-                "What is sent stays in memory until its answer is out, and is never stored. Every "
-                "error is a problem as in RFC 9457; its `detail` is a sentence for people. Each "
-                "answer has an `X-Request-ID`, which is yours if you sent one."
+                "What is sent stays in memory until its answer is out, and is not stored unless it "
+                "is feedback. Every error is a problem as in RFC 9457; its `detail` is a sentence "
+                "for people. Each answer has an `X-Request-ID`, which is yours if you sent one."
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -78,8 +81,13 @@ def describe_api(info: BundleInfo, settings: Settings) -> Json:
                 )
             },
         },
-        "components": {"schemas": _schemas(info)},
+        "components": {"schemas": _schemas(info, feedback=feedback)},
     }
+    if feedback:
+        document["paths"] |= {
+            "/api/v1/feedback": {"post": _give_feedback(settings)},
+            "/api/v1/feedback/{feedback_id}": {"delete": _undo_feedback(settings)},
+        }
     if locked:
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"key": []}]
@@ -144,6 +152,64 @@ def _predict(info: BundleInfo, settings: Settings) -> Json:
     }
 
 
+def _give_feedback(settings: Settings) -> Json:
+    text = {
+        "receipt": {"type": "string", "description": "What came with the answer."},
+        "label": {
+            "type": "string",
+            "description": "What it is: the label given confirms it, and nothing is none of them.",
+        },
+    }
+    plain = {"type": "object", "required": list(text), "properties": text}
+    image = {"type": "string", "format": "binary", "description": "The same picture again."}
+    form = plain | {"properties": text | {"image": image}}
+    return {
+        "operationId": "giveFeedback",
+        "summary": "Says whether an answer was right, and what it is.",
+        "description": (
+            "A receipt is good for a day and for one feedback: what is sent again replaces what "
+            "was said before. Whoever sends the picture agrees that it is kept for "
+            f"{settings.feedback_keep_days} days, made anew without what cameras write into it."
+        ),
+        "requestBody": {
+            "required": True,
+            "description": "A form, which may have the picture in the field `image`, or JSON.",
+            "content": {
+                "multipart/form-data": {"schema": form},
+                "application/json": {"schema": plain},
+            },
+        },
+        "responses": _responses(
+            _json("Feedback"), [400, 409, 413, 415, 422, 429, 503], settings, success=201
+        ),
+    }
+
+
+def _undo_feedback(settings: Settings) -> Json:
+    text = {"type": "string"}
+    return {
+        "operationId": "undoFeedback",
+        "summary": "Takes a feedback back, and its picture.",
+        "parameters": [
+            {
+                "name": "feedback_id",
+                "in": "path",
+                "required": True,
+                "description": "The `id` that came with the feedback.",
+                "schema": text,
+            },
+            {
+                "name": "X-Undo-Token",
+                "in": "header",
+                "required": True,
+                "description": "The `undo` that came with the feedback.",
+                "schema": text,
+            },
+        ],
+        "responses": _responses({}, [403, 404, 503], settings, success=204),
+    }
+
+
 def _get(
     name: str,
     summary: str,
@@ -160,11 +226,13 @@ def _get(
     return operation if settings else operation | {"security": []}
 
 
-def _responses(content: Json, statuses: list[int], settings: Settings | None) -> Json:
+def _responses(
+    content: Json, statuses: list[int], settings: Settings | None, *, success: int = 200
+) -> Json:
     statuses = sorted([*statuses, 401] if settings and settings.api_key else statuses)
     problem = {"application/problem+json": {"schema": _ref("Problem")}}
     return {
-        "200": {"description": "The answer.", "content": content},
+        str(success): {"description": "The answer."} | ({"content": content} if content else {}),
         **{
             str(status): {"description": _STATUS_TEXTS[status], "content": problem}
             for status in statuses
@@ -173,7 +241,7 @@ def _responses(content: Json, statuses: list[int], settings: Settings | None) ->
     }
 
 
-def _schemas(info: BundleInfo) -> Json:
+def _schemas(info: BundleInfo, *, feedback: bool) -> Json:
     share = {"type": "number", "minimum": 0, "maximum": 1}
     text = {"type": "string", "minLength": 1}
     kinds = {"enum": ["sure", "family", "unsure", "unknown"]}
@@ -194,7 +262,22 @@ def _schemas(info: BundleInfo) -> Json:
             "description": "With `explain`: what spoke for it, as the `data:` URI of a picture.",
         },
     }
-    return {
+    with_receipt: Json = {}
+    about_feedback: Json = {}
+    if feedback:
+        with_receipt["receipt"] = text | {"description": "What feedback on it must carry."}
+        about_feedback["Feedback"] = _object(
+            "A feedback that is kept.",
+            id=text,
+            undo=text | {"description": "What takes it back."},
+            label={"type": "string", "description": "As given."},
+            photo_kept={"type": "boolean"},
+            kept_until={
+                "oneOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
+                "description": "Until when the picture is kept.",
+            },
+        )
+    return about_feedback | {
         "Answer": _object(
             "One entry for each picture, in the order sent.",
             predictions={
@@ -225,6 +308,7 @@ def _schemas(info: BundleInfo) -> Json:
                 "additionalProperties": _ref("LabelScore"),
                 "description": "The best label of each further question.",
             },
+            **with_receipt,
         ),
         "Refused": _object("A picture that could not be read.", error=_ref("Problem")),
         "LabelScore": _object("A label and its probability.", label=text, confidence=share),

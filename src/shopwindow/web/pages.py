@@ -21,6 +21,7 @@ from shopwindow.inference.batching import Batcher
 from shopwindow.settings import Settings
 from shopwindow.web import wording
 from shopwindow.web.answers import Answer, answer_all
+from shopwindow.web.desk import Desk
 from shopwindow.web.examples import find_examples
 from shopwindow.web.heatmap import FIT
 from shopwindow.web.problem import (
@@ -38,7 +39,7 @@ _SHOWN_LABELS = 20
 _FORMAT_NAMES = {"WEBP": "WebP"}
 
 
-def make_pages(batcher: Batcher, settings: Settings) -> Blueprint:
+def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Blueprint:
     """Return the routes that answer in HTML."""
     pages = Blueprint("pages", __name__)
     formats = [_FORMAT_NAMES.get(name, name) for name in ACCEPTED_FORMATS]
@@ -76,7 +77,9 @@ def make_pages(batcher: Batcher, settings: Settings) -> Blueprint:
     def answer_files(files: Sequence[tuple[str, bytes]]) -> Response:
         with batcher.admit(caller_of(request, settings)) as ticket:
             info = ticket.predictor.bundle.info
-            answers = answer_all(ticket, files, top=settings.top, max_pixels=settings.max_pixels)
+            answers = answer_all(
+                ticket, files, top=settings.top, max_pixels=settings.max_pixels, desk=desk
+            )
         errors = [one.error for one in answers if one.error is not None]
         note_image_errors(errors)
         if len(answers) == 1 and errors:

@@ -17,11 +17,21 @@ PREVIEW_SIDE_PX = 512
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A JPEG as a `data:` URI, and its size in pixels."""
+    """A JPEG file, and its size in pixels."""
 
-    uri: str
+    jpeg: bytes
     width_px: int
     height_px: int
+
+    @property
+    def base64(self) -> str:
+        """The file as text."""
+        return base64.b64encode(self.jpeg).decode("ascii")
+
+    @property
+    def uri(self) -> str:
+        """The file as a `data:` URI."""
+        return f"data:image/jpeg;base64,{self.base64}"
 
     @property
     def small(self) -> bool:
@@ -43,5 +53,4 @@ def make_preview(image_hwc: NDArray[np.uint8], *, side_px: int = PREVIEW_SIDE_PX
     picture.thumbnail((side_px, side_px))
     out = BytesIO()
     picture.save(out, "JPEG", quality=82)
-    uri = "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
-    return Preview(uri, *picture.size)
+    return Preview(out.getvalue(), *picture.size)

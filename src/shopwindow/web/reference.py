@@ -13,7 +13,9 @@ from shopwindow.settings import Settings
 from shopwindow.web.openapi import describe_api
 
 
-def make_reference(info: Callable[[], BundleInfo], settings: Settings) -> Blueprint:
+def make_reference(
+    info: Callable[[], BundleInfo], settings: Settings, *, feedback: bool
+) -> Blueprint:
     """Return the routes that describe the API.
 
     The page is made here, from the document. Swagger UI, Redoc and their like are megabytes of
@@ -22,16 +24,17 @@ def make_reference(info: Callable[[], BundleInfo], settings: Settings) -> Bluepr
     Args:
         info: Returns what the model that is served now says about itself.
         settings: The limits that are told.
+        feedback: Whether feedback is taken.
     """
     reference = Blueprint("reference", __name__)
 
     @reference.get("/openapi.json")
     def describe() -> Response:
-        return jsonify(describe_api(info(), settings))
+        return jsonify(describe_api(info(), settings, feedback=feedback))
 
     @reference.get("/docs")
     def show() -> str:
-        document = describe_api(info(), settings)
+        document = describe_api(info(), settings, feedback=feedback)
         return render_template(
             "docs.html",
             document=document,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import signal
@@ -19,7 +20,10 @@ from waitress import wasyncore
 from waitress.server import BaseWSGIServer, create_server
 
 from shopwindow.bundle import bundled_model_path
-from shopwindow.errors import UsageError
+from shopwindow.errors import FeedbackError, UsageError
+from shopwindow.feedback.opening import open_store
+from shopwindow.feedback.retention import Retention
+from shopwindow.feedback.store import FeedbackStore
 from shopwindow.inference.engine import EngineName, available_cores
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.inference.watching import ModelWatch
@@ -44,7 +48,15 @@ def serve(predictor: Predictor, settings: Settings) -> None:
     Raises:
         UsageError: The host or port cannot be listened on.
     """
-    app = create_app(predictor, settings)
+    store = open_feedback(settings)
+    with contextlib.ExitStack() as at_last:
+        if store is not None:
+            at_last.callback(store.close)
+        _serve(predictor, settings, store)
+
+
+def _serve(predictor: Predictor, settings: Settings, store: FeedbackStore | None) -> None:
+    app = create_app(predictor, settings, store=store)
     sockets: dict[int, Any] = {}
     _allow_open_files(settings.max_connections + _OTHER_FILES)
     server = _listen(app, settings, sockets)
@@ -52,6 +64,7 @@ def serve(predictor: Predictor, settings: Settings) -> None:
     for listener in listeners:
         listener.channel_class = type("Channel", (Channel,), {"receive_s": settings.receive_s})
     watch = _watch(app, predictor, settings)
+    retention = None if store is None else Retention(store, settings.feedback_keep_days)
     stopping = threading.Event()
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -68,6 +81,8 @@ def serve(predictor: Predictor, settings: Settings) -> None:
             print(f"{title}: open {_address(server, settings)} (Ctrl-C stops it)", flush=True)
         if settings.model_check_s:
             watch.start()
+        if retention is not None:
+            retention.start()
         while not stopping.is_set():
             _turn(sockets, timeout_s=1)
         _drain(listeners, sockets, settings.deadline_s)
@@ -77,7 +92,31 @@ def serve(predictor: Predictor, settings: Settings) -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
         watch.stop()
+        if retention is not None:
+            retention.stop()
         _close(listeners, sockets)
+
+
+def open_feedback(settings: Settings) -> FeedbackStore | None:
+    """Open the store that the settings name; None where feedback is off.
+
+    A store that cannot be written, as on a read-only file system, is no reason not to serve: it is
+    logged, and feedback is off.
+
+    Raises:
+        UsageError: The setting makes no sense.
+    """
+    if settings.feedback == "off":
+        return None
+    try:
+        return open_store(settings.feedback)
+    except FeedbackError as error:
+        _log.warning(
+            "No feedback is taken: %s Set SHOPWINDOW_FEEDBACK to a file or a database that can be "
+            "written, or to off.",
+            error,
+        )
+        return None
 
 
 def load_served(settings: Settings, path: Path | None = None) -> Predictor:

@@ -1,0 +1,112 @@
+"""From a setting to a database: SQLite in a file, or PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from shopwindow.errors import FeedbackError, MissingExtraError, UsageError
+from shopwindow.feedback.store import WRITES, FeedbackStore
+
+# Seconds; a visitor should not wait longer for a database that does not answer.
+_PATIENCE_S = 5
+_POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": _PATIENCE_S}
+
+
+def default_place() -> Path:
+    """Return the file that feedback is kept in unless told otherwise: in the user's own folder."""
+    from platformdirs import user_data_path
+
+    return user_data_path("shopwindow", appauthor=False) / "feedback.sqlite3"
+
+
+def open_store(where: str = "") -> FeedbackStore:
+    """Open a feedback store, and make its tables where there are none.
+
+    Args:
+        where: A path (SQLite), or a URL such as `postgresql://user@host/name`; empty takes
+            `default_place()`.
+
+    Raises:
+        UsageError: Neither a path nor such a URL, or what is there is of a newer shopwindow.
+        MissingExtraError: PostgreSQL's driver is not installed.
+        FeedbackError: It cannot be opened, read or written.
+    """
+    url = _parse(where or str(default_place()))
+    engine = _open_postgresql(url) if _is_postgresql(url) else _open_sqlite(url)
+    shown = url.render_as_string(hide_password=True).removeprefix("sqlite:///")
+    try:
+        return FeedbackStore(engine, shown)
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _parse(where: str) -> URL:
+    if "://" not in where:
+        return URL.create("sqlite", database=str(Path(where).expanduser().absolute()))
+    try:
+        url = make_url(where)
+    except ArgumentError:
+        url = None
+    if url is not None and _is_postgresql(url):
+        return url.set(drivername="postgresql+psycopg")
+    if url is not None and url.drivername == "sqlite" and url.database and not url.query:
+        return url.set(database=str(Path(url.database).absolute()))
+    scheme = where.partition("://")[0][:30]  # not all of it: there may be a password in it
+    raise UsageError(
+        f"feedback: expected a path, off, or a URL that begins with postgresql:// or sqlite:///, "
+        f"found one that begins with {scheme}://."
+    )
+
+
+def _is_postgresql(url: URL) -> bool:
+    return url.drivername in ("postgresql", "postgres", "postgresql+psycopg")
+
+
+def _open_postgresql(url: URL) -> Engine:
+    if find_spec("psycopg") is None:
+        raise MissingExtraError("Keeping feedback in PostgreSQL", "postgres")
+    return create_engine(
+        url,
+        **_POOL,
+        pool_pre_ping=True,  # a database that was restarted in between is no error
+        connect_args={"connect_timeout": _PATIENCE_S},
+    )
+
+
+def _open_sqlite(url: URL) -> Engine:
+    path = Path(url.database or "")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives the files beside it the same permissions: photos are nobody else's business.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise FeedbackError(f"{path} cannot be written ({error.strerror}).") from error
+    engine = create_engine(url, **_POOL)
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, record: Any) -> None:
+        connection.isolation_level = None  # `begin` below says when a transaction begins
+        for pragma in (
+            f"busy_timeout = {_PATIENCE_S * 1000}",
+            "journal_mode = WAL",
+            "synchronous = FULL",  # a commit that was told is on the disk, whatever happens then
+            "foreign_keys = ON",
+            "secure_delete = ON",  # a photo that was taken back is overwritten, not only unlisted
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and then writes could not be made to wait for another.
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

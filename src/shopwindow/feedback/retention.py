@@ -1,0 +1,55 @@
+"""Photos are kept as long as their senders were told, and then forgotten."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+from shopwindow.errors import FeedbackError
+from shopwindow.feedback.store import FeedbackStore
+
+_EVERY_S = 3600.0
+
+_log = logging.getLogger(__name__)
+
+
+class Retention:
+    """Forgets old photos: at once, and then every hour, in a thread of its own.
+
+    Args:
+        store: Where they are kept.
+        keep_days: How many days a photo is kept.
+    """
+
+    def __init__(self, store: FeedbackStore, keep_days: int) -> None:
+        self._store = store
+        self._keep = timedelta(days=keep_days)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+
+    def start(self) -> None:
+        """Forget from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Forget no more; returns when it is not at work any longer."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def forget(self) -> None:
+        """Forget what is too old now; an error is logged, and it is tried again in an hour."""
+        try:
+            count = self._store.forget_photos(datetime.now(UTC) - self._keep)
+        except FeedbackError as error:
+            _log.error("Old photos are not forgotten yet: %s", error)
+            return
+        if count:
+            _log.info("%s photos were older than %s days and are forgotten", count, self._keep.days)
+
+    def _run(self) -> None:
+        while True:
+            self.forget()
+            if self._stopped.wait(_EVERY_S):
+                return

@@ -1,0 +1,220 @@
+"""Where feedback is handed in, taken back and signed for, by the page and the API alike."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+from werkzeug.exceptions import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    ServiceUnavailable,
+    UnprocessableEntity,
+)
+
+from shopwindow.bundle import Bundle
+from shopwindow.errors import FeedbackError, ImageError, ReceiptError, ReviewedError
+from shopwindow.feedback.feedback import Feedback, Photo
+from shopwindow.feedback.receipt import Receipt, Receipts
+from shopwindow.feedback.store import FeedbackStore
+from shopwindow.imaging.decode import decode_image
+from shopwindow.inference.batching import Batcher, Caller
+from shopwindow.inference.prediction import Prediction
+from shopwindow.settings import Settings
+from shopwindow.web.metrics import Metrics
+
+# Enough for any model to come, and for a person to see what it is.
+KEPT_SIDE_PX = 1024
+LISTED = 5  # labels that a receipt has, so that a reviewer sees what the model wavered between
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A feedback that is in the store.
+
+    Attributes:
+        id: Of the feedback.
+        undo: What takes it back.
+        label: What was given; "" for "none of these".
+        kept_until: Until when the photo is kept, in UTC; None if it is not.
+    """
+
+    id: str
+    undo: str
+    label: str
+    kept_until: datetime | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the feedback as docs/api.md describes it."""
+        until = self.kept_until
+        return {
+            "id": self.id,
+            "undo": self.undo,
+            "label": self.label,
+            "photo_kept": until is not None,
+            "kept_until": None if until is None else until.isoformat(timespec="seconds"),
+        }
+
+
+class Desk:
+    """Takes feedback. Thread-safe.
+
+    Attributes:
+        store: Where it goes.
+        keep_days: How long photos are kept.
+    """
+
+    def __init__(
+        self, store: FeedbackStore, settings: Settings, batcher: Batcher, metrics: Metrics
+    ) -> None:
+        self.store = store
+        self.keep_days = settings.feedback_keep_days
+        self.key = settings.secret_key.encode() or store.key
+        self._receipts = Receipts(self.key)
+        self._batcher = batcher
+        self._max_pixels = settings.max_pixels
+        self._metrics = metrics
+        metrics.feedback_is_on()
+
+    def receipt(self, prediction: Prediction, bundle: Bundle, photos: Sequence[bytes]) -> str:
+        """Return the receipt of an answer; nothing is kept.
+
+        Args:
+            prediction: With `LISTED` labels or more in `top`, if the model has as many.
+            bundle: Whose answer it is.
+            photos: The picture as it was sent, and what else may be handed in as the photo.
+        """
+        info = bundle.info
+        return self._receipts.sign(
+            prediction,
+            column=info.main.name,
+            model=(info.name, info.version, bundle.sha256),
+            photo_sha256s=[hashlib.sha256(photo).hexdigest() for photo in photos],
+        )
+
+    def take(self, receipt_text: str, label: str, image: bytes | None, caller: Caller) -> Taken:
+        """Keep what somebody says about an answer; when this returns, it is on the disk.
+
+        A receipt is good for one feedback: what is handed in again replaces what was said before.
+
+        Args:
+            receipt_text: From `receipt`.
+            label: What it is: one of the model's labels, or "" for none of them.
+            image: The picture of the receipt, if its sender agrees that it is kept.
+            caller: Who waits.
+
+        Raises:
+            UnprocessableEntity: The receipt, the label or the picture cannot be used.
+            Conflict: A reviewer has judged it already.
+            ServiceUnavailable: The store cannot be written now.
+            BusyError: More is asked than can be answered in time.
+        """
+        try:
+            receipt = self._receipts.read(receipt_text)
+        except ReceiptError as error:
+            raise UnprocessableEntity(str(error)) from error
+        self._check_label(receipt, label)
+        photo = None if image is None else self._take_photo(receipt, image, caller)
+        now = datetime.now(UTC)
+        feedback = _as_feedback(receipt, label or None, now)
+        try:
+            self.store.add(feedback, photo)
+        except ReviewedError as error:
+            raise Conflict(str(error)) from error
+        except FeedbackError as error:
+            raise self._failed(error) from error
+        self._metrics.took_feedback(
+            "none" if not label else "corrected" if feedback.corrects else "confirmed",
+            with_photo=photo is not None,
+        )
+        until = None if photo is None else now + timedelta(days=self.keep_days)
+        return Taken(feedback.id, self._receipts.sign_undo(feedback.id), label, until)
+
+    def undo(self, feedback_id: str, token: str) -> None:
+        """Forget a feedback and its photo, whether it was reviewed or not.
+
+        Raises:
+            Forbidden: The token is not the one that came with this feedback.
+            NotFound: It is gone already.
+            ServiceUnavailable: The store cannot be written now.
+        """
+        if not self._receipts.allows_undo(feedback_id, token):
+            raise Forbidden(
+                "Only who gave a feedback can take it back: send the 'undo' that came with it."
+            )
+        try:
+            found = self.store.delete(feedback_id)
+        except FeedbackError as error:
+            raise self._failed(error) from error
+        if not found:
+            raise NotFound("This feedback is not kept here; it may have been taken back already.")
+        self._metrics.took_feedback("undone")
+
+    def _check_label(self, receipt: Receipt, label: str) -> None:
+        main = self._batcher.predictor.bundle.info.main
+        if receipt.column != main.name:
+            raise UnprocessableEntity(
+                "Another model answers now: classify the photo again, and then say what it is."
+            )
+        if label and label != receipt.predicted and label not in main.labels:
+            raise UnprocessableEntity(
+                f"label: expected one of the {len(main.labels)} labels of {main.name}, or an empty "
+                f"text for none of them; found {label[:60]!r}."
+            )
+
+    def _take_photo(self, receipt: Receipt, image: bytes, caller: Caller) -> Photo:
+        if hashlib.sha256(image).hexdigest() not in receipt.photo_sha256s:
+            raise UnprocessableEntity(
+                "This is not the picture that the receipt is for: send the same file again, or "
+                "none."
+            )
+
+        def decode(blob: bytes) -> Any:
+            least_px = (KEPT_SIDE_PX, KEPT_SIDE_PX)
+            return decode_image(blob, max_pixels=self._max_pixels, least_px=least_px)
+
+        with self._batcher.admit(caller) as ticket:
+            try:
+                image_hwc = ticket.decode(decode, image)
+            except ImageError as error:
+                raise UnprocessableEntity(str(error)) from error
+            # Made anew, as the pixels are all that was agreed on: no place, no camera, no name.
+            picture = Image.fromarray(image_hwc)
+            picture.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX))
+            out = BytesIO()
+            picture.save(out, "JPEG", quality=95, subsampling=0)
+        return Photo(out.getvalue(), "image/jpeg")
+
+    def _failed(self, error: FeedbackError) -> ServiceUnavailable:
+        _log.error("Feedback could not be written: %s", error)
+        self._metrics.took_feedback("failed")
+        return ServiceUnavailable(
+            "This could not be written down just now. Please try again in a moment.", retry_after=5
+        )
+
+
+def _as_feedback(receipt: Receipt, given: str | None, now: datetime) -> Feedback:
+    return Feedback(
+        id=receipt.id,
+        created_at=now,
+        model_name=receipt.model_name,
+        model_version=receipt.model_version,
+        model_sha256=receipt.model_sha256,
+        photo_sha256=receipt.photo_sha256s[0],
+        column=receipt.column,
+        predicted=receipt.predicted,
+        confidence=receipt.confidence,
+        sure=receipt.sure,
+        margin=receipt.margin,
+        top=receipt.top,
+        given=given,
+    )
