@@ -21,6 +21,7 @@ COMMANDS = [
     "find-lr",
     "evaluate",
     "compare",
+    "feedback",
     "promote",
     "rollback",
     "export",

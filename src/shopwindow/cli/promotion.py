@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
 from shopwindow.cli.evaluate import wanted_reading
+from shopwindow.cli.feedback import corrections_to_judge_by
 from shopwindow.cli.options import data_options, example, given
 from shopwindow.errors import PromotionError
 
@@ -37,9 +39,8 @@ _in_service = click.option(
 @data_options(default_min_images="as in training")
 @click.option(
     "--feedback",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Corrections, as a folder that feedback export wrote.",
+    metavar="URL|DIR",
+    help="Corrections: a store, an exported folder, or off.  [default: the setting feedback]",
 )
 @click.option(
     "--margin",
@@ -54,7 +55,7 @@ def promote(
     new: Path,
     in_service: Path,
     data: Path,
-    feedback: Path | None,
+    feedback: str | None,
     margin: float | None,
     cache_dir: Path | None,
     **_: Any,
@@ -78,19 +79,20 @@ def promote(
             click.echo(f"{in_service}: {_title(candidate)} is in service already.")
             return
         options = given(context)
-        found = judge(
-            current,
-            candidate,
-            data,
-            readings=(
-                wanted_reading(options, current, data),
-                wanted_reading(options, candidate, data),
-            ),
-            corrections=feedback,
-            margin_points=MARGIN_POINTS if margin is None else margin,
-            cache_dir=cache_dir,
-            progress=sys.stderr.isatty(),
-        )
+        with TemporaryDirectory(prefix="shopwindow-") as scratch:
+            found = judge(
+                current,
+                candidate,
+                data,
+                readings=(
+                    wanted_reading(options, current, data),
+                    wanted_reading(options, candidate, data),
+                ),
+                corrections=corrections_to_judge_by(feedback, Path(scratch) / "corrections"),
+                margin_points=MARGIN_POINTS if margin is None else margin,
+                cache_dir=cache_dir,
+                progress=sys.stderr.isatty(),
+            )
         head = [f"in service: {_title(current)}", f"new:        {_title(candidate)}"]
         click.echo(printable([*head, *found.lines()]))
         if found.objections:

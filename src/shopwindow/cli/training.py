@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 
+from shopwindow.cli.feedback import corrections_to_learn
 from shopwindow.cli.options import (
     Command,
     data_options,
@@ -99,9 +101,10 @@ def network_options(command: Command) -> Command:
 @click.option(
     "--with-feedback",
     "feedback",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Learn from corrections too: a folder that feedback export wrote.",
+    metavar="[URL|DIR]",
+    is_flag=False,
+    flag_value="",
+    help="Learn from corrections too: of the setting feedback, a store, or an exported folder.",
 )
 @click.option(
     "--outliers",
@@ -141,7 +144,14 @@ def train(context: click.Context, /, **_: Any) -> None:
         raise click.UsageError("Missing argument 'DATA'", ctx=context)
     else:
         training = import_training()
-        training.train(training.settle_options(options))
+        where = options.pop("feedback", None)
+        settled = training.settle_options(options)
+        if where is not None:
+            # Refuses a folder with a run, before photos come there.
+            import_module("shopwindow.training.run").Run.create(settled)
+            folder = corrections_to_learn(where, settled.run_dir / "feedback")
+            settled = replace(settled, feedback=folder)
+        training.train(settled)
 
 
 @click.command(
@@ -205,6 +215,9 @@ def _resume(options: dict[str, Any]) -> None:
     folder = options.pop("out", None)
     if folder is None:
         raise UsageError("--resume: expected the folder of the run to go on with, as --out RUN")
+    corrections = options.pop("feedback", "")
+    if corrections and Path(corrections).is_dir():  # of a store, the run has its own copy
+        options["feedback"] = Path(corrections)
     training = import_training()
     recorded = import_module("shopwindow.training.run").Run.open(folder).options
     for name, value in options.items():

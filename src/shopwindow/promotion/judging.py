@@ -20,7 +20,7 @@ from shopwindow.bundle import Bundle
 from shopwindow.comparing import figure_lines, right_answers
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.split import Split
-from shopwindow.errors import PromotionError
+from shopwindow.errors import DataError, PromotionError
 from shopwindow.evaluation.comparison import Compared, compare_answers
 from shopwindow.grading import Reading, allowed_in, find_split, read_dataset, recorded_splits
 
@@ -83,7 +83,7 @@ class Judgement:
         lines = [f"on {self.held_out.counts.images:,} held-out images"]
         lines += figure_lines(self.held_out, _TITLES)
         if self.corrections is None:
-            lines.append("on no corrections: there are none")
+            lines.append("on no corrections")
         else:
             lines.append(f"on {self.corrections.counts.images:,} corrections")
             lines += figure_lines(self.corrections, _TITLES)
@@ -130,23 +130,36 @@ def judge(
     if corrections is not None:
         with TemporaryDirectory(prefix="shopwindow-") as cache:
             # Photos of visitors: decoded for this, and kept nowhere.
-            found = load_dataset(
-                corrections,
-                rule=in_service.info.rule,
-                vocabularies={"label": in_service.info.main.labels},
-                cache_dir=Path(cache),
-                progress=progress,
-            )
-            if found.dropped:
-                notes.append(f"{len(found.dropped):,} corrections could not be used")
-            everything = np.arange(len(found), dtype=np.int64)
-            compared = _compare(in_service, new, found, everything, progress=progress)
+            found = _read_corrections(corrections, in_service, new, Path(cache), progress, notes)
+            if found is not None:
+                everything = np.arange(len(found), dtype=np.int64)
+                compared = _compare(in_service, new, found, everything, progress=progress)
     return Judgement(
         held_out=_compare(in_service, new, dataset, split.valid, progress=progress),
         corrections=compared,
         margin_points=margin_points,
         notes=tuple(notes),
     )
+
+
+def _read_corrections(
+    folder: Path, in_service: Bundle, new: Bundle, cache: Path, progress: bool, notes: list[str]
+) -> Dataset | None:
+    labels = dict.fromkeys([*in_service.info.main.labels, *new.info.main.labels])
+    try:
+        found = load_dataset(
+            folder,
+            rule=in_service.info.rule,
+            vocabularies={"label": tuple(labels)},
+            cache_dir=cache,
+            progress=progress,
+        )
+    except DataError as error:
+        notes.append(f"no correction can be used: {error}")
+        return None
+    if found.dropped:
+        notes.append(f"{len(found.dropped):,} corrections could not be used")
+    return found
 
 
 def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> Split:
