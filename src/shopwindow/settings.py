@@ -127,6 +127,9 @@ class Settings:
     feedback_keep_days: int = _setting(
         180, "days", "How long the photos are kept that visitors agreed to.", least=1, most=36_500
     )
+    review_password: str = _setting(
+        "", "secret", "What opens /review; empty keeps it shut.", secret=True
+    )
     secret_key: str = _setting(
         "", "secret", "What receipts are signed with; empty takes that of the store.", secret=True
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 import click
 
@@ -33,4 +35,7 @@ def serve(model: Path | None, host: str | None, port: int | None) -> None:
         host=host, port=port, model=None if model is None else str(model)
     )
     configure_logging(settings)
+    if settings.feedback != "off":
+        # Takes its time, and can have it while the model is read.
+        Thread(target=import_module, args=("shopwindow.feedback.opening",), daemon=True).start()
     serve_app(load_served(settings), settings)

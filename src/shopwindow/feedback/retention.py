@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from shopwindow.errors import FeedbackError
-from shopwindow.feedback.store import FeedbackStore
+
+if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
+    from shopwindow.feedback.store import FeedbackStore
 
 _EVERY_S = 3600.0
 

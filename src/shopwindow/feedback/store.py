@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shopwindow.errors import FeedbackError, ReviewedError, UsageError
 from shopwindow.feedback.feedback import STATUSES, Feedback, Photo, Status
+from shopwindow.feedback.figures import Figures, read_figures
 from shopwindow.feedback.receipt import KEY_BYTES
 from shopwindow.feedback.schema import SCHEMA_VERSION, about, metadata
 from shopwindow.feedback.schema import feedback as rows
@@ -183,6 +184,11 @@ class FeedbackStore:
         query = select(func.count()).select_from(rows.join(photos))
         with self._reading() as connection:
             return connection.scalar(query.where(rows.c.status == "pending")) or 0
+
+    def figures(self) -> Figures:
+        """Return what all feedback together says."""
+        with self._reading() as connection:
+            return read_figures(connection)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:

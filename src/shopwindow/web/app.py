@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, render_template, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from shopwindow import __version__
-from shopwindow.errors import BusyError
-from shopwindow.feedback.store import FeedbackStore
+from shopwindow.errors import BusyError, FeedbackError
 from shopwindow.inference.batching import Batcher, Observer
 from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import Predictor
@@ -31,8 +31,12 @@ from shopwindow.web.problem import (
     with_headers_of,
 )
 from shopwindow.web.reference import make_reference
+from shopwindow.web.review import add_review
 from shopwindow.web.security import secure
 from shopwindow.web.uploads import UploadRequest
+
+if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
+    from shopwindow.feedback.store import FeedbackStore
 
 _ASSET_AGE_S = 365 * 24 * 3600
 
@@ -110,6 +114,8 @@ def create_app(
 
     app.register_blueprint(make_pages(batcher, settings, desk))
     app.register_blueprint(make_api(batcher, settings, desk))
+    if desk is not None:
+        add_review(app, desk, batcher, settings, metrics)
     app.register_blueprint(
         make_reference(lambda: batcher.predictor.bundle.info, settings, feedback=desk is not None)
     )
@@ -130,6 +136,12 @@ def create_app(
     @app.errorhandler(BusyError)
     def ask_to_come_back(error: BusyError) -> ResponseReturnValue:
         return answer_error(as_http_error(error))
+
+    @app.errorhandler(FeedbackError)
+    def apologise_for_the_store(error: FeedbackError) -> ResponseReturnValue:
+        app.logger.error("The feedback cannot be read: %s", error)
+        sentence = "The feedback cannot be read just now. Please try again in a moment."
+        return answer_error(ServiceUnavailable(sentence, retry_after=5))
 
     return app
 

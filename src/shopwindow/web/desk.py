@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from werkzeug.exceptions import (
@@ -23,12 +23,14 @@ from shopwindow.bundle import Bundle
 from shopwindow.errors import FeedbackError, ImageError, ReceiptError, ReviewedError
 from shopwindow.feedback.feedback import Feedback, Photo
 from shopwindow.feedback.receipt import Receipt, Receipts
-from shopwindow.feedback.store import FeedbackStore
 from shopwindow.imaging.decode import decode_image
 from shopwindow.inference.batching import Batcher, Caller
 from shopwindow.inference.prediction import Prediction
 from shopwindow.settings import Settings
 from shopwindow.web.metrics import Metrics
+
+if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
+    from shopwindow.feedback.store import FeedbackStore
 
 # Enough for any model to come, and for a person to see what it is.
 KEPT_SIDE_PX = 1024

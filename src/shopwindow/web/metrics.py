@@ -23,11 +23,13 @@ from prometheus_client import (
 
 from shopwindow.bundle import Bundle
 from shopwindow.errors import OversizedImageError, UnreadableImageError, UnsupportedImageError
+from shopwindow.feedback.feedback import STATUSES, Status
 from shopwindow.inference.batching import DropReason, Observer
 from shopwindow.web.problem import error_kinds, kind_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+Attempt = Literal["in", "wrong", "refused"]
 FeedbackOutcome = Literal["confirmed", "corrected", "none", "undone", "failed"]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
@@ -93,6 +95,8 @@ class Metrics(Observer):
             "feedback_total", "Feedback, by what it said or what became of it.", "outcome"
         )
         self._feedback_photos = counter("feedback_photos_total", "Photos that were agreed to.")
+        self._reviews = counter("reviews_total", "Feedback that was judged.", "outcome")
+        self._logins = counter("review_logins_total", "Attempts to log in to /review.", "outcome")
         # A counter that appears with its first event has no rate to be alarmed by.
         for kind in (UnsupportedImageError, OversizedImageError, UnreadableImageError):
             self._errors.labels(kind_of(kind))
@@ -103,6 +107,10 @@ class Metrics(Observer):
             self._replacements.labels(outcome)
         for outcome in get_args(FeedbackOutcome):
             self._feedback.labels(outcome)
+        for outcome in STATUSES:
+            self._reviews.labels(outcome)
+        for outcome in get_args(Attempt):
+            self._logins.labels(outcome)
         self.show_model(bundle)
 
     def line_changed(self, length: int) -> None:
@@ -142,6 +150,14 @@ class Metrics(Observer):
         self._feedback.labels(outcome).inc()
         if with_photo:
             self._feedback_photos.inc()
+
+    def reviewed(self, outcome: Status) -> None:
+        """Count a judgement on a feedback."""
+        self._reviews.labels(outcome).inc()
+
+    def tried_to_log_in(self, outcome: Attempt) -> None:
+        """Count an attempt to log in."""
+        self._logins.labels(outcome).inc()
 
     def answered(self, response: Response) -> None:
         """Count the current request and its answer."""

@@ -12,7 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from flask import Flask
@@ -21,9 +21,7 @@ from waitress.server import BaseWSGIServer, create_server
 
 from shopwindow.bundle import bundled_model_path
 from shopwindow.errors import FeedbackError, UsageError
-from shopwindow.feedback.opening import open_store
 from shopwindow.feedback.retention import Retention
-from shopwindow.feedback.store import FeedbackStore
 from shopwindow.inference.engine import EngineName, available_cores
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.inference.watching import ModelWatch
@@ -31,6 +29,9 @@ from shopwindow.settings import Settings
 from shopwindow.web.app import Inside, create_app
 from shopwindow.web.channel import Channel
 from shopwindow.web.wording import title_of
+
+if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
+    from shopwindow.feedback.store import FeedbackStore
 
 _SPARE_THREADS = 8
 _OTHER_FILES = 100  # that are open beside connections: libraries, the model, the log
@@ -108,6 +109,8 @@ def open_feedback(settings: Settings) -> FeedbackStore | None:
     """
     if settings.feedback == "off":
         return None
+    from shopwindow.feedback.opening import open_store
+
     try:
         return open_store(settings.feedback)
     except FeedbackError as error:

@@ -1,0 +1,36 @@
+// The keys of /review. All that they do is press the buttons, which are there without them too.
+
+const KEPT = 'shopwindow-review-keys';
+const box = document.getElementById('keys');
+let on = localStorage.getItem(KEPT) !== 'off';
+
+const show = () => document.getElementById('main').classList.toggle('keyed', on);
+show();
+
+if (box) {
+  box.closest('.keys').hidden = false;
+  box.checked = on;
+  box.addEventListener('change', () => {
+    on = box.checked;
+    localStorage.setItem(KEPT, on ? 'on' : 'off');
+    show();
+  });
+}
+
+document.addEventListener('keydown', (event) => {
+  const { key, target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (target.matches('select')) { // where letters choose
+    if (key === 'Enter') {
+      event.preventDefault();
+      target.form.requestSubmit();
+    }
+    if (key === 'Escape') target.blur();
+    return;
+  }
+  const found = on && document.querySelector(`[data-key="${CSS.escape(key.toLowerCase())}"]`);
+  if (!found) return;
+  event.preventDefault();
+  if (found.matches('select')) found.focus();
+  else found.click();
+});
