@@ -17,12 +17,15 @@ RUN /opt/shopwindow/bin/pip install --no-cache-dir --no-deps --no-build-isolatio
 
 FROM python:3.13-slim
 COPY --from=build /opt/shopwindow /opt/shopwindow
-RUN useradd --system --no-create-home --shell /usr/sbin/nologin shopwindow
+# A volume that is mounted on /feedback for the first time gets its owner from here.
+RUN useradd --system --no-create-home --shell /usr/sbin/nologin shopwindow \
+    && install --directory --owner shopwindow --mode 700 /feedback
 USER shopwindow
 ENV PATH=/opt/shopwindow/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SHOPWINDOW_HOST=0.0.0.0 \
-    SHOPWINDOW_PORT=5000
+    SHOPWINDOW_PORT=5000 \
+    SHOPWINDOW_FEEDBACK=/feedback/feedback.sqlite3
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"SHOPWINDOW_PORT\"]}/health/ready', timeout=4)"]

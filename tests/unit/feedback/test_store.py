@@ -228,8 +228,9 @@ def test_sqlite_is_as_safe_as_it_can_be(tmp_path: Path, make_feedback: Make) -> 
     store.close()
 
 
+@pytest.mark.parametrize("replaced", [True, False])
 def test_photo_that_was_taken_back_is_nowhere_on_the_disk(
-    tmp_path: Path, make_feedback: Make
+    tmp_path: Path, make_feedback: Make, replaced: bool
 ) -> None:
     store = open_store(str(tmp_path / "feedback.sqlite3"))
     secret = os.urandom(50_000)
@@ -240,7 +241,10 @@ def test_photo_that_was_taken_back_is_nowhere_on_the_disk(
         return any(secret[20_000:20_500] in file.read_bytes() for file in tmp_path.iterdir())
 
     assert on_disk()
-    store.delete(feedback.id)
+    if replaced:
+        store.add(feedback)
+    else:
+        store.delete(feedback.id)
     assert not on_disk()
     store.close()
 
