@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from shopwindow.bundle import read_bundle
+from shopwindow.bundle import bundled_model_path, read_bundle
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import WeightsError
 from shopwindow.inference.predictor import Predictor
 from shopwindow.training import TrainingOptions
 from shopwindow.training.network import Classifier, build_classifier
-from shopwindow.training.trainer import open_dataset
+from shopwindow.training.run import Run
+from shopwindow.training.trainer import Trainer, open_dataset
 from shopwindow.training.warm_start import load_bundle_weights
 
 
@@ -82,3 +83,21 @@ def test_run_starts_from_a_bundle(shapes_run: Path, shapes_options: TrainingOpti
     served = Predictor(read_bundle(shapes_run / "model.onnx")).probabilities(images)["shape"]
     logits = best_labels(trainer.model, images)
     assert (logits.argmax(1).numpy() == served.argmax(1)).mean() > 0.98
+
+
+def test_the_architecture_is_that_of_the_bundle(
+    shapes_options: TrainingOptions, shapes_run: Path, tmp_path: Path
+) -> None:
+    weights = str(shapes_run / "model.onnx")
+    options = replace(shapes_options, recipe="transfer", arch=None, epochs=None, weights=weights)
+    trainer = Trainer(Run.create(replace(options, out=tmp_path / "run")))
+    assert trainer.arch == "small_resnet"
+
+
+def test_bundled_names_the_model_that_comes_along(
+    shapes_options: TrainingOptions, tmp_path: Path
+) -> None:
+    options = replace(shapes_options, arch=None, weights="bundled", out=tmp_path / "run")
+    trainer = Trainer(Run.create(options))
+    assert trainer.weights == str(bundled_model_path())
+    assert trainer.arch == "small_resnet"

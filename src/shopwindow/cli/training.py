@@ -37,12 +37,13 @@ def network_options(command: Command) -> Command:
             ),
             click.option(
                 "--arch",
-                help="A torchvision or timm name.  [default: the recipe's]",
+                help="A torchvision or timm name.  [default: the bundle's, or the recipe's]",
             ),
             click.option(
                 "--weights",
-                metavar="[imagenet|none|FILE]",
-                help="What the network starts from.  [default: the recipe's]",
+                metavar="[imagenet|none|bundled|FILE]",
+                help="What the network starts from; bundled is the model that comes along.  "
+                "[default: the recipe's]",
             ),
             click.option(
                 "--size",

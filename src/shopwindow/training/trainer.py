@@ -19,7 +19,7 @@ from fastai.callback.core import Callback
 from fastai.callback.schedule import valley
 from fastai.torch_core import default_device, num_distrib
 
-from shopwindow.bundle import INPUT_NAME, read_bundle
+from shopwindow.bundle import INPUT_NAME, bundled_model_path, read_bundle
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.dataset.split import Split, split_images
@@ -35,7 +35,12 @@ from shopwindow.training.options import TrainingOptions
 from shopwindow.training.pictures import draw_learning_rates
 from shopwindow.training.run import Run
 from shopwindow.training.start_from import check_agrees, describe_start
-from shopwindow.training.warm_start import STATISTICS_IMAGES, load_bundle_weights
+from shopwindow.training.warm_start import (
+    STATISTICS_IMAGES,
+    arch_of,
+    is_bundle,
+    load_bundle_weights,
+)
 
 
 class StoppedError(TrainingError):
@@ -80,14 +85,18 @@ class Trainer:
         self.run = run
         options = self.options = run.options
         defaults = DEFAULTS[options.recipe]
-        self.arch = options.arch or defaults.arch
         self.weights = options.weights or defaults.weights
+        if self.weights == "bundled":
+            self.weights = str(bundled_model_path())
         self.epochs = options.epochs or defaults.epochs
         if options.start_from is not None:
             self.weights = str(options.start_from)
             self.epochs = options.epochs or defaults.more_epochs
             if "start" not in run.facts:
                 run.facts["start"] = describe_start(read_bundle(options.start_from))
+        if "arch" not in run.facts:  # noted, since a bundle may be gone when the run goes on
+            run.facts["arch"] = options.arch or arch_of(self.weights) or defaults.arch
+        self.arch: str = run.facts["arch"]
         self.size = options.size or defaults.size
         if len(self.epochs) != len(defaults.epochs):
             raise UsageError(
@@ -190,7 +199,7 @@ class Trainer:
             )
         # A run that is continued has weights of its own; the others may be gone by now.
         weights = self.weights if self.state is None else "none"
-        from_bundle = Path(weights).suffix.lower() == ".onnx"
+        from_bundle = is_bundle(weights)
         model, splitter = build_classifier(
             self.arch,
             [len(v) for v in vocabularies.values()],

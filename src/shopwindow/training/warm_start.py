@@ -26,6 +26,23 @@ _PREFIX, _HALF, _FOLDED_BIAS = "model.", "_half", "weight_bias"
 STATISTICS_IMAGES = 1024
 
 
+def is_bundle(weights: str) -> bool:
+    """Say whether these weights are those of a bundle, by the name of the file."""
+    return Path(weights).suffix.lower() == ".onnx"
+
+
+def arch_of(weights: str) -> str | None:
+    """Return the architecture that a bundle names, or None for other weights and other bundles.
+
+    Raises:
+        BundleError: The file is not a bundle.
+    """
+    if not is_bundle(weights):
+        return None
+    named = read_bundle(Path(weights)).info.training.get("arch")
+    return named if isinstance(named, str) else None
+
+
 def load_bundle_weights(
     model: Classifier,
     path: Path,
