@@ -127,6 +127,12 @@ class Settings:
     feedback_keep_days: int = _setting(
         180, "days", "How long the photos are kept that visitors agreed to.", least=1, most=36_500
     )
+    feedback_max_photos: int = _setting(
+        10_000,
+        "photos",
+        "Most photos that are kept; of further feedback only the words are.",
+        least=0,
+    )
     review_password: str = _setting(
         "", "secret", "What opens /review; empty keeps it shut.", secret=True
     )

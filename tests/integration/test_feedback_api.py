@@ -175,6 +175,9 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(
         ({"json": {"receipt": receipt, "label": None}}, 400, "Expected the texts 'receipt'"),
         ({"json": {"receipt": [receipt], "label": "red"}}, 400, "Expected the texts"),
         ({"json": ["receipt"]}, 400, "Expected the texts"),
+        ({"json": {"receipt": "\ud800", "label": "red"}}, 422, "no receipt"),
+        ({"json": {"receipt": receipt, "label": "\ud800"}}, 422, "one of the 5 labels"),
+        ({"data": b"[" * 100_000, "content_type": "application/json"}, 400, "Expected the texts"),
         ({"data": b"{", "content_type": "application/json"}, 400, "Expected the texts"),
         ({"data": form(receipt, "red", image_bytes("blue"))}, 422, "not the picture"),
         ({"data": form(receipt, "red", b"")}, 422, "not the picture"),
@@ -253,6 +256,21 @@ def test_receipts_are_signed_with_the_secret_key_if_there_is_one(
     said = {"receipt": receipt, "label": "red"}
     assert by_store.post(FEEDBACK, json=said).status_code == 422
     assert by_secret.post(FEEDBACK, json=said).status_code == 201
+
+
+def test_when_there_are_enough_photos_only_the_words_are_kept(
+    predictor: Predictor, store: FeedbackStore, image_bytes: MakeImage
+) -> None:
+    client = create_app(predictor, Settings(feedback_max_photos=2), store=store).test_client()
+    blob = image_bytes("red")
+    kept = []
+    for _ in range(3):
+        answer = client.post(FEEDBACK, data=form(ask(client, blob)["receipt"], "blue", blob))
+        assert answer.status_code == 201
+        kept.append(answer.json["photo_kept"])  # type: ignore[index]
+    assert kept == [True, True, False]
+    assert len(list(store.items())) == 3
+    assert store.photo_count() == 2
 
 
 def test_feedback_is_counted(client: FlaskClient, image_bytes: MakeImage) -> None:

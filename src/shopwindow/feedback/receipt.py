@@ -100,7 +100,7 @@ class Receipts:
                 "This answer is more than a day old: classify the photo again, and then say what "
                 "it is."
             ) from None
-        except BadData:
+        except (BadData, UnicodeEncodeError):  # JSON may hold what is no text, such as "\ud800"
             raise ReceiptError(
                 "This is no receipt of this server, or it was changed or cut off: classify the "
                 "photo again, and then say what it is."
@@ -130,7 +130,7 @@ class Receipts:
         """Say whether a text is what `sign_undo` returned for a feedback."""
         try:
             signed_id: Any = self._undos.loads(token)
-        except BadData:
+        except (BadData, UnicodeEncodeError):
             return False
         return isinstance(signed_id, str) and hmac.compare_digest(
             signed_id.encode(), feedback_id.encode()

@@ -109,6 +109,11 @@ class FeedbackStore:
             row = connection.execute(query.where(photos.c.feedback_id == feedback_id)).first()
         return None if row is None else Photo(bytes(row.content), row.media_type)
 
+    def photo_count(self) -> int:
+        """Return how many photos are kept."""
+        with self._reading() as connection:
+            return connection.scalar(select(func.count()).select_from(photos)) or 0
+
     def delete(self, feedback_id: str) -> bool:
         """Forget a feedback and its photo; return whether there was one."""
         with self._writing() as connection:

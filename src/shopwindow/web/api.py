@@ -98,7 +98,10 @@ def _read_feedback(request: Request) -> tuple[str, str, bytes | None]:
         UnsupportedMediaType: Neither a form nor JSON.
     """
     if request.mimetype == "application/json":
-        sent = request.get_json(silent=True)
+        try:
+            sent = request.get_json(silent=True)
+        except RecursionError:  # brackets in brackets in brackets
+            sent = None
         fields: Any = sent if isinstance(sent, dict) else {}
         files = []
     elif request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):

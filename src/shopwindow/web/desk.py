@@ -84,6 +84,7 @@ class Desk:
         self._receipts = Receipts(self.key)
         self._batcher = batcher
         self._max_pixels = settings.max_pixels
+        self._max_photos = settings.feedback_max_photos
         self._metrics = metrics
         metrics.feedback_is_on()
 
@@ -125,7 +126,11 @@ class Desk:
         except ReceiptError as error:
             raise UnprocessableEntity(str(error)) from error
         self._check_label(receipt, label)
-        photo = None if image is None else self._take_photo(receipt, image, caller)
+        photo = None
+        if image is not None:
+            self._check_photo(receipt, image)
+            if self._has_room():
+                photo = self._make_photo(image, caller)
         now = datetime.now(UTC)
         feedback = _as_feedback(receipt, label or None, now)
         try:
@@ -173,13 +178,24 @@ class Desk:
                 f"text for none of them; found {label[:60]!r}."
             )
 
-    def _take_photo(self, receipt: Receipt, image: bytes, caller: Caller) -> Photo:
+    def _check_photo(self, receipt: Receipt, image: bytes) -> None:
         if hashlib.sha256(image).hexdigest() not in receipt.photo_sha256s:
             raise UnprocessableEntity(
                 "This is not the picture that the receipt is for: send the same file again, or "
                 "none."
             )
 
+    def _has_room(self) -> bool:
+        """Say whether one more photo may be kept: strangers must not fill the disk."""
+        try:
+            count = self.store.photo_count()
+        except FeedbackError as error:
+            raise self._failed(error) from error
+        if count >= self._max_photos:
+            _log.warning("No more photos are kept: there are %s (feedback_max_photos)", count)
+        return count < self._max_photos
+
+    def _make_photo(self, image: bytes, caller: Caller) -> Photo:
         def decode(blob: bytes) -> Any:
             least_px = (KEPT_SIDE_PX, KEPT_SIDE_PX)
             return decode_image(blob, max_pixels=self._max_pixels, least_px=least_px)

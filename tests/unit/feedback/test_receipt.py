@@ -50,7 +50,7 @@ def test_no_character_of_a_receipt_can_be_changed() -> None:
             receipts.read(forged)
 
 
-@pytest.mark.parametrize("text", ["", ".", "a.b.c", "x" * 5000, "é.é.é", "\x00"])
+@pytest.mark.parametrize("text", ["", ".", "a.b.c", "x" * 5000, "é.é.é", "\x00", "\ud800"])
 def test_nonsense_is_no_receipt(text: str) -> None:
     with pytest.raises(ReceiptError, match="classify the photo again"):
         Receipts(KEY).read(text)
