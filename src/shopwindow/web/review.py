@@ -109,10 +109,9 @@ def add_review(
             metrics.tried_to_log_in("wrong")
             return _login_form("This is not the password.", status=403)
         metrics.tried_to_log_in("in")
-        session.clear()  # with the token that somebody may have planted before
         session.permanent = True
         session["in"] = True
-        session["token"] = secrets.token_urlsafe()
+        session["token"] = secrets.token_urlsafe()  # somebody may have planted the one before
         return redirect(url_for("review.show"), 303)
 
     @review.post("/logout")
