@@ -107,7 +107,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         for number in range(20):
             picture(paint, number).save(shop.photos / label / f"{number:02}.png")
     scratch = ("--recipe", "scratch", "--size", "16", "--batch-size", "8")
-    first = shop.train("first", *scratch, "--epochs", "2")
+    first = shop.train("first", *scratch, "--epochs", "4")
     assert read_bundle(first).info.quality["accuracy"] == 1
     shop.model.parent.mkdir()
     shutil.copy(first, shop.model)

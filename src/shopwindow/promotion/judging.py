@@ -20,7 +20,7 @@ from shopwindow.bundle import Bundle
 from shopwindow.comparing import figure_lines, right_answers
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.split import Split
-from shopwindow.errors import DataError, PromotionError
+from shopwindow.errors import BundleError, DataError, PromotionError, ShopwindowError
 from shopwindow.evaluation.comparison import Compared, compare_answers
 from shopwindow.grading import Reading, allowed_in, find_split, read_dataset, recorded_splits
 
@@ -116,6 +116,7 @@ def judge(
     Raises:
         PromotionError: The held-out images cannot be found again, or `new` may have learned from
             them.
+        BundleError: `new` cannot be run.
         DataError: There are no images.
     """
     dataset = read_dataset(in_service, data, readings[0], cache_dir=cache_dir, progress=progress)
@@ -219,6 +220,14 @@ def _compare(
     column = dataset.label_columns[0]
     allowed = allowed_in(dataset, column, indices)
     right_a = right_answers(in_service, dataset, indices, allowed, progress=progress)
-    right_b = right_answers(new, dataset, indices, allowed, progress=progress)
+    try:
+        right_b = right_answers(new, dataset, indices, allowed, progress=progress)
+    except (ShopwindowError, OSError):
+        raise
+    except Exception as error:  # onnxruntime's own classes share no base but Exception
+        raise BundleError(
+            f"{new.path}: expected a bundle that answers, but onnxruntime cannot run it "
+            f"({str(error)[:200]}); export it again"
+        ) from error
     targets = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
     return compare_answers(right_a, right_b, targets, dataset.vocabularies[column]).overall

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 from painting import PAINTS, MakeBundle, write_photo
 
-from shopwindow.bundle import Bundle, Threshold
-from shopwindow.errors import PromotionError
+from colour_bundle import colour_graph, write_colour_bundle
+from shopwindow.bundle import Bundle, Threshold, read_bundle
+from shopwindow.errors import BundleError, PromotionError
 from shopwindow.evaluation.comparison import (
     Compared,
     PairedCounts,
@@ -112,6 +116,28 @@ def test_picture_of_nothing_is_right_where_the_answer_is_not_sure(
     found = judged(bold, doubting, photos, corrections=tmp_path / "given")
     assert found.corrections is not None
     assert found.corrections.counts == PairedCounts(images=1, both=0, only_a=0, only_b=1)
+
+
+def test_bundle_that_loads_but_cannot_run_is_refused_in_a_sentence(
+    photos: Path, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    graph = colour_graph()
+    # 18 images of 8 x 6 x 3 values cannot be cut in sevens, which nobody knows before they come.
+    graph.initializer.append(numpy_helper.from_array(np.array([-1, 7]), "sevens"))
+    graph.initializer.append(numpy_helper.from_array(np.array([0, 1]), "all_axes"))
+    graph.node[3].output[0] = "whole"
+    new_nodes = [
+        helper.make_node("Reshape", ["scaled", "sevens"], ["cut"]),
+        helper.make_node("ReduceSum", ["cut", "all_axes"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["whole", "sum"], ["colour_logits"]),
+    ]
+    for position, node in enumerate(new_nodes):
+        graph.node.insert(4 + position, node)
+    in_service = make_bundle("service")
+    metadata = json.dumps(in_service.info.as_json())
+    new = read_bundle(write_colour_bundle(tmp_path / "n.onnx", metadata=metadata, graph=graph))
+    with pytest.raises(BundleError, match=r"n\.onnx: expected a bundle that answers"):
+        judged(in_service, new, photos)
 
 
 def test_what_clients_would_miss_is_said(photos: Path, make_bundle: MakeBundle) -> None:
