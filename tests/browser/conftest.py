@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from feedback_server import serving
 from live_server import running_server
 from shopwindow.bundle import bundled_model_path
+from shopwindow.feedback.opening import open_store
+from shopwindow.feedback.store import FeedbackStore
 
 # A browser that phones nobody, and that runs as root in a container.
 _ARGUMENTS = [
@@ -42,16 +45,40 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def url(colour_bundle: Path) -> Iterator[str]:
+    """A server that takes no feedback, and can write to no file."""
     with running_server(colour_bundle) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def bundled_url() -> Iterator[str]:
-    """The model that comes along, and its examples."""
+def feedback_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("feedback") / "feedback.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def feedback_url(colour_bundle: Path, feedback_place: Path) -> Iterator[str]:
+    """A server that takes feedback, as all do by default."""
+    with serving(colour_bundle, str(feedback_place), feedback_keep_days="30") as (url, _):
+        yield url
+
+
+@pytest.fixture
+def store(feedback_url: str, feedback_place: Path) -> Iterator[FeedbackStore]:
+    """What that server keeps; nothing of the tests before."""
+    store = open_store(str(feedback_place))
+    for item in store.items():
+        store.delete(item.id)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def bundled_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The model that comes along, and its examples; with feedback, as `shopwindow serve` has it."""
     if not bundled_model_path().is_file():
         pytest.skip("this clone came without the bundled model")
-    with running_server(bundled_model_path()) as url:
+    place = tmp_path_factory.mktemp("bundled") / "feedback.sqlite3"
+    with serving(bundled_model_path(), str(place)) as (url, _):
         yield url
 
 

@@ -14,6 +14,38 @@ Photo = Callable[..., Path]
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
+@pytest.mark.parametrize("width", [320, 3840])
+def test_feedback_fits_too(
+    open_page: OpenPage, feedback_url: str, photo: Photo, width: int
+) -> None:
+    page = open_page(base=feedback_url, size=(width, 800))
+    page.set_input_files("#image-file", photo("red"))
+    page.get_by_label("Why?").check()
+    page.get_by_role("button", name="Wrong?").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("option").first).to_be_visible()
+    for part in ("#search", "#labels", ".none", ".cancel", "#kept"):
+        expect(dialog.locator(part)).to_be_in_viewport(ratio=1)
+    dialog.get_by_role("option", name="blue").click()
+    expect(page.locator("#opinion .noted")).to_be_visible()
+    assert page.evaluate(_OVERFLOW) == 0
+    # Whatever lies under it, the photo keeps its place, and what is said is not cut off.
+    photo_box, ledge_box, glass_box = (
+        page.locator(part).bounding_box() for part in ("#photo", ".ledge", ".glass")
+    )
+    assert photo_box
+    assert ledge_box
+    assert glass_box
+    assert photo_box["height"] >= 11 * 16
+    assert photo_box["y"] + photo_box["height"] <= ledge_box["y"] + 1
+    assert ledge_box["y"] + ledge_box["height"] <= glass_box["y"] + glass_box["height"] + 1
+    page.set_input_files("#image-file", [photo("red"), photo("blue")])
+    expect(page.locator("#status")).to_contain_text("All 2 photos are answered.")
+    page.locator(".tile").first.get_by_role("button", name="Right?").click()
+    expect(page.locator(".tile").first).to_contain_text("Noted")
+    assert page.evaluate(_OVERFLOW) == 0
+
+
 @pytest.mark.parametrize("js", [True, False])
 @pytest.mark.parametrize("width", [320, 390, 768, 3840])
 def test_nothing_scrolls_sideways(open_page: OpenPage, photo: Photo, width: int, js: bool) -> None:

@@ -100,7 +100,10 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def test_every_route_for_programs_is_described(app: Flask, document: dict[str, Any]) -> None:
-    pages = {"/", "/about", "/docs", "/static/<path:filename>", "/examples/<name>"}
+    pages = {
+        *("/", "/about", "/docs", "/static/<path:filename>", "/examples/<name>"),
+        *("/feedback", "/feedback/undo"),
+    }
     routes = {
         (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
         for rule in app.url_map.iter_rules()

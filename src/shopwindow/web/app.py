@@ -33,6 +33,7 @@ from shopwindow.web.problem import (
 from shopwindow.web.reference import make_reference
 from shopwindow.web.review import add_review
 from shopwindow.web.security import secure
+from shopwindow.web.told import make_told
 from shopwindow.web.uploads import UploadRequest
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
@@ -113,6 +114,8 @@ def create_app(
         return {"title": wording.title_of(batcher.predictor.bundle.info)}
 
     app.register_blueprint(make_pages(batcher, settings, desk))
+    if desk is not None:
+        app.register_blueprint(make_told(desk, settings))
     app.register_blueprint(make_api(batcher, settings, desk))
     if desk is not None:
         add_review(app, desk, batcher, settings, metrics)

@@ -59,8 +59,10 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
             "max_upload": wording.size_in_words(settings.max_upload_bytes),
             "top": min(settings.top, len(labels)),
             "label_count": len(labels),
+            "labels": labels,
             "shown_labels": _spread(labels, _SHOWN_LABELS),
             "fit": FIT[info.rule.method],
+            "feedback": desk and wording.feedback_words(desk.keep_days),
             "examples": list(find_examples(info.name).values()),
         }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from shopwindow.bundle import BundleInfo, Threshold
@@ -157,6 +158,63 @@ def summary_of(info: BundleInfo) -> str:
     count = len(info.columns[0].labels)
     return _text(info.card, "summary") or (
         f"Show a photo, and this model picks the best of {count} answers."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackWords:
+    """What the page says about feedback, with "{}" where a label or a day belongs.
+
+    Attributes:
+        help: What is kept of a photo, said before one is chosen.
+        offer: The choice to have the photo kept; `offer_all` for many at a time.
+        offer_all: See `offer`.
+        noted_right: What is said once the visitor has called the answer right.
+        noted_other: The same for another label.
+        noted_none: The same for none of them.
+        undone: What is said once that was taken back.
+        kept: What is kept of a feedback without its photo; `kept_photo` with it.
+        kept_photo: See `kept`.
+        kept_until: The same where the day is known.
+    """
+
+    help: str
+    offer: str
+    offer_all: str
+    noted_right: str
+    noted_other: str
+    noted_none: str
+    undone: str
+    kept: str
+    kept_photo: str
+    kept_until: str
+
+    def noted(self, label: str) -> str:
+        """Return what is said about a label that was given; "" for none of them."""
+        return self.noted_other.format(label) if label else self.noted_none
+
+    def kept_now(self, until: datetime | None) -> str:
+        """Return what is kept of a feedback, whose photo is kept until then, or is not."""
+        if until is None:
+            return self.kept
+        return self.kept_until.format(f"{until.day} {until:%B %Y}")
+
+
+def feedback_words(keep_days: int) -> FeedbackWords:
+    """Return what to say where feedback is taken and photos are kept for so many days."""
+    for_days = f"for {keep_days} day{'s' if keep_days > 1 else ''}"
+    says = "Kept: its answer and yours, the time and a fingerprint of the photo;"
+    return FeedbackWords(
+        help="Nothing is kept unless you say whether it was right.",
+        offer=f"Keep the photo too, {for_days}, to learn from it",
+        offer_all=f"Keep the photos that I call right or wrong, {for_days}, to learn from them",
+        noted_right="Noted: that is right.",
+        noted_other="Noted: it is {}.",
+        noted_none="Noted: none of its labels.",
+        undone="Taken back. Nothing of it is kept.",
+        kept=f"{says} not the photo itself, nor who you are.",
+        kept_photo=f"{says} the photo itself {for_days}, without where and when it was taken.",
+        kept_until=f"{says} the photo itself until {{}}, without where and when it was taken.",
     )
 
 

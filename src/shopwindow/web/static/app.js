@@ -1,5 +1,5 @@
 // Makes the form answer in place. Without this file the page works the same, with a reload.
-// What only some visits need is fetched when it is: many.js, gather.js and fflate.js.
+// What only some visits need is fetched when it is: feedback.js, many.js, gather.js and fflate.js.
 (() => {
   'use strict';
   document.documentElement.classList.add('js');
@@ -57,6 +57,7 @@
       $('many').hidden = state !== 'many';
       $('start').hidden = state === 'many' || state === 'busy'; // gone, rather than pushed down
       $('back').hidden = true;
+      if ($('opinion')) $('opinion').hidden = true;
       if (state === 'busy') return; // the last answer stays, dimmed, until the next one is there
       $('answer').hidden = state !== 'done';
       $('directory').hidden = state === 'done';
@@ -94,6 +95,16 @@
       if (!$('photo').hidden) hidePreview('No preview: browsers cannot show this kind of file.');
     });
 
+    // What people say about answers; null where the server does not take it. Asked for while the
+    // first photo travels.
+    let feedback = null;
+    const wantFeedback = () => {
+      if (!words.feedback) return;
+      feedback ??= import(words.feedback).then((module) => module.makeFeedback({ $, words, unreachable: UNREACHABLE }));
+      feedback.catch(() => { feedback = null; }); // then the page does without
+    };
+    const discuss = (act) => feedback?.then(act, () => {});
+
     const clearError = () => {
       $('image-error').textContent = '';
       input.removeAttribute('aria-invalid');
@@ -108,8 +119,8 @@
       input.setAttribute('aria-invalid', 'true');
     };
 
-    const answer = (prediction) => {
-      const { top, attributes, words: said, heatmap } = prediction;
+    const answer = (item) => {
+      const { top, attributes, words: said, heatmap } = item.prediction;
       sign(said);
       $('bars').replaceChildren(...top.map((score) => scale(copy('bar', {}), score.label, score.confidence)));
       const rest = words.labelCount - top.length;
@@ -126,7 +137,9 @@
       $('more').hidden = !chips.length;
       $('why').hidden = !heatmap || $('photo').hidden;
       if (heatmap) $('heat').firstElementChild.setAttribute('href', heatmap);
+      $('told')?.remove(); // of the page as the server sent it
       enter('done');
+      discuss((it) => { if (main.dataset.state === 'done') it.show(item); });
       $('status').textContent = `${said.kind === 'unsure' ? 'Best guess: ' : ''}${said.heading}. ${said.verdict}${said.share && ','} ${said.share}`;
     };
 
@@ -166,8 +179,9 @@
       enter('busy');
       $('status').textContent = 'Looking at your photo.';
       try {
-        const prediction = await predict(await shrink(file), signal, 0);
-        if (!signal.aborted) answer(prediction);
+        const picture = await shrink(file);
+        const prediction = await predict(picture, signal, 0);
+        if (!signal.aborted) answer({ picture, prediction, url: preview.src });
       } catch (error) {
         if (!signal.aborted) fail(error.message); // else another photo has been chosen meanwhile
       }
@@ -183,6 +197,7 @@
       asking = new AbortController();
       const { signal } = asking;
       clearError();
+      wantFeedback();
       let photos = [...files].map((file) => ({ name: file.name, open: async () => file }));
       let leftOut = 0;
       try {
@@ -202,7 +217,7 @@
       }
     };
 
-    const tools = { $, answer, copy, enter, hidePreview, predict, scale, show, shrink, sign };
+    const tools = { $, answer, copy, discuss, enter, hidePreview, predict, scale, show, shrink, sign };
 
     document.querySelectorAll('input[type=file]').forEach((control) => {
       control.addEventListener('click', () => { control.value = ''; }); // the same file counts again

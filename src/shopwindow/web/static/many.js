@@ -11,12 +11,16 @@ const ORDERS = {
   given: () => 0,
 };
 
-const COLUMNS = ['path', 'label', 'confidence', 'sure', 'top', 'attributes', 'error'];
-
 // The same rows as `shopwindow predict` writes.
 const asRow = ({ name, prediction, error }) => {
   const { label = null, confidence = null, sure = null, top = null, attributes = null } = prediction ?? {};
   return { path: name, label, confidence, sure, top, attributes, error: error ?? null };
+};
+
+// And one column more, once the visitor has said what something is.
+const asRows = (items) => {
+  if (!items.some((item) => item.opinion)) return items.map(asRow);
+  return items.map((item) => ({ ...asRow(item), corrected: item.opinion ? item.opinion.label || 'none of these' : null }));
 };
 
 const asCell = (value) => {
@@ -24,7 +28,7 @@ const asCell = (value) => {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
-const asCsv = (rows) => [COLUMNS, ...rows.map((row) => COLUMNS.map((column) => row[column]))]
+const asCsv = (rows) => [Object.keys(rows[0]), ...rows.map(Object.values)]
   .map((cells) => `${cells.map(asCell).join(',')}\n`).join('');
 
 const save = (name, type, text) => {
@@ -38,7 +42,8 @@ const save = (name, type, text) => {
 const count = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
 
 export const showMany = (photos, leftOut, signal, tools) => {
-  const { $, copy, enter, predict, scale, sign } = tools;
+  const { $, copy, discuss, enter, predict, scale, sign } = tools;
+  const takesFeedback = Boolean($('opinion'));
   const tiles = $('tiles');
   let timer = 0;
   let opened = null;
@@ -47,11 +52,17 @@ export const showMany = (photos, leftOut, signal, tools) => {
     const tile = copy('tile', { '.file': photo.name });
     const button = document.createElement('button');
     button.type = 'button';
+    button.className = 'open';
     button.disabled = true;
     button.append(...tile.childNodes);
     tile.append(button);
     tile.classList.add('waiting');
-    return { ...photo, given, tile, button, label: '', confidence: 2 };
+    const corner = document.createElement('div');
+    corner.className = 'opinion';
+    corner.setAttribute('role', 'group');
+    corner.setAttribute('aria-label', photo.name);
+    if (takesFeedback) tile.append(corner);
+    return { ...photo, given, tile, button, corner, label: '', confidence: 2 };
   });
 
   const say = () => {
@@ -97,8 +108,10 @@ export const showMany = (photos, leftOut, signal, tools) => {
       scale(tile, prediction.label, prediction.confidence);
       Object.assign(item, { label: prediction.label, confidence: prediction.confidence });
       item.button.disabled = false;
+      discuss((it) => it.offer(item));
     } else {
       tile.classList.add('bad');
+      item.corner.remove();
       tile.querySelector('.failed').textContent = error;
     }
     timer ||= setTimeout(() => { if (!signal.aborted) arrange(); }, ARRANGE_MS);
@@ -116,7 +129,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
   const open = (item) => {
     opened = item;
     tools.show(item.picture);
-    tools.answer(item.prediction);
+    tools.answer(item);
     $('back').hidden = false;
     $('back').focus();
     scrollTo({ top: 0 });
@@ -144,8 +157,8 @@ export const showMany = (photos, leftOut, signal, tools) => {
   const listen = (target, event, act) => target.addEventListener(event, act, { signal });
   items.forEach((item) => listen(item.button, 'click', () => open(item)));
   listen($('order'), 'change', arrange);
-  listen($('csv'), 'click', () => save('labels.csv', 'text/csv', asCsv(items.map(asRow))));
-  listen($('json'), 'click', () => save('labels.json', 'application/json', JSON.stringify(items.map(asRow), null, 2)));
+  listen($('csv'), 'click', () => save('labels.csv', 'text/csv', asCsv(asRows(items))));
+  listen($('json'), 'click', () => save('labels.json', 'application/json', JSON.stringify(asRows(items), null, 2)));
   listen($('back'), 'click', () => history.back());
   listen(window, 'popstate', back);
   signal.addEventListener('abort', () => {

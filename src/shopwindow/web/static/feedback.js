@@ -1,0 +1,264 @@
+// What a visitor says about an answer: right, or wrong and what instead; and how it is taken back.
+// Fetched with the first photo, where the server takes feedback.
+
+const PAGE = 8; // options that Page Down goes on by
+
+const plain = (text) => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
+const squeezed = (text) => text.replace(/[^\p{L}\p{N}]/gu, '');
+
+// The labels that fit what was typed: those that begin with it, those with a word that begins with
+// it, then what has it anywhere, whatever the hyphens, accents and the order of the words.
+export const matching = (labels, typed) => {
+  const wanted = plain(typed).trim();
+  const rank = (label) => {
+    const text = plain(label);
+    const at = text.indexOf(wanted);
+    if (at === 0) return 0;
+    if (at > 0) return squeezed(text[at - 1]) ? 2 : 1;
+    if (squeezed(text).includes(squeezed(wanted) || wanted)) return 3;
+    return wanted.split(/\s+/).every((word) => text.includes(word)) ? 4 : 5;
+  };
+  const ranked = labels.map((label) => [rank(label), label]).filter(([at]) => at < 5);
+  return ranked.sort(([a], [b]) => a - b).map(([, label]) => label);
+};
+
+// The list of labels: a combobox whose list is always open, in a dialog.
+// https://www.w3.org/WAI/ARIA/apg/patterns/combobox/
+const makeList = ($) => {
+  const dialog = $('correct');
+  const search = $('search');
+  const list = $('labels');
+  let known = [];
+  let likely = [];
+  let options = [];
+  let active = -1;
+  let picked = () => {};
+
+  const pick = (label) => {
+    dialog.close();
+    picked(label);
+  };
+
+  const activate = (index) => {
+    options[active]?.setAttribute('aria-selected', 'false');
+    active = index;
+    const option = options[index];
+    if (!option) {
+      search.removeAttribute('aria-activedescendant');
+      return;
+    }
+    option.setAttribute('aria-selected', 'true');
+    option.scrollIntoView({ block: 'nearest' });
+    search.setAttribute('aria-activedescendant', option.id);
+  };
+
+  const group = (name, labels) => {
+    const part = document.createElement('div');
+    if (name) {
+      part.setAttribute('role', 'group');
+      part.setAttribute('aria-label', name);
+      const title = document.createElement('p');
+      title.setAttribute('aria-hidden', 'true'); // said by the group's name
+      title.textContent = name;
+      part.append(title);
+    } else part.setAttribute('role', 'presentation');
+    labels.forEach((label) => {
+      const option = document.createElement('div');
+      option.setAttribute('role', 'option');
+      option.setAttribute('aria-selected', 'false');
+      option.id = `label-${options.push(option)}`;
+      option.textContent = label;
+      option.addEventListener('click', () => pick(label));
+      part.append(option);
+    });
+    return part;
+  };
+
+  const fill = () => {
+    const typed = search.value.trim();
+    options = [];
+    const others = known.filter((label) => !likely.includes(label));
+    const groups = typed
+      ? [['', matching(known, typed)]]
+      : [['Its guesses', likely], ['All others', others]];
+    list.replaceChildren(...groups.filter(([, labels]) => labels.length).map(([name, labels]) => group(name, labels)));
+    list.hidden = !options.length;
+    list.scrollTop = 0;
+    search.setAttribute('aria-expanded', String(!list.hidden));
+    activate(typed ? 0 : -1); // so that Enter takes the first that fits
+    const count = `${options.length} label${options.length === 1 ? '' : 's'}`;
+    $('found').textContent = !typed ? '' : list.hidden ? 'No label like this. Is it none of these?' : count;
+  };
+
+  search.addEventListener('input', fill);
+  search.addEventListener('keydown', (event) => {
+    const last = options.length - 1;
+    const to = {
+      ArrowDown: active < last ? active + 1 : 0,
+      ArrowUp: active > 0 ? active - 1 : last,
+      PageDown: Math.min(active + PAGE, last),
+      PageUp: Math.max(active - PAGE, 0),
+    }[event.key];
+    if (to !== undefined) {
+      event.preventDefault();
+      activate(to);
+    } else if (event.key === 'Enter' && !event.isComposing) {
+      event.preventDefault();
+      if (options[active]) pick(options[active].textContent);
+    }
+  });
+  dialog.querySelector('.none').addEventListener('click', () => pick(''));
+  dialog.querySelector('.cancel').addEventListener('click', () => dialog.close());
+  const image = dialog.querySelector('img');
+  image.addEventListener('error', () => { image.hidden = true; });
+  // A phone's keyboard covers the page without making it smaller.
+  const fit = () => dialog.style.setProperty('--seen', `${visualViewport.height}px`);
+  visualViewport?.addEventListener('resize', fit);
+
+  return (labels, guesses, url, act) => {
+    [known, likely, picked] = [labels, guesses, act];
+    image.hidden = !url;
+    if (url) image.src = url;
+    search.value = '';
+    dialog.showModal();
+    fill();
+    // On a phone the keyboard would cover the guesses before anybody has read them.
+    if (matchMedia('(pointer: fine)').matches) search.focus();
+  };
+};
+
+// An item is { prediction, picture, url }; what was said about it is noted in its `opinion`.
+export const makeFeedback = ({ $, words, unreachable }) => {
+  const say = $('correct').dataset;
+  const openList = makeList($);
+  let labels = null;
+  let shown = null; // the item in the window
+
+  const call = async (address, options) => {
+    let reply;
+    let result = {};
+    try {
+      reply = await fetch(address, options);
+      if (reply.status !== 204) result = await reply.json();
+    } catch {
+      throw new Error(unreachable);
+    }
+    if (!reply.ok) throw new Error(result.detail);
+    return result;
+  };
+
+  const keepsAll = (item) => Boolean(item.corner) && $('keep-all').checked;
+  const copy = (id) => $(id).content.firstElementChild.cloneNode(true);
+  const noted = (item) => {
+    const { label } = item.opinion;
+    if (label === item.prediction.label) return say.right;
+    return label ? say.other.replace('{}', label) : say.none;
+  };
+  const kept = ({ photo_kept: photo, kept_until: until }) => {
+    if (!photo) return say.kept;
+    if (!until) return say.keptPhoto;
+    const day = new Date(until).toLocaleDateString('en-GB', { day: 'numeric', month: 'long', year: 'numeric' });
+    return say.until.replace('{}', day);
+  };
+
+  const draw = (place, item) => {
+    const had = place.contains(document.activeElement) ? document.activeElement.localName : '';
+    let part;
+    if (item.opinion) {
+      part = copy('noted');
+      part.querySelector('b').textContent = noted(item);
+      part.querySelector('button').addEventListener('click', () => undo(item));
+      const keep = part.querySelector('input');
+      keep.checked = item.opinion.photo_kept;
+      keep.addEventListener('change', () => tell(item, item.opinion.label, keep.checked));
+      part.querySelector('.fine').textContent = kept(item.opinion);
+    } else {
+      part = copy('asked');
+      const right = part.querySelector('.right');
+      const wrong = part.querySelector('.wrong');
+      right.addEventListener('click', () => tell(item, item.prediction.label));
+      // A family, or nothing at all: then the window has shown no label that could be right.
+      const unnamed = place !== item.corner && !['sure', 'unsure'].includes(item.prediction.words.kind);
+      if (unnamed) {
+        right.remove();
+        wrong.textContent = 'What is it?';
+      }
+      wrong.addEventListener('click', () => choose(item, unnamed ? 0 : 1));
+    }
+    if (item.fault) {
+      const fault = document.createElement('p');
+      fault.className = 'fault';
+      fault.setAttribute('role', 'alert');
+      fault.textContent = item.fault;
+      part.append(fault);
+    }
+    place.replaceChildren(part);
+    if (had) place.querySelector(had === 'input' ? 'input' : 'button').focus();
+  };
+
+  const redraw = (item) => {
+    item.tile?.classList.toggle('corrected', Boolean(item.opinion) && item.opinion.label !== item.prediction.label);
+    if (item.corner) draw(item.corner, item);
+    if (shown === item && !$('opinion').hidden) draw($('opinion'), item); // else another photo came
+  };
+
+  // One thing at a time for each item: who clicks twice has said it once.
+  const change = async (item, act) => {
+    if (item.telling) return;
+    item.telling = true;
+    item.fault = '';
+    try {
+      await act();
+    } catch (error) {
+      item.fault = error.message;
+      labels = null; // another model may be in service by now
+    }
+    item.telling = false;
+    redraw(item);
+  };
+
+  const undo = (item) => change(item, async () => {
+    const { id, undo: token } = item.opinion;
+    await call(`${words.tell}/${id}`, { method: 'DELETE', headers: { 'X-Undo-Token': token } });
+    item.opinion = null;
+    $('status').textContent = say.undone;
+  });
+
+  // What is told again takes the place of what was said before.
+  const tell = (item, label, keep = keepsAll(item)) => change(item, async () => {
+    const form = new FormData();
+    form.append('receipt', item.prediction.receipt);
+    form.append('label', label);
+    if (keep) form.append('image', item.picture, 'photo');
+    item.opinion = await call(words.tell, { method: 'POST', body: form });
+    $('status').textContent = `${noted(item)} ${kept(item.opinion)}`;
+  });
+
+  const choose = async (item, from) => {
+    try {
+      labels ??= (await call(words.model)).columns[0].labels;
+    } catch (error) {
+      item.fault = error.message;
+      redraw(item);
+      return;
+    }
+    const guesses = item.prediction.top.map((score) => score.label).slice(from);
+    $('kept').textContent = keepsAll(item) ? say.keptPhoto : say.kept;
+    openList(labels, guesses, item.url, (label) => tell(item, label));
+  };
+
+  $('keep-all').addEventListener('change', () => {
+    $('kept-all').textContent = $('keep-all').checked ? say.keptPhoto : say.kept;
+  });
+
+  return {
+    // In the window.
+    show: (item) => {
+      shown = item;
+      $('opinion').hidden = !item.prediction.receipt;
+      redraw(item);
+    },
+    // In a corner of its tile, so that it is corrected without leaving the grid.
+    offer: (item) => { if (item.prediction.receipt) draw(item.corner, item); },
+  };
+};

@@ -1,0 +1,58 @@
+"""Feedback from the page without JavaScript: a form is sent, and a page says what came of it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest
+
+from shopwindow.settings import Settings
+from shopwindow.web.desk import Desk
+from shopwindow.web.uploads import caller_of
+from shopwindow.web.wording import feedback_words
+
+
+def make_told(desk: Desk, settings: Settings) -> Blueprint:
+    """Return the routes of the forms; they do what POST and DELETE of the API do."""
+    told = Blueprint("told", __name__)
+
+    @told.post("/feedback")
+    def take() -> ResponseReturnValue:
+        receipt, label = request.form.get("receipt"), request.form.get("label")
+        if receipt is None or label is None:
+            raise BadRequest("Say what it is on the page with the answer, and send it from there.")
+        photo = _read_photo(request.form.get("photo", "")) if request.form.get("keep") else None
+        taken = desk.take(receipt, label, photo, caller_of(request, settings))
+        words = feedback_words(desk.keep_days)
+        return render_template(
+            "told.html",
+            heading="Thank you",
+            taken=taken,
+            noted=words.noted(label),
+            kept=words.kept_now(taken.kept_until),
+        )
+
+    @told.post("/feedback/undo")
+    def undo() -> ResponseReturnValue:
+        desk.undo(request.form.get("id", ""), request.form.get("undo", ""))
+        words = feedback_words(desk.keep_days)
+        return render_template("told.html", heading="Taken back", kept=words.undone, taken=None)
+
+    return told
+
+
+def _read_photo(text: str) -> bytes:
+    """Return the page's own preview, which its form has as text.
+
+    Raises:
+        BadRequest: It is none.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise BadRequest(
+            "The photo did not arrive whole: choose it again, and then say what it is."
+        ) from None

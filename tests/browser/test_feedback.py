@@ -1,0 +1,228 @@
+"""What a visitor says about an answer is kept, and no more than that; and it can be taken back."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from feedback_server import serving
+from shopwindow.feedback.feedback import Feedback
+from shopwindow.feedback.store import FeedbackStore
+
+OpenPage = Callable[..., Page]
+Photo = Callable[..., Path]
+
+PHONE = {"size": (390, 844), "has_touch": True, "is_mobile": True}
+DESKTOP = {"size": (1280, 800)}
+DEVICES = pytest.mark.parametrize("device", [PHONE, DESKTOP], ids=["phone", "desktop"])
+
+
+@pytest.fixture
+def answered(
+    open_page: OpenPage, feedback_url: str, photo: Photo, store: FeedbackStore
+) -> Callable[..., Page]:
+    """Open the page that has answered a photo of that colour."""
+
+    def open_answered(colour: str | tuple[int, int, int] = "red", **options: object) -> Page:
+        page = open_page(base=feedback_url, **options)
+        page.set_input_files("#image-file", photo(colour))
+        expect(page.locator("main")).to_have_attribute("data-state", "done")
+        return page
+
+    return open_answered
+
+
+def only(store: FeedbackStore) -> Feedback:
+    (item,) = store.items()
+    return item
+
+
+def button(page: Page | Locator, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def noted(page: Page) -> Locator:
+    return page.locator("#opinion .noted")
+
+
+def choose(page: Page, label: str) -> None:
+    page.get_by_role("dialog").get_by_role("option", name=label, exact=True).click()
+
+
+@DEVICES
+def test_right_is_one_click_and_can_be_taken_back(
+    answered: Callable[..., Page], store: FeedbackStore, device: dict[str, object]
+) -> None:
+    page = answered(**device)
+    expect(page.locator("#image-help")).to_contain_text("Nothing is kept unless you say whether")
+    assert list(store.items()) == []
+    button(page, "Right?").click()
+    expect(noted(page)).to_contain_text("Noted: that is right.")
+    expect(noted(page)).to_contain_text("not the photo itself, nor who you are")
+    expect(page.locator("#status")).to_contain_text("Noted: that is right.")
+    kept = only(store)
+    assert (kept.predicted, kept.given, kept.has_photo) == ("red", "red", False)
+    expect(button(page, "Undo")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(button(page, "Right?")).to_be_focused()
+    expect(page.locator("#status")).to_have_text("Taken back. Nothing of it is kept.")
+    assert list(store.items()) == []
+
+
+@DEVICES
+def test_right_label_is_found_by_typing(
+    answered: Callable[..., Page], store: FeedbackStore, device: dict[str, object]
+) -> None:
+    page = answered(**device)
+    button(page, "Wrong?").click()
+    dialog = page.get_by_role("dialog", name="What is it?")
+    expect(dialog).to_contain_text("not the photo itself, nor who you are")
+    expect(dialog.get_by_role("group", name="Its guesses").get_by_role("option")).to_have_text(
+        [score.text_content() or "" for score in page.locator("#bars .of").all()[1:]]
+    )
+    search = page.get_by_role("combobox", name="Search its labels")
+    # A phone shows the guesses first, and its keyboard when somebody wants to type.
+    focused = expect(search)
+    focused.to_be_focused() if device is DESKTOP else focused.not_to_be_focused()
+    search.fill("BL")
+    expect(dialog.get_by_role("option")).to_have_text(["blue", "black"])
+    expect(dialog.get_by_role("status")).to_have_text("2 labels")
+    search.press("ArrowDown")
+    expect(dialog.get_by_role("option", name="black")).to_have_attribute("aria-selected", "true")
+    search.press("Enter")
+    expect(dialog).to_be_hidden()
+    expect(noted(page)).to_contain_text("Noted: it is black.")
+    expect(button(page, "Undo")).to_be_focused()
+    kept = only(store)
+    assert (kept.predicted, kept.given, kept.has_photo) == ("red", "black", False)
+
+
+@DEVICES
+def test_photo_is_kept_only_while_the_visitor_ticks_so(
+    answered: Callable[..., Page], store: FeedbackStore, device: dict[str, object]
+) -> None:
+    page = answered(**device)
+    button(page, "Wrong?").click()
+    choose(page, "blue")
+    keep = page.get_by_label("Keep the photo too, for 30 days, to learn from it")
+    expect(keep).not_to_be_checked()
+    keep.check()
+    expect(noted(page)).to_contain_text("the photo itself until ")
+    kept = only(store)
+    assert kept.given == "blue"
+    photo = store.photo(kept.id)
+    assert photo is not None
+    assert Image.open(io.BytesIO(photo.content)).getpixel((5, 5))[0] > 240  # type: ignore[index]
+    expect(keep).to_be_focused()
+    keep.uncheck()
+    expect(noted(page)).to_contain_text("not the photo itself")
+    assert store.photo(kept.id) is None
+    keep.check()
+    expect(noted(page)).to_contain_text("the photo itself until ")
+    button(page, "Undo").click()
+    expect(button(page, "Right?")).to_be_visible()
+    assert list(store.items()) == []
+    assert store.photo(kept.id) is None
+
+
+def test_something_else_is_none_of_the_labels(
+    answered: Callable[..., Page], store: FeedbackStore
+) -> None:
+    page = answered()
+    button(page, "Wrong?").click()
+    search = page.get_by_role("combobox")
+    search.fill("teapot")
+    expect(page.get_by_role("option")).to_have_count(0)
+    expect(search).to_have_attribute("aria-expanded", "false")
+    expect(page.get_by_role("dialog")).to_contain_text("No label like this.")
+    search.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    button(page, "None of these").click()
+    expect(noted(page)).to_contain_text("Noted: none of its labels.")
+    assert only(store).given is None
+
+
+def test_list_is_left_as_it_was_entered_with_the_keyboard(
+    answered: Callable[..., Page], store: FeedbackStore
+) -> None:
+    page = answered()
+    button(page, "Wrong?").focus()
+    page.keyboard.press("Enter")
+    search = page.get_by_role("combobox")
+    expect(search).to_be_focused()
+    assert search.get_attribute("aria-activedescendant") is None
+    options = page.get_by_role("option")
+    for key, place in (("ArrowDown", 0), ("ArrowUp", -1), ("ArrowDown", 0), ("PageDown", -1)):
+        page.keyboard.press(key)
+        selected = options.nth(place) if place >= 0 else options.last
+        expect(selected).to_have_attribute("aria-selected", "true")
+        expect(page.locator("[aria-selected=true]")).to_have_count(1)
+        assert search.get_attribute("aria-activedescendant") == selected.get_attribute("id")
+        expect(selected).to_be_in_viewport(ratio=1)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(button(page, "Wrong?")).to_be_focused()
+    assert list(store.items()) == []
+
+
+@pytest.mark.parametrize("colour", [(200, 0, 200), (128, 0, 0)], ids=["family", "unknown"])
+def test_answer_without_a_label_is_asked_about_and_not_called_right(
+    answered: Callable[..., Page], store: FeedbackStore, colour: tuple[int, int, int]
+) -> None:
+    page = answered(colour)
+    best = page.locator("#bars .of").first.inner_text()
+    expect(button(page, "Right?")).to_have_count(0)
+    button(page, "What is it?").click()
+    expect(page.get_by_role("option").first).to_have_text(best)
+    choose(page, "green")
+    expect(noted(page)).to_contain_text("Noted: it is green.")
+    assert only(store).given == "green"
+
+
+def test_next_photo_is_asked_about_anew(
+    answered: Callable[..., Page], photo: Photo, store: FeedbackStore
+) -> None:
+    page = answered()
+    button(page, "Right?").click()
+    expect(noted(page)).to_be_visible()
+    page.set_input_files("#image-file", photo("blue"))
+    expect(page.locator("h1")).to_have_text("blue")
+    button(page, "Right?").click()
+    expect(noted(page)).to_be_visible()
+    assert [item.given for item in store.items()] == ["red", "blue"]
+
+
+def test_server_that_has_gone_is_said_next_to_the_control(
+    open_page: OpenPage, colour_bundle: Path, tmp_path: Path, photo: Photo
+) -> None:
+    with serving(colour_bundle, str(tmp_path / "feedback.sqlite3")) as (url, process):
+        page = open_page(base=url)
+        page.set_input_files("#image-file", photo("red"))
+        expect(button(page, "Right?")).to_be_visible()
+        process.kill()
+        process.wait()
+        button(page, "Right?").click()
+        fault = page.locator("#opinion").get_by_role("alert")
+        expect(fault).to_contain_text("The server could not be reached.")
+        button(page, "Wrong?").click()
+        expect(fault).to_contain_text("The server could not be reached.")
+        expect(button(page, "Right?")).to_be_visible()
+
+
+def test_server_without_feedback_offers_none_and_keeps_nothing(
+    open_page: OpenPage, photo: Photo
+) -> None:
+    for js in (True, False):
+        page = open_page(js=js)
+        expect(page.locator("#image-help")).to_contain_text("Nothing is kept.")
+        page.set_input_files("#image-file", photo("red"))
+        if not js:
+            button(page, "Find out").click()
+        expect(page.locator("h1.sure")).to_be_visible()
+        expect(page.get_by_text("Wrong?")).to_have_count(0)
+        expect(page.locator(".tell, #opinion, dialog, #keep-all")).to_have_count(0)
