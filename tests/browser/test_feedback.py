@@ -214,6 +214,29 @@ def test_server_that_has_gone_is_said_next_to_the_control(
         expect(button(page, "Right?")).to_be_visible()
 
 
+def test_photo_for_which_there_is_no_room_is_said_not_to_be_kept(
+    open_page: OpenPage, colour_bundle: Path, tmp_path: Path, photo: Photo
+) -> None:
+    place = str(tmp_path / "feedback.sqlite3")
+    with serving(colour_bundle, place, feedback_max_photos="0") as (url, _):
+        page = open_page(base=url)
+        page.set_input_files("#image-file", photo("red"))
+        button(page, "Right?").click()
+        keep = page.get_by_label("Keep the photo too")
+        keep.click()
+        expect(page.locator("#opinion").get_by_role("alert")).to_have_text(
+            "The photo is not kept: there is room for no more."
+        )
+        expect(keep).not_to_be_checked()
+        expect(noted(page)).to_contain_text("not the photo itself")
+        page = open_page(base=url, js=False)
+        page.set_input_files("#image-file", photo("red"))
+        button(page, "Find out").click()
+        page.get_by_label("Keep the photo too").check()
+        button(page, "Right").click()
+        expect(page.get_by_text("there is room for no more")).to_be_visible()
+
+
 def test_server_without_feedback_offers_none_and_keeps_nothing(
     open_page: OpenPage, photo: Photo
 ) -> None:

@@ -33,6 +33,7 @@ def make_told(desk: Desk, settings: Settings) -> Blueprint:
             taken=taken,
             noted=words.noted(label),
             kept=words.kept_now(taken.kept_until),
+            full=words.full if photo is not None and taken.kept_until is None else "",
         )
 
     @told.post("/feedback/undo")

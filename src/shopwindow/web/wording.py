@@ -176,6 +176,7 @@ class FeedbackWords:
         kept: What is kept of a feedback without its photo; `kept_photo` with it.
         kept_photo: See `kept`.
         kept_until: The same where the day is known.
+        full: Why a photo was not kept though its visitor wanted it.
     """
 
     help: str
@@ -188,6 +189,7 @@ class FeedbackWords:
     kept: str
     kept_photo: str
     kept_until: str
+    full: str
 
     def noted(self, label: str) -> str:
         """Return what is said about a label that was given; "" for none of them."""
@@ -215,6 +217,7 @@ def feedback_words(keep_days: int) -> FeedbackWords:
         kept=f"{says} not the photo itself, nor who you are.",
         kept_photo=f"{says} the photo itself {for_days}, without where and when it was taken.",
         kept_until=f"{says} the photo itself until {{}}, without where and when it was taken.",
+        full="The photo is not kept: there is room for no more.",
     )
 
 

@@ -231,6 +231,7 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     form.append('label', label);
     if (keep) form.append('image', item.picture, 'photo');
     item.opinion = await call(words.tell, { method: 'POST', body: form });
+    if (keep && !item.opinion.photo_kept) item.fault = say.full;
     $('status').textContent = `${noted(item)} ${kept(item.opinion)}`;
   });
 
