@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def log_in(client: FlaskClient, password: str = PASSWORD, **options: Any) -> Tes
 
 
 def judge(client: FlaskClient, feedback_id: str, decision: str, **fields: str) -> TestResponse:
-    data = {"token": token(client), "decision": decision} | fields
+    page = client.get("/review").text
+    seen = re.search(r'name="given" value="([^"]*)"', page)
+    data = {"token": token(client), "decision": decision, "given": seen[1] if seen else ""} | fields
     return client.post(f"/review/{feedback_id}", data=data)
 
 
@@ -216,6 +219,21 @@ def test_judgement_is_written_down_and_can_be_taken_back(
     assert "Undo" in after
     assert judge(client, feedback_id, "reopen").status_code == 303
     assert status_of(store, feedback_id) == ("pending", None)
+
+
+def test_what_its_sender_changed_meanwhile_is_not_accepted_unseen(
+    client: FlaskClient, store: FeedbackStore
+) -> None:
+    feedback_id = add(store)
+    found = store.find(feedback_id)
+    assert found is not None
+    store.add(replace(found, given=None), Photo(b"a photo"))
+    answer = judge(client, feedback_id, "accept", given="blue")
+    assert answer.status_code == 409
+    assert "has said something else meanwhile" in answer.text
+    assert status_of(store, feedback_id) == ("pending", None)
+    assert judge(client, feedback_id, "accept", given="").status_code == 303
+    assert status_of(store, feedback_id) == ("accepted", None)
 
 
 def test_later_shows_the_next_and_at_the_end_the_first_again(

@@ -16,6 +16,7 @@ from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import (
     BadRequest,
+    Conflict,
     Forbidden,
     NotFound,
     TooManyRequests,
@@ -70,7 +71,7 @@ def add_review(
         if not password:
             raise Forbidden(
                 "Nobody can review yet: set SHOPWINDOW_REVIEW_PASSWORD to 16 characters or more, "
-                "and start the server again."
+                "without spaces, and start the server again."
             )
         if request.method == "POST" and not _is_ours(request.form.get("token", "")):
             raise BadRequest("This form is too old, or its cookie is missing. Open /review again.")
@@ -131,6 +132,10 @@ def add_review(
         if item is None:
             raise NotFound("This feedback is not kept any more; its sender has taken it back.")
         label = item.given
+        if decision == "accept" and request.form.get("given", "") != (label or ""):
+            raise Conflict(
+                "Its sender has said something else meanwhile: open /review again, and judge that."
+            )
         if decision == "change":
             label = request.form.get("label", "") or None
             if label is not None and label not in _labels(batcher.predictor.bundle.info, item):
