@@ -75,6 +75,14 @@ def test_export_where_feedback_is_off_says_so(run_shopwindow: Run) -> None:
     assert "expected a store, found off" in assert_one_line(off, 2)
 
 
+def test_mistyped_store_is_refused_and_not_made(run_shopwindow: Run, tmp_path: Path) -> None:
+    for options in ({}, {"env": {"SHOPWINDOW_FEEDBACK": "typo.sqlite3"}}):
+        where = () if options else ("--feedback", "typo.sqlite3")
+        found = run_shopwindow("feedback", "export", "out", *where, **options)
+        assert "expected a feedback store, found no such file" in assert_one_line(found, 2)
+    assert not (tmp_path / "typo.sqlite3").exists()
+
+
 def test_promote_asks_the_store_of_the_settings_by_itself(
     run_shopwindow: Run, store: Path, colour_photos: Path, tmp_path: Path
 ) -> None:
@@ -89,6 +97,10 @@ def test_promote_asks_the_store_of_the_settings_by_itself(
     assert with_store.returncode == 0, with_store.stderr
     assert "on 1 corrections" in with_store.stdout
     run_shopwindow("rollback", "--model", "1.0.onnx")
+    # A mistyped one must not let a bundle pass that forgets corrections.
+    mistyped = run_shopwindow(*promote, "--feedback", "typo")
+    assert "expected a feedback store, found no such file" in assert_one_line(mistyped, 2)
+    assert not (tmp_path / "typo").exists()
     # Nobody has ever given feedback, and asking leaves no store behind.
     home = tmp_path / "home"
     without = run_shopwindow(*promote, env={"XDG_DATA_HOME": str(home)})

@@ -56,7 +56,7 @@ def export_store(where: str | None, folder: Path, *, unreviewed: bool = False) -
     """Export a store; the one of the setting `feedback` where `where` is None or empty.
 
     Raises:
-        UsageError: Feedback is off.
+        UsageError: Feedback is off, or there is no such store.
         DataError: There is nothing to export.
     """
     from shopwindow.feedback.exporting import export_feedback
@@ -66,7 +66,7 @@ def export_store(where: str | None, folder: Path, *, unreviewed: bool = False) -
     place = where or Settings.from_environment().feedback
     if place == "off":
         raise UsageError("feedback: expected a store, found off; name one, as a path or a URL")
-    store = open_store(place)
+    store = open_store(place, make=False)
     try:
         found = export_feedback(store, folder, unreviewed=unreviewed)
     finally:
@@ -85,7 +85,7 @@ def corrections_to_learn(where: str, own: Path) -> Path:
         own: Where to.
 
     Raises:
-        UsageError: Feedback is off.
+        UsageError: Feedback is off, or there is no such store.
         DataError: There is nothing to export.
     """
     if where and Path(where).is_dir():
@@ -101,12 +101,15 @@ def corrections_to_judge_by(where: str | None, own: Path) -> Path | None:
         where: As for `corrections_to_learn`, or off; None for the store of the settings, if it has
             one.
         own: Where a store is exported to.
+
+    Raises:
+        UsageError: There is no such store.
     """
     from shopwindow.feedback.opening import default_place
     from shopwindow.settings import Settings
 
     place = Settings.from_environment().feedback if where is None else where
-    # A store that nobody has made yet is not made by asking what is in it.
+    # The store of the user's own folder comes with the first feedback; no other is taken for empty.
     if place == "off" or (where is None and not place and not default_place().exists()):
         return None
     try:

@@ -26,21 +26,26 @@ def default_place() -> Path:
     return user_data_path("shopwindow", appauthor=False) / "feedback.sqlite3"
 
 
-def open_store(where: str = "") -> FeedbackStore:
+def open_store(where: str = "", *, make: bool = True) -> FeedbackStore:
     """Open a feedback store, and make its tables where there are none.
 
     Args:
         where: A path (SQLite), or a URL such as `postgresql://user@host/name`; empty takes
             `default_place()`.
+        make: Whether an SQLite file is made where there is none. Who only reads would take a
+            mistyped path for a store in which nobody has said anything.
 
     Raises:
-        UsageError: Neither a path nor such a URL, or what is there is of a newer shopwindow.
+        UsageError: Neither a path nor such a URL, or what is there is of a newer shopwindow, or
+            there is no file and none is to be made.
         MissingExtraError: PostgreSQL's driver is not installed.
         FeedbackError: It cannot be opened, read or written.
     """
     url = _parse(where or str(default_place()))
-    engine = _open_postgresql(url) if _is_postgresql(url) else _open_sqlite(url)
     shown = url.render_as_string(hide_password=True).removeprefix("sqlite:///")
+    if not make and not _is_postgresql(url) and not Path(url.database or "").exists():
+        raise UsageError(f"{shown}: expected a feedback store, found no such file; check the path")
+    engine = _open_postgresql(url) if _is_postgresql(url) else _open_sqlite(url)
     try:
         return FeedbackStore(engine, shown)
     except BaseException:
