@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import sqlite3
 import threading
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
@@ -237,11 +238,11 @@ class FeedbackStore:
 def _errors_in_words(where: str) -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:  # the latter past SQLAlchemy, see above
         raise FeedbackError(f"{where} cannot be used ({reason_of(error)}).") from error
 
 
-def reason_of(error: SQLAlchemyError) -> str:
+def reason_of(error: Exception) -> str:
     """Return what a database says in its first line, without the statement and its values."""
     cause: BaseException = error
     if isinstance(error, DBAPIError) and error.orig is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 import stat
 import threading
@@ -246,6 +247,26 @@ def test_photo_that_was_taken_back_is_nowhere_on_the_disk(
     else:
         store.delete(feedback.id)
     assert not on_disk()
+    store.close()
+
+
+def test_journal_that_cannot_be_emptied_is_one_sentence(
+    tmp_path: Path, make_feedback: Make
+) -> None:
+    store = open_store(str(tmp_path / "feedback.sqlite3"))
+    gone, last = make_feedback(), make_feedback()
+    store.add(make_feedback(), Photo(os.urandom(500_000)))
+    store.add(gone)
+    store.add(last, Photo(os.urandom(50_000)))
+    store.delete(gone.id)  # all is in the file now, the last photo behind the first
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a full disk: the deletion fits into the journal, its way into the file does not.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(FeedbackError, match=r"cannot be used \(.+\)\.$"):
+            store.delete(last.id)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     store.close()
 
 
