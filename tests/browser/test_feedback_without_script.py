@@ -77,6 +77,16 @@ def test_something_else_is_none_of_the_labels(
     assert kept.given is None
 
 
+def test_who_sends_without_choosing_has_said_nothing(
+    asked: Callable[..., Page], photo: Photo, store: FeedbackStore
+) -> None:
+    page = asked(photo("red"))
+    page.get_by_role("button", name="Send").click()
+    assert page.get_by_label("Or it is").evaluate("list => list.validity.valueMissing")
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("Thank you")
+    assert list(store.items()) == []
+
+
 @DEVICES
 def test_one_of_many_is_corrected_in_a_tab_of_its_own(
     asked: Callable[..., Page], photo: Photo, store: FeedbackStore, size: tuple[int, int]

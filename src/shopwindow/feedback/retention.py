@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shopwindow.errors import FeedbackError
@@ -18,16 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 class Retention:
-    """Forgets old photos: at once, and then every hour, in a thread of its own.
+    """Forgets photos whose time is over: at once, and then every hour, in a thread of its own.
 
     Args:
         store: Where they are kept.
-        keep_days: How many days a photo is kept.
     """
 
-    def __init__(self, store: FeedbackStore, keep_days: int) -> None:
+    def __init__(self, store: FeedbackStore) -> None:
         self._store = store
-        self._keep = timedelta(days=keep_days)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
@@ -44,12 +42,12 @@ class Retention:
     def forget(self) -> None:
         """Forget what is too old now; an error is logged, and it is tried again in an hour."""
         try:
-            count = self._store.forget_photos(datetime.now(UTC) - self._keep)
+            count = self._store.forget_photos(datetime.now(UTC))
         except FeedbackError as error:
             _log.error("Old photos are not forgotten yet: %s", error)
             return
         if count:
-            _log.info("%s photos were older than %s days and are forgotten", count, self._keep.days)
+            _log.info("%s photos are forgotten: their time was over, or they were discarded", count)
 
     def _run(self) -> None:
         while True:

@@ -80,5 +80,6 @@ photo = Table(
         "feedback_id", String(32), ForeignKey(feedback.c.id, ondelete="CASCADE"), primary_key=True
     ),
     Column("media_type", String(40), nullable=False),
+    Column("kept_until", UtcTime),  # as its sender was told; none: as long as the feedback
     Column("content", LargeBinary, nullable=False),
 )

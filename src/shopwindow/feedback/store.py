@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
@@ -36,6 +36,7 @@ from shopwindow.feedback.schema import photo as photos
 from shopwindow.inference.prediction import LabelScore
 
 WRITES = "shopwindow_writes"  # the execution option of a transaction that writes
+DISCARDED_FOR = timedelta(days=1)
 _ADVISORY_LOCK = 0x5348_4F50  # any number that nobody else takes: "SHOP"
 
 
@@ -72,8 +73,15 @@ class FeedbackStore:
         """Let go of the database."""
         self._engine.dispose()
 
-    def add(self, feedback: Feedback, photo: Photo | None = None) -> None:
+    def add(
+        self, feedback: Feedback, photo: Photo | None = None, kept_until: datetime | None = None
+    ) -> None:
         """Keep a feedback, in the place of one with the same id; when this returns, it is kept.
+
+        Args:
+            feedback: What was said.
+            photo: What it was said about, if its sender agrees that it is kept.
+            kept_until: Until when, as the sender is told; None: as long as the feedback.
 
         Raises:
             ReviewedError: The one with the same id was reviewed already.
@@ -91,7 +99,10 @@ class FeedbackStore:
             if photo is not None:
                 connection.execute(
                     insert(photos).values(
-                        feedback_id=feedback.id, media_type=photo.media_type, content=photo.content
+                        feedback_id=feedback.id,
+                        media_type=photo.media_type,
+                        content=photo.content,
+                        kept_until=kept_until,
                     )
                 )
         if old.rowcount:
@@ -122,11 +133,16 @@ class FeedbackStore:
         self._empty_journal()
         return bool(found)
 
-    def forget_photos(self, before: datetime) -> int:
-        """Forget the photos of all feedback given before a time; return how many."""
-        old = select(rows.c.id).where(rows.c.created_at < before)
+    def forget_photos(self, now: datetime) -> int:
+        """Forget the photos whose time is over, and what a reviewer discarded; return how many.
+
+        What was discarded stays for `DISCARDED_FOR`, in which the reviewer may take that back.
+        """
+        discarded = (rows.c.status == "discarded") & (rows.c.reviewed_at < now - DISCARDED_FOR)
+        unwanted = select(rows.c.id).where(discarded)
+        over = (photos.c.kept_until < now) | photos.c.feedback_id.in_(unwanted)
         with self._writing() as connection:
-            found = connection.execute(delete(photos).where(photos.c.feedback_id.in_(old))).rowcount
+            found = connection.execute(delete(photos).where(over)).rowcount
         if found:
             self._empty_journal()
         return found

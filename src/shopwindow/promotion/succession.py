@@ -47,8 +47,14 @@ class Succession:
         """Keep other processes from changing the same file until the context ends.
 
         Raises:
-            PromotionError: Another process is at it.
+            PromotionError: Another process is at it, or the file is a link: a renaming would put a
+                file in the place of the link, and leave what it points to as it was.
         """
+        if self.path.is_symlink():
+            raise PromotionError(
+                f"{self.path}: expected the file that is served, found a link to "
+                f"{self.path.readlink()}; serve and name a file of its own, such as a copy"
+            )
         self.history.mkdir(exist_ok=True)
         with (self.history / ".lock").open("wb") as lock:
             try:

@@ -133,8 +133,9 @@ class Desk:
                 photo = self._make_photo(image, caller)
         now = datetime.now(UTC)
         feedback = _as_feedback(receipt, label or None, now)
+        until = None if photo is None else now + timedelta(days=self.keep_days)
         try:
-            self.store.add(feedback, photo)
+            self.store.add(feedback, photo, until)
         except ReviewedError as error:
             raise Conflict(str(error)) from error
         except FeedbackError as error:
@@ -143,7 +144,6 @@ class Desk:
             "none" if not label else "corrected" if feedback.corrects else "confirmed",
             with_photo=photo is not None,
         )
-        until = None if photo is None else now + timedelta(days=self.keep_days)
         return Taken(feedback.id, self._receipts.sign_undo(feedback.id), label, until)
 
     def undo(self, feedback_id: str, token: str) -> None:

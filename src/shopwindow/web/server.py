@@ -65,7 +65,7 @@ def _serve(predictor: Predictor, settings: Settings, store: FeedbackStore | None
     for listener in listeners:
         listener.channel_class = type("Channel", (Channel,), {"receive_s": settings.receive_s})
     watch = _watch(app, predictor, settings)
-    retention = None if store is None else Retention(store, settings.feedback_keep_days)
+    retention = None if store is None else Retention(store)
     stopping = threading.Event()
 
     def stop(signum: int, frame: FrameType | None) -> None:

@@ -14,6 +14,9 @@ from shopwindow.web.desk import Desk
 from shopwindow.web.uploads import caller_of
 from shopwindow.web.wording import feedback_words
 
+# As page.html has it: in a list from which something must be chosen, an empty value is nothing.
+_NONE = "(none of these)"
+
 
 def make_told(desk: Desk, settings: Settings) -> Blueprint:
     """Return the routes of the forms; they do what POST and DELETE of the API do."""
@@ -24,6 +27,8 @@ def make_told(desk: Desk, settings: Settings) -> Blueprint:
         receipt, label = request.form.get("receipt"), request.form.get("label")
         if receipt is None or label is None:
             raise BadRequest("Say what it is on the page with the answer, and send it from there.")
+        if label == _NONE:
+            label = ""
         photo = _read_photo(request.form.get("photo", "")) if request.form.get("keep") else None
         taken = desk.take(receipt, label, photo, caller_of(request, settings))
         words = feedback_words(desk.keep_days)

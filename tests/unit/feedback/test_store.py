@@ -165,13 +165,16 @@ def test_photos_are_forgotten_when_their_time_is_over_and_what_was_said_stays(
     store: FeedbackStore, make_feedback: Make
 ) -> None:
     now = datetime.now(UTC)
-    old = make_feedback(created_at=now - timedelta(days=30, minutes=1))
-    young = make_feedback(created_at=now - timedelta(days=29, hours=23))
-    for one in (old, young):
-        store.add(one, PHOTO)
-    Retention(store, keep_days=30).forget()
+    old, young, discarded, reconsidered = (make_feedback() for _ in range(4))
+    store.add(old, PHOTO, now - timedelta(minutes=1))
+    store.add(young, PHOTO, now + timedelta(hours=1))
+    for one, hours in ((discarded, 25), (reconsidered, 23)):
+        store.add(one, PHOTO, now + timedelta(days=30))
+        store.review(one.id, "discarded", None, now - timedelta(hours=hours))
+    Retention(store).forget()
     assert store.find(old.id) == old
-    assert store.photo(old.id) is None
+    kept = {one.id for one in store.items(with_photo=True)}
+    assert kept == {young.id, reconsidered.id}
     assert store.photo(young.id) == PHOTO
 
 
@@ -179,9 +182,9 @@ def test_photos_are_forgotten_by_itself_as_soon_as_it_starts(
     where: str, make_feedback: Make
 ) -> None:
     store = open_store(where)
-    old = make_feedback(created_at=datetime(2020, 1, 1, tzinfo=UTC))
-    store.add(old, PHOTO)
-    retention = Retention(store, keep_days=180)
+    old = make_feedback()
+    store.add(old, PHOTO, datetime(2020, 1, 1, tzinfo=UTC))
+    retention = Retention(store)
     retention.start()
     retention.stop()  # waits until it is not at work
     assert store.photo(old.id) is None

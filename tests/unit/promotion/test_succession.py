@@ -96,6 +96,18 @@ def test_damaged_bundle_does_not_come_back(succession: Succession, make_bundle: 
     assert name_in_service(succession) == "second"
 
 
+def test_link_is_refused_and_stays(succession: Succession) -> None:
+    link = succession.path.with_name("current.onnx")
+    link.symlink_to(succession.path.name)
+    with (
+        pytest.raises(PromotionError, match=r"found a link to model\.onnx"),
+        Succession(link).alone(),
+    ):
+        pass
+    assert link.is_symlink()
+    assert not link.with_name("current.onnx.history").exists()
+
+
 def test_second_process_is_told_to_wait(succession: Succession) -> None:
     script = (
         "import sys; from pathlib import Path; "

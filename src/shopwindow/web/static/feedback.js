@@ -143,7 +143,7 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     } catch {
       throw new Error(unreachable);
     }
-    if (!reply.ok) throw new Error(result.detail);
+    if (!reply.ok) throw Object.assign(new Error(result.detail), { status: reply.status });
     return result;
   };
 
@@ -219,7 +219,8 @@ export const makeFeedback = ({ $, words, unreachable }) => {
 
   const undo = (item) => change(item, async () => {
     const { id, undo: token } = item.opinion;
-    await call(`${words.tell}/${id}`, { method: 'DELETE', headers: { 'X-Undo-Token': token } });
+    await call(`${words.tell}/${id}`, { method: 'DELETE', headers: { 'X-Undo-Token': token } })
+      .catch((error) => { if (error.status !== 404) throw error; }); // gone already, as wanted
     item.opinion = null;
     $('status').textContent = say.undone;
   });

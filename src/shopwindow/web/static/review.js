@@ -2,7 +2,13 @@
 
 const KEPT = 'shopwindow-review-keys';
 const box = document.getElementById('keys');
-let on = localStorage.getItem(KEPT) !== 'off';
+let kept = { getItem: () => null, setItem: () => {} }; // where a browser lets nothing be stored
+try {
+  kept = localStorage;
+} catch {
+  // Keys work all the same.
+}
+let on = kept.getItem(KEPT) !== 'off';
 
 const show = () => document.getElementById('main').classList.toggle('keyed', on);
 show();
@@ -12,7 +18,7 @@ if (box) {
   box.checked = on;
   box.addEventListener('change', () => {
     on = box.checked;
-    localStorage.setItem(KEPT, on ? 'on' : 'off');
+    kept.setItem(KEPT, on ? 'on' : 'off');
     show();
   });
 }
