@@ -35,8 +35,15 @@ def load(catalogue: Path, cache_dir: Path) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def dataset(fashion_catalogue: Path, cache_dir: Path) -> Dataset:
-    return load(fashion_catalogue, cache_dir)
+def first_load(fashion_catalogue: Path, cache_dir: Path) -> tuple[Dataset, float]:
+    """The data set, and the processor time that it took to decode and load it."""
+    started = time.process_time()
+    return load(fashion_catalogue, cache_dir), time.process_time() - started
+
+
+@pytest.fixture(scope="module")
+def dataset(first_load: tuple[Dataset, float]) -> Dataset:
+    return first_load[0]
 
 
 def test_every_row_of_the_catalogue_is_accounted_for(fashion_catalogue: Path) -> None:
@@ -56,13 +63,14 @@ def test_every_image_is_used_or_left_out_with_its_label(dataset: Dataset) -> Non
 
 
 def test_later_start_takes_no_decoding(
-    dataset: Dataset, fashion_catalogue: Path, cache_dir: Path
+    first_load: tuple[Dataset, float], fashion_catalogue: Path, cache_dir: Path
 ) -> None:
+    dataset, first_s = first_load
     started = time.process_time()
     again = load(fashion_catalogue, cache_dir)
     assert again.references == dataset.references
-    # Processor time, since the machine may be busy: decoding would take ten seconds of it.
-    assert time.process_time() - started < 2
+    # Beside each other, since a busy machine makes both slower, by its processor time too.
+    assert time.process_time() - started < first_s / 4
 
 
 def test_split_keeps_duplicates_together_and_labels_in_proportion(dataset: Dataset) -> None:
