@@ -259,7 +259,9 @@ def read_state_dict(path: Path) -> dict[str, Any]:
         WeightsError: The file is missing, or not a state dict.
     """
     if not path.is_file():
-        raise WeightsError(f"weights: expected imagenet, none or a file, found no file at {path}")
+        raise WeightsError(
+            f"weights: expected imagenet, none, bundled or a file, found no file at {path}"
+        )
     try:
         state = (
             load_file(path)

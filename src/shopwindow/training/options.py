@@ -8,8 +8,29 @@ from typing import Any
 
 from shopwindow.errors import TrainingError, UsageError
 
-RECIPES = ("transfer", "scratch")
 _PATHS = ("data", "labels_file", "label_map", "out", "card", "cache_dir", "start_from", "feedback")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a recipe uses where the user gave nothing.
+
+    `more_epochs` is for a training that starts from a bundle: docs/retraining.md.
+    """
+
+    arch: str
+    weights: str
+    epochs: tuple[int, ...]
+    more_epochs: tuple[int, ...]
+    size: tuple[int, int]
+    batch_size: int
+
+
+DEFAULTS = {
+    "transfer": Defaults("resnet50", "imagenet", (6, 6), (1, 2), (60, 60), 64),
+    "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128),
+}
+RECIPES = tuple(DEFAULTS)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import tomllib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_p
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
 from shopwindow.training.network import Classifier, Splitter, build_classifier
-from shopwindow.training.options import TrainingOptions
+from shopwindow.training.options import DEFAULTS, TrainingOptions
 from shopwindow.training.pictures import draw_learning_rates
 from shopwindow.training.run import Run
 from shopwindow.training.start_from import check_agrees, describe_start
@@ -47,27 +46,6 @@ class StoppedError(TrainingError):
     """The user stopped the training; everything is saved."""
 
     exit_code = 130
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What a recipe uses where the user gave nothing.
-
-    `more_epochs` is for a training that starts from a bundle: docs/retraining.md.
-    """
-
-    arch: str
-    weights: str
-    epochs: tuple[int, ...]
-    more_epochs: tuple[int, ...]
-    size: tuple[int, int]
-    batch_size: int
-
-
-DEFAULTS = {
-    "transfer": Defaults("resnet50", "imagenet", (6, 6), (1, 2), (60, 60), 64),
-    "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128),
-}
 
 
 class Trainer:
