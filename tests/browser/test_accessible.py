@@ -96,6 +96,7 @@ def test_every_state_of_feedback_is_accessible(
     check(page, "grid")
     page.goto(f"{bundled_url}/?example=sneaker")  # as the server sends it, without its script
     check(page, "form")
+    page.get_by_label("Or it is").select_option("Sports Shoes")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Thank you")
     check(page, "taken")

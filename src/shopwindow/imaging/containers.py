@@ -192,12 +192,13 @@ def strip_gif(data: bytes) -> tuple[bytes, tuple[int, int] | None]:
     while (block := _GIF_BLOCK.search(data, position)) and data[block.start()] == 0x21:
         start = block.start()
         position = start + 2
-        while position < len(data) and data[position]:  # the extension's sub-blocks
-            position += 1 + data[position]
+        while True:  # the extension's sub-blocks, and the empty one that ends it
             if (blocks := blocks + 1) > MAX_GIF_BLOCKS:
                 raise TooManyPartsError
+            if position >= len(data) or not data[position]:
+                break
+            position += 1 + data[position]
         position += 1
-        blocks += 1
         if data[start + 1 : start + 2] == b"\xf9":
             control = data[start:position]
     if block is None or block.start() + 10 > len(data):
