@@ -59,19 +59,32 @@ def test_served_model_answers_at_the_address_that_is_printed(
         assert b'"label":"blue"' in answer.read().replace(b": ", b":")
 
 
+# What every such server must do: its libraries imported, the model opened.
+LEAST = """
+import sys, time, flask, numpy, onnxruntime, PIL.Image, sqlalchemy, waitress
+onnxruntime.InferenceSession(sys.argv[1])
+print(time.process_time())
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts processor time as Linux does")
-def test_first_answer_takes_less_than_2_seconds_of_processor_time(
+def test_first_answer_takes_little_more_than_the_libraries_and_the_model(
     start: Start, image_bytes: Callable[..., bytes]
 ) -> None:
-    """Not of the clock, which on a busy machine says more about the others."""
-    server, address = start("--port", "0", "--model", str(bundled_model_path()))
+    """A ratio, and of processor time: seconds say more about what else the machine has to do.
+
+    1.4 to 2.3 where it was measured; `benchmarks/startup.py` gives the seconds.
+    """
+    model = str(bundled_model_path())
+    least = subprocess.run([sys.executable, "-c", LEAST, model], capture_output=True, check=True)
+    server, address = start("--port", "0", "--model", model)
     request = urllib.request.Request(  # noqa: S310
         f"{address}/api/v1/predict", image_bytes("blue"), {"Content-Type": "image/png"}
     )
     with urllib.request.urlopen(request) as answer:  # noqa: S310
         assert answer.status == 200
     times = psutil.Process(server.pid).cpu_times()
-    assert times.user + times.system < 2
+    assert times.user + times.system < 3.5 * float(least.stdout)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
