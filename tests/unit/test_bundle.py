@@ -13,8 +13,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from colour_bundle import colour_graph, colour_info, write_colour_bundle
-from shopwindow import bundle
-from shopwindow.bundle import BundleInfo, LabelColumn, Threshold, bundled_model_path, read_bundle
+from shopwindow.bundle import (
+    BundleInfo,
+    LabelColumn,
+    Threshold,
+    bundled_model_path,
+    read_bundle,
+    reading,
+)
 from shopwindow.errors import BundleError
 from shopwindow.measured import Measured
 
@@ -103,7 +109,7 @@ def test_a_truncated_bundle_is_refused(tmp_path: Path, colour_bundle: Path) -> N
 def test_a_file_over_the_limit_is_refused(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle, "MAX_BUNDLE_BYTES", 1000)
+    monkeypatch.setattr(reading, "MAX_BUNDLE_BYTES", 1000)
     assert "too large: expected at most" in refused(colour_bundle)
 
 
@@ -138,7 +144,7 @@ def test_numbers_that_json_does_not_know_are_refused(tmp_path: Path) -> None:
 def test_endless_metadata_are_refused_unparsed(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle, "MAX_METADATA_CHARS", 100)
+    monkeypatch.setattr(reading, "MAX_METADATA_CHARS", 100)
     assert "too long: expected at most 100 characters" in refused(colour_bundle)
 
 
