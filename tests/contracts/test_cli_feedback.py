@@ -14,9 +14,9 @@ from command_line import Run, assert_one_line
 from colour_bundle import colour_info, write_colour_bundle
 from shopwindow.dataset.dataset import load_dataset
 from shopwindow.dataset.split import split_images
-from shopwindow.feedback.feedback import Feedback, Photo
+from shopwindow.feedback.feedback import Photo
 from shopwindow.feedback.opening import open_store
-from shopwindow.inference.prediction import LabelScore
+from some_feedback import some_feedback
 
 
 @pytest.fixture
@@ -25,19 +25,10 @@ def store(tmp_path: Path, image_bytes: Callable[..., bytes]) -> Path:
     path = tmp_path / "feedback.sqlite3"
     opened = open_store(str(path))
     opened.add(
-        Feedback(
+        some_feedback(
             id="ab" * 16,
             created_at=datetime(2026, 11, 25, tzinfo=UTC),
-            model_name="colours",
-            model_version="1.0",
-            model_sha256="0" * 64,
-            photo_sha256="1" * 64,
-            column="colour",
-            predicted="red",
             confidence=0.5,
-            sure=False,
-            margin=0.1,
-            top=(LabelScore("red", 0.5),),
             given="black",
         ),
         Photo(image_bytes("black", format="JPEG")),

@@ -6,7 +6,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from feedback_server import serving
+from shopwindow.feedback.feedback import Photo
 from shopwindow.feedback.opening import open_store
 from shopwindow.feedback.receipt import Receipts
 from shopwindow.feedback.store import FeedbackStore
@@ -26,16 +27,10 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.answers import answer_all
 from shopwindow.web.app import create_app
+from some_feedback import some_feedback
 
 MakeImage = Callable[..., bytes]
 PREDICT, FEEDBACK = "/api/v1/predict", "/api/v1/feedback"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeedbackStore]:
-    store = open_store(str(tmp_path / "feedback.sqlite3"))
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -292,6 +287,18 @@ def test_feedback_is_counted(client: FlaskClient, image_bytes: MakeImage) -> Non
     assert found[total, "failed"] == 0
     assert found["shopwindow_feedback_photos_total",] == 4
     assert found["shopwindow_feedback_on",] == 1
+
+
+def test_server_forgets_old_photos_as_soon_as_it_starts(
+    colour_bundle: Path, store: FeedbackStore
+) -> None:
+    old = some_feedback()
+    store.add(old, Photo(b"a photo"), datetime(2020, 1, 1, tzinfo=UTC))
+    with serving(colour_bundle, store.where) as (_, process):
+        process.terminate()  # which waits for the work under way
+        assert process.wait(timeout=60) == 0
+    assert store.photo(old.id) is None
+    assert store.find(old.id) == old
 
 
 def test_server_on_a_read_only_disk_serves_with_one_warning_and_no_feedback(

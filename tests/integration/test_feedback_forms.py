@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from shopwindow.feedback.opening import open_store
 from shopwindow.feedback.store import FeedbackStore
 from shopwindow.inference.predictor import Predictor
 from shopwindow.web.app import create_app
 
 MakeImage = Callable[..., bytes]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeedbackStore]:
-    store = open_store(str(tmp_path / "feedback.sqlite3"))
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,23 +13,16 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shopwindow.feedback.feedback import Feedback, Photo
-from shopwindow.feedback.opening import open_store
+from shopwindow.feedback.feedback import Photo
 from shopwindow.feedback.store import FeedbackStore
 from shopwindow.inference.prediction import LabelScore
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
+from some_feedback import some_feedback
 
 PASSWORD = "correct-horse-battery-staple"  # noqa: S105
 MakeClient = Callable[..., FlaskClient]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeedbackStore]:
-    store = open_store(str(tmp_path / "feedback.sqlite3"))
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -69,22 +61,7 @@ def judge(client: FlaskClient, feedback_id: str, decision: str, **fields: str) -
 
 
 def add(store: FeedbackStore, image: bytes = b"a photo", **changes: Any) -> str:
-    values: dict[str, Any] = {
-        "id": secrets.token_hex(16),
-        "created_at": datetime.now(UTC),
-        "model_name": "colours",
-        "model_version": "1.0",
-        "model_sha256": "ab" * 32,
-        "photo_sha256": "cd" * 32,
-        "column": "colour",
-        "predicted": "red",
-        "confidence": 0.7,
-        "sure": False,
-        "margin": 0.5,
-        "top": (LabelScore("red", 0.7), LabelScore("blue", 0.2)),
-        "given": "blue",
-    }
-    feedback = Feedback(**values | changes)
+    feedback = some_feedback(**{"given": "blue"} | changes)
     store.add(feedback, Photo(image) if image else None)
     return feedback.id
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +31,6 @@ class ModelWatch:
         load: Reads the file.
         take: Is handed a predictor that has run once.
         refuse: Is told that a file could not be taken; the log has the reason by then.
-        every_s: Seconds from one look to the next.
     """
 
     def __init__(
@@ -43,27 +41,13 @@ class ModelWatch:
         load: Callable[[Path], Predictor],
         take: Callable[[Predictor], None],
         refuse: Callable[[], None] = lambda: None,
-        every_s: float = 5,
     ) -> None:
         self._path = path
         self._load, self._take, self._refuse = load, take, refuse
-        self._every_s = every_s
         self._sha256 = served.bundle.sha256
         # Nothing yet: the file may have been replaced since it was loaded.
         self._judged: Signature | None = None
         self._last_seen: Signature | None = None
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="model-watch", daemon=True)
-
-    def start(self) -> None:
-        """Look at the file from now on, in a thread of its own."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more; returns when a look under way is over."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def look(self) -> None:
         """Look once; load the file if it is another one, and the same as at the last look."""
@@ -101,7 +85,3 @@ class ModelWatch:
         except OSError:
             return None  # between two files, or on a drive that is away: the next look will tell
         return found.st_mtime_ns, found.st_size, found.st_ino
-
-    def _run(self) -> None:
-        while not self._stopped.wait(self._every_s):
-            self.look()

@@ -21,10 +21,11 @@ from waitress.server import BaseWSGIServer, create_server
 
 from shopwindow.bundle import bundled_model_path
 from shopwindow.errors import FeedbackError, UsageError
-from shopwindow.feedback.retention import Retention
+from shopwindow.feedback.retention import FORGET_EVERY_S, forget_old_photos
 from shopwindow.inference.engine import EngineName, available_cores
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.inference.watching import ModelWatch
+from shopwindow.repeating import Repeating
 from shopwindow.settings import Settings
 from shopwindow.web.app import Inside, create_app
 from shopwindow.web.channel import Channel
@@ -64,8 +65,7 @@ def _serve(predictor: Predictor, settings: Settings, store: FeedbackStore | None
     listeners = [one for one in sockets.values() if isinstance(one, BaseWSGIServer)]
     for listener in listeners:
         listener.channel_class = type("Channel", (Channel,), {"receive_s": settings.receive_s})
-    watch = _watch(app, predictor, settings)
-    retention = None if store is None else Retention(store)
+    repeated = _repeated(app, predictor, settings, store)
     stopping = threading.Event()
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -80,10 +80,8 @@ def _serve(predictor: Predictor, settings: Settings, store: FeedbackStore | None
         if not stopping.is_set():
             title = title_of(predictor.bundle.info)
             print(f"{title}: open {_address(server, settings)} (Ctrl-C stops it)", flush=True)
-        if settings.model_check_s:
-            watch.start()
-        if retention is not None:
-            retention.start()
+        for work in repeated:
+            work.start()
         while not stopping.is_set():
             _turn(sockets, timeout_s=1)
         _drain(listeners, sockets, settings.deadline_s)
@@ -92,9 +90,8 @@ def _serve(predictor: Predictor, settings: Settings, store: FeedbackStore | None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        watch.stop()
-        if retention is not None:
-            retention.stop()
+        for work in repeated:
+            work.stop()
         _close(listeners, sockets)
 
 
@@ -138,16 +135,25 @@ def load_served(settings: Settings, path: Path | None = None) -> Predictor:
     )
 
 
-def _watch(app: Flask, predictor: Predictor, settings: Settings) -> ModelWatch:
-    inside: Inside = app.extensions["shopwindow"]
-    return ModelWatch(
-        predictor.bundle.path or bundled_model_path(),
-        predictor,
-        load=partial(load_served, settings),
-        take=inside.replace_model,
-        refuse=partial(inside.metrics.replaced, None),
-        every_s=settings.model_check_s,
-    )
+def _repeated(
+    app: Flask, predictor: Predictor, settings: Settings, store: FeedbackStore | None
+) -> list[Repeating]:
+    """Return what is to be done now and then beside the answers."""
+    repeated = []
+    if settings.model_check_s:
+        inside: Inside = app.extensions["shopwindow"]
+        watch = ModelWatch(
+            predictor.bundle.path or bundled_model_path(),
+            predictor,
+            load=partial(load_served, settings),
+            take=inside.replace_model,
+            refuse=partial(inside.metrics.replaced, None),
+        )
+        repeated.append(Repeating(watch.look, every_s=settings.model_check_s, name="model-watch"))
+    if store is not None:
+        forget = partial(forget_old_photos, store)
+        repeated.append(Repeating(forget, every_s=FORGET_EVERY_S, name="retention", at_once=True))
+    return repeated
 
 
 def _turn(sockets: dict[int, Any], *, timeout_s: float) -> None:

@@ -17,7 +17,7 @@ import pytest
 from shopwindow.errors import FeedbackError, ReviewedError, UsageError
 from shopwindow.feedback.feedback import Feedback, Photo
 from shopwindow.feedback.opening import open_store
-from shopwindow.feedback.retention import Retention
+from shopwindow.feedback.retention import forget_old_photos
 from shopwindow.feedback.store import FeedbackStore
 
 Make = Callable[..., Feedback]
@@ -171,24 +171,11 @@ def test_photos_are_forgotten_when_their_time_is_over_and_what_was_said_stays(
     for one, hours in ((discarded, 25), (reconsidered, 23)):
         store.add(one, PHOTO, now + timedelta(days=30))
         store.review(one.id, "discarded", None, now - timedelta(hours=hours))
-    Retention(store).forget()
+    forget_old_photos(store)
     assert store.find(old.id) == old
     kept = {one.id for one in store.items(with_photo=True)}
     assert kept == {young.id, reconsidered.id}
     assert store.photo(young.id) == PHOTO
-
-
-def test_photos_are_forgotten_by_itself_as_soon_as_it_starts(
-    where: str, make_feedback: Make
-) -> None:
-    store = open_store(where)
-    old = make_feedback()
-    store.add(old, PHOTO, datetime(2020, 1, 1, tzinfo=UTC))
-    retention = Retention(store)
-    retention.start()
-    retention.stop()  # waits until it is not at work
-    assert store.photo(old.id) is None
-    store.close()
 
 
 def test_times_keep_their_moment_whatever_the_zone_of_the_machine(

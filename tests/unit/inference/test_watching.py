@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shutil
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,17 +26,15 @@ def write_version(path: Path, version: str) -> None:
 class Served:
     """A served model: what a server would do with what the watch hands over."""
 
-    def __init__(self, path: Path, every_s: float = 5) -> None:
+    def __init__(self, path: Path) -> None:
         self.predictor = load_predictor(path, threads=1)
         self.refused = 0
-        self.changed = threading.Event()
         self.watch = ModelWatch(
             path,
             self.predictor,
             load=lambda path: load_predictor(path, threads=1),
             take=self._take,
             refuse=self._refuse,
-            every_s=every_s,
         )
 
     @property
@@ -50,7 +47,6 @@ class Served:
 
     def _take(self, predictor: Predictor) -> None:
         self.predictor = predictor
-        self.changed.set()
 
     def _refuse(self) -> None:
         self.refused += 1
@@ -152,15 +148,3 @@ def test_bug_while_loading_does_not_end_the_watch(
     write_version(path, "3.0")
     served.look_until_settled()
     assert served.version == "3.0"
-
-
-def test_watch_looks_by_itself_until_it_is_stopped(path: Path) -> None:
-    served = Served(path, every_s=0.01)
-    served.watch.start()
-    try:
-        write_version(path, "2.0")
-        assert served.changed.wait(timeout=30)
-    finally:
-        served.watch.stop()
-    assert served.version == "2.0"
-    assert "model-watch" not in {thread.name for thread in threading.enumerate()}
