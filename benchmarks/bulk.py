@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from sections import machine, table, write_section
+from sections import command, machine, table, write_section
 from shopwindow.bulk.inputs import list_inputs
 from shopwindow.bulk.local import count_cores
 from shopwindow.bulk.spool import shard_size, write_spool
@@ -40,6 +40,10 @@ from shopwindow.inference.predictor import load_predictor
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 BATCH = 64
+ARCHIVES = {"catalogue": "fashion-catalogue", "large": "large-photos"}
+KINDS = {"catalogue": "catalogue photos", "large": "photos of 900 x 1200"}
+# Enough that the two seconds in which the command starts and ends are a small part.
+COUNTS = {"catalogue": 20_000, "large": 4_000}
 
 Seconds = float
 
@@ -50,33 +54,28 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few images, one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ray", action="store_true", help="also Ray Data (needs ray)")
+    parser.add_argument("--only", choices=sorted(ARCHIVES), help="one kind of photos")
     parser.add_argument("--catalogue", type=Path, help="folder of small photos")
     parser.add_argument("--large", type=Path, help="folder of photos of about 900 x 1200")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="docs/benchmarks.md")
     options = parser.parse_args()
-    small, large = (600, 600) if options.quick else (20_000, 1_500)
     rounds = 1 if options.quick else options.rounds
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        sets = {
-            f"{small:,} catalogue photos": take(
-                options.catalogue or unpack("fashion-catalogue", folder), small
-            ),
-            f"{large:,} photos of 900 x 1200": take(
-                options.large or unpack("large-photos", folder), large
-            ),
-        }
-        measured = {
-            what: measure(photos, folder, rounds, options.ray) for what, photos in sets.items()
-        }
-        listed_per_s = listing_rate(folder)
-    text = f"{report(measured)}\n\nOn {machine()}; the medians of {rounds} rounds."
-    costs = {what: figures["shopwindow"] for what, figures in measured.items()}
-    scale = scale_report(costs, listed_per_s)
-    print(text, scale, sep="\n\n")
-    if options.write:
-        write_section(options.write, "bulk", f"## Bulk\n\n{text}")
-        write_section(options.write.with_name("scale.md"), "scale", scale)
+    for kind in [options.only] if options.only else ARCHIVES:
+        count = 600 if options.quick else COUNTS[kind]
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            photos = take(getattr(options, kind) or unpack(ARCHIVES[kind], folder), count)
+            rates = measure(photos, folder, rounds, options.ray)
+            listed_per_s = listing_rate(folder)
+        rates_text = (
+            f"**{count:,} {KINDS[kind]}**\n\n{report(rates)}\n\nOn {machine()}; the medians of "
+            f"{rounds} rounds. `{command()}`"
+        )
+        cost_text = scale_report(KINDS[kind], rates["shopwindow"], listed_per_s)
+        print(rates_text, cost_text, sep="\n\n")
+        if options.write:
+            write_section(options.write, f"bulk {kind}", rates_text)
+            write_section(options.write.with_name("scale.md"), f"scale {kind}", cost_text)
 
 
 def take(folder: Path, count: int) -> list[Path]:
@@ -232,7 +231,7 @@ def listing_rate(folder: Path) -> float:
     return count / (time.perf_counter() - start)
 
 
-def report(measured: dict[str, dict[str, list[float]]]) -> str:
+def report(rates: dict[str, list[float]]) -> str:
     """Return rates and ratios as Markdown."""
     names = {
         "limit": "the limit: decode and run, on every core",
@@ -242,42 +241,34 @@ def report(measured: dict[str, dict[str, list[float]]]) -> str:
         "Ray Data": "Ray Data, a hand-written actor per core",
     }
     rows = []
-    for what, rates in measured.items():
-        for name, found in rates.items():
-            ratios = [rate / limit for rate, limit in zip(found, rates["limit"], strict=True)]
-            rows.append(
-                [
-                    f"{what}: {names[name]}",
-                    f"{statistics.median(found):,.0f}",
-                    f"{statistics.median(ratios):.2f}",
-                ]
-            )
+    for name, found in rates.items():
+        ratios = [rate / limit for rate, limit in zip(found, rates["limit"], strict=True)]
+        rows.append(
+            [names[name], f"{statistics.median(found):,.0f}", f"{statistics.median(ratios):.2f}"]
+        )
     return table(["", "images/s", "of the limit"], rows)
 
 
-def scale_report(costs: dict[str, list[float]], listed_per_s: float) -> str:
+def scale_report(kind: str, rates: list[float], listed_per_s: float) -> str:
     """Return what a million and a hundred million photos cost, from the rates measured here."""
-    cores_here = count_cores()
     rows = []
-    for what, rates in costs.items():
-        per_core = statistics.median(rates) / cores_here
-        for count, cores in ((10**6, 16), (10**6, 64), (10**8, 64), (10**8, 1024)):
-            hours = simulate(count, cores, per_core) / 3600
-            core_hours = count / per_core / 3600
-            rows.append(
-                [
-                    f"{count:,} like the {what.split(' ', 1)[1]}",
-                    f"{core_hours:,.0f}",
-                    f"{cores:,}",
-                    f"{count / listed_per_s / 60:.0f}",
-                    f"{hours:.1f}",
-                    f"{core_hours / cores / hours:.2f}",
-                ]
-            )
+    per_core = statistics.median(rates) / count_cores()
+    for count, cores in ((10**6, 16), (10**6, 64), (10**8, 64), (10**8, 1024)):
+        hours = simulate(count, cores, per_core) / 3600
+        core_hours = count / per_core / 3600
+        rows.append(
+            [
+                f"{count:,} {kind}",
+                f"{core_hours:,.0f}",
+                f"{cores:,}",
+                f"{count / listed_per_s / 60:.0f}",
+                f"{hours:.1f}",
+                f"{core_hours / cores / hours:.2f}",
+            ]
+        )
     columns = ["", "core-hours", "cores", "listing, min", "then hours", "cores busy"]
-    paces = ", ".join(f"{statistics.median(rates) / cores_here:.1f}" for rates in costs.values())
     return (
-        f"{table(columns, rows)}\n\nFrom {paces} images a second and core, and "
+        f"{table(columns, rows)}\n\nFrom {per_core:.1f} images a second and core, and "
         f"{listed_per_s:,.0f} names a second, measured on {machine()}. The hours and the share of "
         "time that cores are busy are simulated: the shards of such a run, handed out one by one; "
         "their times vary by 15 %, and one in a hundred takes three times as long."
