@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from shopwindow.feedback.opening import open_store
     from shopwindow.feedback.store import FeedbackStore
     from shopwindow.imaging.decode import decode_image
+    from shopwindow.imaging.limits import ImageLimits
     from shopwindow.imaging.preprocess import ResizeRule, preprocess
     from shopwindow.inference.prediction import LabelScore, Prediction
     from shopwindow.inference.predictor import Predictor, load_predictor
@@ -57,6 +58,7 @@ __all__ = [
     "FeedbackError",
     "FeedbackStore",
     "ImageError",
+    "ImageLimits",
     "LabelScore",
     "MissingExtraError",
     "OversizedImageError",
@@ -91,6 +93,7 @@ _HOMES = {
     "BundleInfo": "shopwindow.bundle",
     "Dataset": "shopwindow.dataset.dataset",
     "FeedbackStore": "shopwindow.feedback.store",
+    "ImageLimits": "shopwindow.imaging.limits",
     "LabelScore": "shopwindow.inference.prediction",
     "Prediction": "shopwindow.inference.prediction",
     "Predictor": "shopwindow.inference.predictor",

@@ -13,6 +13,8 @@ from shopwindow.errors import UsageError
 PREFIX = "SHOPWINDOW_"
 OTHER_VARIABLES = frozenset({"SHOPWINDOW_CACHE_DIR"})  # read by dataset/cache.py, not by a server
 
+# What can be decoded, whatever the settings say; imaging/decode.py has the reasons.
+ACCEPTED_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 DEFAULT_MAX_PIXELS = 50_000_000
 # From here on Pillow warns by itself (`Image.MAX_IMAGE_PIXELS`), a global that is not ours to set.
 HIGHEST_MAX_PIXELS = 89_000_000
@@ -30,6 +32,7 @@ def _setting(
     least: int | None = None,
     most: int | None = None,
     choices: tuple[str, ...] = (),
+    several: bool = False,
     secret: bool = False,
     private: bool = False,
 ) -> Any:
@@ -39,6 +42,7 @@ def _setting(
         "least": least,
         "most": most,
         "choices": choices,
+        "several": several,
         "secret": secret,
         "private": private or secret,
     }
@@ -67,6 +71,19 @@ class Settings:
         "Largest image (width x height) that is decoded.",
         least=1,
         most=HIGHEST_MAX_PIXELS,
+    )
+    formats: str = _setting(
+        ",".join(ACCEPTED_FORMATS),
+        "formats",
+        "What is accepted, told from the content; some of these, with commas.",
+        choices=ACCEPTED_FORMATS,
+        several=True,
+    )
+    max_frames: int = _setting(
+        0,
+        "frames",
+        "Most frames or pages of an image; 0 sets no limit. Only the first is ever decoded.",
+        least=0,
     )
     max_files: int = _setting(10, "files", "Most images in one request.", least=1, most=1000)
     top: int = _setting(5, "labels", "How many labels an answer lists.", least=1, most=1000)
@@ -158,6 +175,12 @@ class Settings:
         if not self.host:
             raise UsageError("host: expected a text, found ''.")
 
+    @property
+    def accepted_formats(self) -> tuple[str, ...]:
+        """The setting `formats`, taken apart, in the order of `ACCEPTED_FORMATS`."""
+        wanted = _split(self.formats)
+        return tuple(name for name in ACCEPTED_FORMATS if name in wanted)
+
     @classmethod
     def from_environment(
         cls, environment: Mapping[str, str] | None = None, **overrides: Any
@@ -202,6 +225,8 @@ def _is_allowed(knob: Field[Any], value: Any) -> bool:
         return False
     if isinstance(value, str):
         choices, secret = knob.metadata["choices"], knob.metadata["secret"]
+        if knob.metadata["several"]:
+            return _split(value) <= set(choices)
         fits = not secret or not value or _SECRET.fullmatch(value) is not None
         return fits and (not choices or value in choices)
     least, most = _bounds(knob)
@@ -211,6 +236,8 @@ def _is_allowed(knob: Field[Any], value: Any) -> bool:
 def _expected(knob: Field[Any]) -> str:
     if knob.metadata["secret"]:
         return "16 to 200 visible ASCII characters without spaces"
+    if knob.metadata["several"]:
+        return f"some of {', '.join(knob.metadata['choices'])}, with commas"
     if knob.metadata["choices"]:
         return f"one of {', '.join(knob.metadata['choices'])}"
     if isinstance(knob.default, str):
@@ -219,6 +246,10 @@ def _expected(knob: Field[Any]) -> str:
     bounds = [f"at least {least:,}"] if least is not None else []
     bounds += [f"at most {most:,}"] if most is not None else []
     return " ".join(["a whole number", ", ".join(bounds)]).strip()
+
+
+def _split(text: str) -> set[str]:
+    return {name.strip().upper() for name in text.split(",")}
 
 
 def _bounds(knob: Field[Any]) -> tuple[int | None, int | None]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 from command_line import Run
 
 import shopwindow
 from shopwindow.cli import program
+from shopwindow.settings import Settings
 
 COMMANDS = [
     "serve",
@@ -52,6 +54,14 @@ def test_help_of_each_command_shows_an_example_that_would_run(
     assert name == command
     known = {option for parameter in program.commands[name].params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("--")} <= known
+
+
+def test_help_of_serve_lists_every_setting_with_its_unit_and_default(run_shopwindow: Run) -> None:
+    said = " ".join(run_shopwindow("serve", "--help", env={"COLUMNS": "80"}).stdout.split())
+    for knob in fields(Settings):
+        default = f"; default: {knob.default}" if knob.default != "" else ""
+        entry = f"{knob.metadata['help']} [{knob.metadata['unit']}{default}]"
+        assert f"SHOPWINDOW_{knob.name.upper()} {entry}" in said
 
 
 def test_help_loads_neither_the_model_runtime_nor_the_training_stack() -> None:

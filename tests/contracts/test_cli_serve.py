@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -12,9 +13,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from command_line import Run, assert_one_line
+from PIL import Image
 
 from shopwindow.bundle import bundled_model_path
 
@@ -85,6 +88,31 @@ def test_first_answer_takes_little_more_than_the_libraries_and_the_model(
         assert answer.status == 200
     times = psutil.Process(server.pid).cpu_times()
     assert times.user + times.system < 3.5 * float(least.stdout)
+
+
+def test_formats_and_frames_that_are_not_wanted_are_refused_by_api_and_page(
+    start: Start, image_bytes: Callable[..., bytes]
+) -> None:
+    _, address = start("--port", "0", SHOPWINDOW_FORMATS="png,gif", SHOPWINDOW_MAX_FRAMES="1")
+    still = image_bytes("blue", format="PNG")
+    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    moving = io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    with httpx.Client(base_url=address, timeout=30) as client:
+        for content, status, said in (
+            (still, 200, "blue"),
+            (image_bytes("blue", format="JPEG"), 415, "of the format JPEG: expected PNG, GIF."),
+            (moving.getvalue(), 413, "This GIF image has more than one frame. Send a single"),
+        ):
+            api = client.post("/api/v1/predict", files={"image": ("photo.png", content)})
+            page = client.post("/", files={"image-file": ("photo.png", content)})
+            assert (api.status_code, page.status_code) == (status, status)
+            assert said in api.text
+            assert said in page.text
+        page = client.get("/")
+    assert 'accept="image/png,image/gif"' in page.text
+    assert "PNG or GIF, up to" in page.text
+    assert 'data-least-px="1000000000"' in page.text  # as the script would make JPEGs of them
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

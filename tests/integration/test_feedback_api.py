@@ -23,6 +23,7 @@ from shopwindow.feedback.feedback import Photo
 from shopwindow.feedback.opening import open_store
 from shopwindow.feedback.receipt import Receipts
 from shopwindow.feedback.store import FeedbackStore
+from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.answers import answer_all
@@ -108,7 +109,7 @@ def test_preview_of_the_page_without_script_may_be_handed_in_as_the_photo(
     inside = app.extensions["shopwindow"]
     with inside.batcher.admit() as ticket:
         (one,) = answer_all(
-            ticket, [("x.png", image_bytes("red"))], top=3, max_pixels=10**6, desk=inside.desk
+            ticket, [("x.png", image_bytes("red"))], top=3, limits=ImageLimits(), desk=inside.desk
         )
     assert one.prediction is not None
     assert one.preview is not None

@@ -20,9 +20,8 @@ from schemathesis.transport.serialization import Binary
 
 from feedback_server import serving
 from shopwindow.feedback.opening import open_store
-from shopwindow.imaging.decode import ACCEPTED_FORMATS
 from shopwindow.inference.predictor import Predictor
-from shopwindow.settings import Settings
+from shopwindow.settings import ACCEPTED_FORMATS, Settings
 from shopwindow.web.app import create_app
 
 

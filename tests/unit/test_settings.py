@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shopwindow.errors import UsageError
-from shopwindow.settings import Settings
+from shopwindow.settings import ACCEPTED_FORMATS, Settings
 
 KNOBS = fields(Settings)
 
@@ -39,6 +39,9 @@ def test_overrides_win_and_none_is_not_given() -> None:
         ("HOST", "", "host: expected a text, found ''"),
         ("API_KEY", "s3cret", "api_key: expected 16 to 200 visible ASCII .* found 6 characters"),
         ("API_KEY", "with spaces in between", "api_key: expected 16 to 200 visible ASCII"),
+        ("FORMATS", "JPEG,HEIC", "formats: expected some of JPEG, PNG, .*, found 'JPEG,HEIC'"),
+        ("FORMATS", "", "formats: expected some of JPEG, PNG"),
+        ("MAX_FRAMES", "-1", "max_frames: expected a whole number at least 0, found -1"),
         ("LOG_FORMAT", "xml", "log_format: expected one of text, json, found 'xml'"),
         (
             "MAX_FILE",
@@ -52,6 +55,11 @@ def test_a_value_that_cannot_be_used_is_refused_with_what_was_expected(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         Settings.from_environment({f"SHOPWINDOW_{variable}": value})
+
+
+def test_formats_are_read_in_any_case_and_order() -> None:
+    assert Settings(formats="png, Jpeg").accepted_formats == ("JPEG", "PNG")
+    assert Settings().accepted_formats == ACCEPTED_FORMATS
 
 
 def test_a_value_of_the_wrong_type_is_refused() -> None:

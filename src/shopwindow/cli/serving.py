@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -11,7 +12,30 @@ import click
 from shopwindow.cli.options import example, model_option
 
 
+class _WithSettings(click.Command):
+    """A command whose help lists the settings of the server too."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options and the settings."""
+        from shopwindow.settings import PREFIX, Settings
+
+        super().format_options(ctx, formatter)
+        with formatter.section("Settings, as environment variables"):
+            formatter.write_dl(
+                [
+                    (
+                        PREFIX + knob.name.upper(),
+                        f"{knob.metadata['help']}  [{knob.metadata['unit']}"
+                        + (f"; default: {knob.default}]" if knob.default != "" else "]"),
+                    )
+                    for knob in fields(Settings)
+                ],
+                col_max=34,
+            )
+
+
 @click.command(
+    cls=_WithSettings,
     short_help="The web app and the JSON API.",
     epilog=example("shopwindow serve --model runs/shoes/model.onnx --port 8000"),
 )
@@ -21,8 +45,8 @@ from shopwindow.cli.options import example, model_option
 def serve(model: Path | None, host: str | None, port: int | None) -> None:
     """Serve a model as a web page and a JSON API.
 
-    Every setting can also be given in the environment, as SHOPWINDOW_HOST and so on: see
-    docs/settings.md. What stands on the command line wins.
+    What stands on the command line wins over the environment. docs/settings.md says more about
+    the settings.
     """
     from shopwindow.settings import Settings
     from shopwindow.web.logs import configure_logging

@@ -37,11 +37,11 @@ from shopwindow.imaging.containers import (
     strip_tiff,
 )
 from shopwindow.imaging.exif import is_turned, read_orientation, turn_upright
+from shopwindow.imaging.frames import has_more_frames
+from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.memory import MAX_DECODE_BYTES, estimate_decode_bytes, room_for
-from shopwindow.settings import DEFAULT_MAX_PIXELS, HIGHEST_MAX_PIXELS
 
-ACCEPTED_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-
+_USUAL = ImageLimits()
 _DCT_SCALES = (1, 2, 4, 8)  # what libjpeg can do without a resize of its own
 MAX_JPEG_SCANS = 100  # a progressive file as libjpeg writes it has 10
 # Pillow keeps a pointer for each row: an image of 1 x 49,000,000 pixels takes 1.3 GB.
@@ -89,7 +89,7 @@ _OTHER_FORMATS = (
 def decode_image(
     data: bytes,
     *,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    limits: ImageLimits = _USUAL,
     least_px: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
     """Decode the first frame of an image file.
@@ -98,8 +98,8 @@ def decode_image(
     Several large images are decoded one after the other, since memory has an end.
 
     Args:
-        data: The content of a file, in one of `ACCEPTED_FORMATS`; its name plays no part.
-        max_pixels: Width x height above which the image is refused unseen, 1 to 89 million.
+        data: The content of a file; its name plays no part.
+        limits: What is refused unseen.
         least_px: (height, width) that are enough: a larger image may come out smaller than it is,
             shrunk by a whole number, but with no fewer pixels than these on either side. JPEGs are
             then decoded from a part of their frequencies, which takes a fraction of the time.
@@ -109,19 +109,18 @@ def decode_image(
 
     Raises:
         UnsupportedImageError: Empty, or not one of the accepted formats.
-        OversizedImageError: More than `max_pixels`, or more than fit into memory.
+        OversizedImageError: More pixels or frames than the limits, or than fit into memory.
         UnreadableImageError: An accepted format, but damaged or truncated.
-        ValueError: `max_pixels` is out of range.
     """
-    if not 1 <= max_pixels <= HIGHEST_MAX_PIXELS:
-        raise ValueError(f"max_pixels: expected 1 to {HIGHEST_MAX_PIXELS:,}, got {max_pixels:,}")
-    format_ = _identify(data)
+    format_ = identify(data, limits)
     try:
-        return _decode(format_, data, max_pixels, least_px)
+        if limits.max_frames and has_more_frames(format_, data, limits.max_frames):
+            raise OversizedImageError(_too_many_frames(format_, limits.max_frames))
+        return _decode(format_, data, limits.max_pixels, least_px)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise OversizedImageError(_oversized(None, max_pixels)) from error
+        raise OversizedImageError(_oversized(None, limits.max_pixels)) from error
     except Exception as error:  # Pillow raises a dozen unrelated types on damaged files
         raise UnreadableImageError(
             f"This {format_} image is damaged, incomplete or of a rare kind, and could not be "
@@ -189,20 +188,25 @@ def _shrink_factor(
     return max(1, min(size[0] // max(1, least_width), size[1] // max(1, least_height)))
 
 
-def _identify(data: bytes) -> str:
-    for magic, format_ in _MAGIC:
-        if data.startswith(magic):
-            return format_
+def identify(data: bytes, limits: ImageLimits = _USUAL) -> str:
+    """Return the format of a file, told from how it begins; this costs nothing.
+
+    Raises:
+        UnsupportedImageError: Empty, or not one of the formats of `limits`.
+    """
+    name = next((format_ for magic, format_ in _MAGIC if data.startswith(magic)), None)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    name = next((name for mark, name in _OTHER_FORMATS if mark in data[:16]), None)
+        name = "WEBP"
+    if name in limits.formats:
+        return name
+    name = name or next((name for mark, name in _OTHER_FORMATS if mark in data[:16]), None)
     if not data:
         found = "This file is empty"
     elif name is not None:
         found = f"This is a file of the format {name}"
     else:
         found = "This file is not an image of a known format"
-    raise UnsupportedImageError(f"{found}: expected {', '.join(ACCEPTED_FORMATS)}.")
+    raise UnsupportedImageError(f"{found}: expected {', '.join(limits.formats)}.")
 
 
 def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
@@ -229,6 +233,13 @@ def _checked_bytes(image: ImageFile.ImageFile, full_size: tuple[int, int]) -> in
             f"{most // 10**6} million fit into memory. Send a smaller version."
         )
     return decode_bytes
+
+
+def _too_many_frames(format_: str, most: int) -> str:
+    pieces = "page" if format_ == "TIFF" else "frame"
+    if most > 1:
+        return f"This {format_} image has more than {most} {pieces}s. Send a shorter one."
+    return f"This {format_} image has more than one {pieces}. Send a single picture."
 
 
 def _oversized(size: tuple[int, int] | None, max_pixels: int) -> str:

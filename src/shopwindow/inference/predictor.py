@@ -18,11 +18,11 @@ from shopwindow.bundle import (
     read_bundle,
 )
 from shopwindow.errors import BundleError, ImageError
-from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.decode import decode_image, identify
+from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import preprocess
 from shopwindow.inference.engine import EngineName, open_engine
 from shopwindow.inference.prediction import LabelScore, Prediction
-from shopwindow.settings import DEFAULT_MAX_PIXELS
 
 MAX_BATCH = 64  # larger batches are no faster on a processor, but take memory in proportion
 
@@ -34,7 +34,7 @@ class Predictor:
         bundle: From `read_bundle`.
         threads: Processor threads for one run of the model; None takes one per core.
         streams: Runs of the model at a time that are to be expected; see `open_engine`.
-        max_pixels: Width x height above which an image is refused.
+        limits: What is refused unseen; the usual where left out.
         engine: What runs the model; see `open_engine`.
     """
 
@@ -44,12 +44,20 @@ class Predictor:
         *,
         threads: int | None = None,
         streams: int = 1,
-        max_pixels: int = DEFAULT_MAX_PIXELS,
+        limits: ImageLimits | None = None,
         engine: EngineName = "onnxruntime",
     ) -> None:
         self.bundle = bundle
-        self._max_pixels = max_pixels
+        self._limits = limits or ImageLimits()
         self._engine = open_engine(bundle.model, threads=threads, streams=streams, name=engine)
+
+    def identify(self, blob: bytes) -> str:
+        """Return the format of an image file, told from how it begins; this costs nothing.
+
+        Raises:
+            UnsupportedImageError: It is none that we accept.
+        """
+        return identify(blob, self._limits)
 
     def prepare(self, blob: bytes) -> NDArray[np.uint8]:
         """Decode one image file to (height_px, width_px, 3) uint8, RGB, of the resize rule.
@@ -58,7 +66,7 @@ class Predictor:
             ImageError: The bytes are not an image that we accept.
         """
         rule = self.bundle.info.rule
-        image_hwc = decode_image(blob, max_pixels=self._max_pixels, least_px=rule.enough_px)
+        image_hwc = decode_image(blob, limits=self._limits, least_px=rule.enough_px)
         return preprocess(image_hwc, rule)
 
     def check(self, images_nhwc: NDArray[np.uint8]) -> None:
@@ -175,7 +183,7 @@ def load_predictor(
     *,
     threads: int | None = None,
     streams: int = 1,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    limits: ImageLimits | None = None,
     engine: EngineName = "onnxruntime",
 ) -> Predictor:
     """Read a bundle and make it ready to predict.
@@ -184,14 +192,14 @@ def load_predictor(
         model: A bundle file; None takes the model that comes with shopwindow.
         threads: See `Predictor`.
         streams: See `Predictor`.
-        max_pixels: See `Predictor`.
+        limits: See `Predictor`.
         engine: See `Predictor`.
 
     Raises:
         BundleError: The file is missing or not a bundle.
     """
     return Predictor(
-        load_bundle(model), threads=threads, streams=streams, max_pixels=max_pixels, engine=engine
+        load_bundle(model), threads=threads, streams=streams, limits=limits, engine=engine
     )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 
 from shopwindow.errors import ImageError
 from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 from shopwindow.inference.batching import Ticket
 from shopwindow.inference.prediction import Prediction
@@ -47,7 +48,7 @@ def answer_all(
     files: Sequence[tuple[str, bytes]],
     *,
     top: int,
-    max_pixels: int,
+    limits: ImageLimits,
     desk: Desk | None = None,
 ) -> list[Answer]:
     """Answer every (name, content), least sure first; what could not be read comes last.
@@ -60,7 +61,7 @@ def answer_all(
     side_px = PREVIEW_SIDE_PX if len(files) == 1 else _TILE_PX
     # Enough for the model and for the preview.
     least_height, least_width = (max(enough, side_px) for enough in info.rule.enough_px)
-    decode = partial(decode_image, max_pixels=max_pixels, least_px=(least_height, least_width))
+    decode = partial(decode_image, limits=limits, least_px=(least_height, least_width))
     failed, seen = [], []
     for name, blob in files:
         try:

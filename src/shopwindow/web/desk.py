@@ -24,6 +24,7 @@ from shopwindow.errors import FeedbackError, ImageError, ReceiptError, ReviewedE
 from shopwindow.feedback.feedback import Feedback, Photo
 from shopwindow.feedback.receipt import Receipt, Receipts
 from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.batching import Batcher, Caller
 from shopwindow.inference.prediction import Prediction
 from shopwindow.settings import Settings
@@ -83,7 +84,8 @@ class Desk:
         self.key = settings.secret_key.encode() or store.key
         self._receipts = Receipts(self.key)
         self._batcher = batcher
-        self._max_pixels = settings.max_pixels
+        # In any format: what is handed in is known by then, and may be the page's own JPEG.
+        self._limits = ImageLimits(max_pixels=settings.max_pixels)
         self._max_photos = settings.feedback_max_photos
         self._metrics = metrics
         metrics.feedback_is_on()
@@ -198,7 +200,7 @@ class Desk:
     def _make_photo(self, image: bytes, caller: Caller) -> Photo:
         def decode(blob: bytes) -> Any:
             least_px = (KEPT_SIDE_PX, KEPT_SIDE_PX)
-            return decode_image(blob, max_pixels=self._max_pixels, least_px=least_px)
+            return decode_image(blob, limits=self._limits, least_px=least_px)
 
         with self._batcher.admit(caller) as ticket:
             try:

@@ -17,6 +17,7 @@ class Example:
     Attributes:
         name: What its address and its caption call it, such as "watch".
         content: The file, as an upload would be.
+        format: As `ImageLimits.formats` has it, such as "WEBP".
         media_type: Such as "image/webp".
         width_px: As shown.
         height_px: As shown.
@@ -24,6 +25,7 @@ class Example:
 
     name: str
     content: bytes
+    format: str
     media_type: str
     width_px: int
     height_px: int
@@ -40,6 +42,6 @@ def find_examples(model_name: str) -> dict[str, Example]:
         content = file.read_bytes()
         with Image.open(BytesIO(content)) as picture:
             name = file.name.partition(".")[0]
-            media_type = Image.MIME[picture.format or ""]
-            examples[name] = Example(name, content, media_type, *picture.size)
+            format_ = picture.format or ""
+            examples[name] = Example(name, content, format_, Image.MIME[format_], *picture.size)
     return examples

@@ -11,7 +11,6 @@ from typing import Any
 
 from shopwindow import __version__
 from shopwindow.bundle import BundleInfo
-from shopwindow.imaging.decode import ACCEPTED_FORMATS
 from shopwindow.settings import Settings
 from shopwindow.web.wording import list_in_words, size_in_words, title_of
 
@@ -97,12 +96,13 @@ def describe_api(info: BundleInfo, settings: Settings, *, feedback: bool) -> Jso
 def _predict(info: BundleInfo, settings: Settings) -> Json:
     label_count = len(info.main.labels)
     picture = {"type": "string", "format": "binary", "minLength": 1}
-    types = ["application/octet-stream", *(f"image/{name.lower()}" for name in ACCEPTED_FORMATS)]
+    formats = settings.accepted_formats
+    types = ["application/octet-stream", *(f"image/{name.lower()}" for name in formats)]
     return {
         "operationId": "predict",
         "summary": "Says what is on one or several pictures.",
         "description": (
-            f"{list_in_words(ACCEPTED_FORMATS)}, told from the content and never from a type or "
+            f"{list_in_words(formats)}, told from the content and never from a type or "
             f"name. At most {size_in_words(settings.max_upload_bytes)} per request, "
             f"{settings.max_pixels / 1e6:g} million pixels and {settings.max_files} pictures; of "
             "an animation, the first frame counts. Among several pictures, one that cannot be read "

@@ -16,13 +16,13 @@ from werkzeug.exceptions import (
 
 from shopwindow.bundle import BundleInfo
 from shopwindow.errors import BusyError
-from shopwindow.imaging.decode import ACCEPTED_FORMATS
+from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.batching import Batcher
 from shopwindow.settings import Settings
 from shopwindow.web import wording
 from shopwindow.web.answers import Answer, answer_all
 from shopwindow.web.desk import Desk
-from shopwindow.web.examples import find_examples
+from shopwindow.web.examples import Example, find_examples
 from shopwindow.web.heatmap import FIT
 from shopwindow.web.problem import (
     Problem,
@@ -42,7 +42,15 @@ _FORMAT_NAMES = {"WEBP": "WebP"}
 def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Blueprint:
     """Return the routes that answer in HTML."""
     pages = Blueprint("pages", __name__)
-    formats = [_FORMAT_NAMES.get(name, name) for name in ACCEPTED_FORMATS]
+    limits = ImageLimits.of(settings)
+    formats = [_FORMAT_NAMES.get(name, name) for name in limits.formats]
+
+    # The browser makes photos smaller as JPEGs; nothing is so large where these are not accepted.
+    never_px = 10**9
+
+    def examples_of(info: BundleInfo) -> dict[str, Example]:
+        found = find_examples(info.name)
+        return {name: one for name, one in found.items() if one.format in limits.formats}
 
     def describe(info: BundleInfo) -> dict[str, Any]:
         """Return what the page needs in every state, and its script to do the same in place."""
@@ -51,10 +59,10 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
             "question": wording.QUESTION,
             "summary": wording.summary_of(info),
             "field": _FIELD,
-            "accept": ",".join(f"image/{name.lower()}" for name in ACCEPTED_FORMATS),
+            "accept": ",".join(f"image/{name.lower()}" for name in limits.formats),
             "formats": wording.list_in_words(formats),
             # Twice what is enough, so that the server still has something to choose from.
-            "least_px": 2 * max(info.rule.enough_px),
+            "least_px": 2 * max(info.rule.enough_px) if "JPEG" in limits.formats else never_px,
             "max_upload_bytes": settings.max_upload_bytes,
             "max_upload": wording.size_in_words(settings.max_upload_bytes),
             "top": min(settings.top, len(labels)),
@@ -63,7 +71,7 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
             "shown_labels": _spread(labels, _SHOWN_LABELS),
             "fit": FIT[info.rule.method],
             "feedback": desk and wording.feedback_words(desk.keep_days),
-            "examples": list(find_examples(info.name).values()),
+            "examples": list(examples_of(info).values()),
         }
 
     def render_page(
@@ -79,9 +87,7 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
     def answer_files(files: Sequence[tuple[str, bytes]]) -> Response:
         with batcher.admit(caller_of(request, settings)) as ticket:
             info = ticket.predictor.bundle.info
-            answers = answer_all(
-                ticket, files, top=settings.top, max_pixels=settings.max_pixels, desk=desk
-            )
+            answers = answer_all(ticket, files, top=settings.top, limits=limits, desk=desk)
         errors = [one.error for one in answers if one.error is not None]
         note_image_errors(errors)
         if len(answers) == 1 and errors:
@@ -92,7 +98,7 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
 
     @pages.get("/")
     def show_page() -> Response:
-        examples = find_examples(batcher.predictor.bundle.info.name)
+        examples = examples_of(batcher.predictor.bundle.info)
         example = examples.get(request.args.get("example", ""))
         if example is None:
             return render_page()
@@ -100,7 +106,7 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
 
     @pages.get("/examples/<name>")
     def show_example(name: str) -> Response:
-        examples = find_examples(batcher.predictor.bundle.info.name)
+        examples = examples_of(batcher.predictor.bundle.info)
         if name not in examples:
             abort(404)
         return Response(examples[name].content, mimetype=examples[name].media_type)

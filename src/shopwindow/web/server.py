@@ -22,6 +22,7 @@ from waitress.server import BaseWSGIServer, create_server
 from shopwindow.bundle import bundled_model_path
 from shopwindow.errors import FeedbackError, UsageError
 from shopwindow.feedback.retention import FORGET_EVERY_S, forget_old_photos
+from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.engine import EngineName, available_cores
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.inference.watching import ModelWatch
@@ -130,7 +131,7 @@ def load_served(settings: Settings, path: Path | None = None) -> Predictor:
         path or named,
         threads=settings.threads or None,
         streams=available_cores(),
-        max_pixels=settings.max_pixels,
+        limits=ImageLimits.of(settings),
         engine=cast(EngineName, settings.engine),
     )
 

@@ -11,7 +11,8 @@ from PIL import Image, PngImagePlugin
 
 from shopwindow.errors import ImageError
 from shopwindow.imaging import containers
-from shopwindow.imaging.decode import ACCEPTED_FORMATS, decode_image
+from shopwindow.imaging.decode import decode_image
+from shopwindow.settings import ACCEPTED_FORMATS
 
 
 def noise(mode: str = "RGB") -> Image.Image:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shopwindow.imaging.decode import ACCEPTED_FORMATS, decode_image
+from shopwindow.imaging.decode import decode_image
+from shopwindow.settings import ACCEPTED_FORMATS
 
 WHITE, BLACK = [255, 255, 255], [0, 0, 0]
 

@@ -19,8 +19,9 @@ from shopwindow.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from shopwindow.imaging.decode import ACCEPTED_FORMATS, decode_image
-from shopwindow.settings import HIGHEST_MAX_PIXELS
+from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.limits import ImageLimits
+from shopwindow.settings import ACCEPTED_FORMATS, HIGHEST_MAX_PIXELS
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", pickle.dumps([1]), b"\x89PN", b"\x00" * 100])
@@ -49,9 +50,9 @@ def test_more_pixels_than_the_limit_are_refused_with_both_figures(
     format_: str, image_bytes: Callable[..., bytes]
 ) -> None:
     data = image_bytes("red", (300, 200), format_)
-    assert decode_image(data, max_pixels=60_000).shape == (200, 300, 3)
+    assert decode_image(data, limits=ImageLimits(max_pixels=60_000)).shape == (200, 300, 3)
     with pytest.raises(OversizedImageError, match=r"300 x 200 pixels; at most 0\.059999 million"):
-        decode_image(data, max_pixels=59_999)
+        decode_image(data, limits=ImageLimits(max_pixels=59_999))
 
 
 @pytest.mark.parametrize("format_", ACCEPTED_FORMATS)
@@ -208,7 +209,7 @@ def test_pillows_globals_are_left_alone(image_bytes: Callable[..., bytes]) -> No
 @pytest.mark.parametrize("limit", [0, -1, HIGHEST_MAX_PIXELS + 1])
 def test_a_limit_that_could_not_be_kept_is_refused(limit: int) -> None:
     with pytest.raises(ValueError, match="max_pixels: expected 1 to 89,000,000"):
-        decode_image(b"", max_pixels=limit)
+        ImageLimits(max_pixels=limit)
 
 
 def samples() -> list[bytes]:
@@ -236,5 +237,7 @@ def test_damaged_files_give_pixels_or_one_of_our_errors(
     for position, value in changes:
         damaged[position % len(damaged)] = value
     with contextlib.suppress(ImageError):
-        pixels = decode_image(bytes(damaged[: max(cut, 10)]), max_pixels=1_000_000)
+        pixels = decode_image(
+            bytes(damaged[: max(cut, 10)]), limits=ImageLimits(max_pixels=1_000_000)
+        )
         assert pixels.shape[2] == 3

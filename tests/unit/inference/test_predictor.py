@@ -6,6 +6,7 @@ import pytest
 
 from shopwindow.bundle import LabelColumn
 from shopwindow.errors import OversizedImageError, UnsupportedImageError
+from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import MAX_BATCH, Predictor, _best
 
@@ -115,7 +116,7 @@ def test_no_images_give_empty_probabilities(predictor: Predictor) -> None:
 def test_the_pixel_limit_is_the_predictors_own(
     predictor: Predictor, image_bytes: Callable[..., bytes]
 ) -> None:
-    small = Predictor(predictor.bundle, threads=1, max_pixels=100)
+    small = Predictor(predictor.bundle, threads=1, limits=ImageLimits(max_pixels=100))
     (answer,) = small.predict_bytes([image_bytes("red", (11, 10))])
     assert isinstance(answer, OversizedImageError)
 
