@@ -78,12 +78,22 @@ def _is_postgresql(url: URL) -> bool:
 def _open_postgresql(url: URL) -> Engine:
     if find_spec("psycopg") is None:
         raise MissingExtraError("Keeping feedback in PostgreSQL", "postgres")
-    return create_engine(
+    patience_ms = _PATIENCE_S * 1000
+    engine = create_engine(
         url,
         **_POOL,
         pool_pre_ping=True,  # a database that was restarted in between is no error
-        connect_args={"connect_timeout": _PATIENCE_S},
+        # The second is for a machine that is gone in the middle of a statement (Linux only).
+        connect_args={"connect_timeout": _PATIENCE_S, "tcp_user_timeout": patience_ms},
     )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, record: Any) -> None:
+        # A statement that waits for a lock, say. Not as a start-up option: PgBouncer knows none.
+        connection.execute(f"SET statement_timeout = {patience_ms}")
+        connection.commit()
+
+    return engine
 
 
 def _open_sqlite(url: URL) -> Engine:

@@ -37,6 +37,7 @@ from shopwindow.inference.prediction import LabelScore
 
 WRITES = "shopwindow_writes"  # the execution option of a transaction that writes
 DISCARDED_FOR = timedelta(days=1)
+_CHECKPOINT_MS = 200  # nobody else can write meanwhile
 _ADVISORY_LOCK = 0x5348_4F50  # any number that nobody else takes: "SHOP"
 
 
@@ -143,8 +144,8 @@ class FeedbackStore:
         over = (photos.c.kept_until < now) | photos.c.feedback_id.in_(unwanted)
         with self._writing() as connection:
             found = connection.execute(delete(photos).where(over)).rowcount
-        if found:
-            self._empty_journal()
+        # Also where nothing was found: it may have failed the last time, for somebody was reading.
+        self._empty_journal()
         return found
 
     def review(
@@ -242,12 +243,20 @@ class FeedbackStore:
             yield connection
 
     def _empty_journal(self) -> None:
-        """Leave nothing of what was deleted in the journal beside an SQLite file."""
+        """Leave nothing of what was deleted in the journal beside an SQLite file.
+
+        Where somebody reads, as an export does, that is not possible; `forget_photos` tries again.
+        """
         if self._sqlite:
             with _errors_in_words(self.where), self._turn, self._engine.connect() as connection:
                 raw = connection.connection.driver_connection
                 assert raw is not None  # noqa: S101  # for the type checker
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                (patience_ms,) = raw.execute("PRAGMA busy_timeout").fetchone()
+                raw.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
+                try:
+                    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                finally:
+                    raw.execute(f"PRAGMA busy_timeout = {patience_ms}")
 
 
 @contextlib.contextmanager

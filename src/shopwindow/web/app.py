@@ -61,6 +61,7 @@ def create_app(
     settings: Settings | None = None,
     observer: Observer | None = None,
     store: FeedbackStore | None = None,
+    inside: Inside | None = None,
 ) -> Flask:
     """Return the web app around one model.
 
@@ -70,6 +71,7 @@ def create_app(
         observer: Is told what becomes of the requests for an answer, instead of `/metrics`.
         store: Where feedback is kept; without one, none is taken. `settings.feedback` is for
             `serve`, which opens it.
+        inside: Of an app whose place this one takes: its line, its model and its figures go on.
     """
     settings = settings or Settings()
     app = Flask(__name__)
@@ -95,17 +97,10 @@ def create_app(
 
     app.jinja_env.globals.update(asset=asset, app_version=__version__)
     log_requests(app)  # first, so that a request that is turned away has its id and its line too
-    metrics = Metrics(predictor.bundle)
+    metrics = Metrics(predictor.bundle) if inside is None else inside.metrics
     measure(app, metrics)
     secure(app, settings)
-    batcher = Batcher(
-        predictor,
-        # More than one, so that the next batch runs while the answers of the last are written.
-        streams=max(2, available_cores()),
-        decoders=available_cores(),
-        max_waiting=settings.max_waiting,
-        observer=observer or metrics,
-    )
+    batcher = inside.batcher if inside else _batcher(predictor, settings, observer or metrics)
     desk = None if store is None else Desk(store, settings, batcher, metrics)
     app.extensions["shopwindow"] = Inside(batcher, metrics, desk)
 
@@ -147,6 +142,17 @@ def create_app(
         return answer_error(ServiceUnavailable(sentence, retry_after=5))
 
     return app
+
+
+def _batcher(predictor: Predictor, settings: Settings, observer: Observer) -> Batcher:
+    return Batcher(
+        predictor,
+        # More than one, so that the next batch runs while the answers of the last are written.
+        streams=max(2, available_cores()),
+        decoders=available_cores(),
+        max_waiting=settings.max_waiting,
+        observer=observer,
+    )
 
 
 def _digest_assets(folder: Path) -> dict[str, str]:

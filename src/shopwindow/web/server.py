@@ -20,7 +20,7 @@ from waitress import wasyncore
 from waitress.server import BaseWSGIServer, create_server
 
 from shopwindow.bundle import bundled_model_path
-from shopwindow.errors import FeedbackError, UsageError
+from shopwindow.errors import UsageError
 from shopwindow.feedback.retention import FORGET_EVERY_S, forget_old_photos
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.engine import EngineName, available_cores
@@ -30,6 +30,7 @@ from shopwindow.repeating import Repeating
 from shopwindow.settings import Settings
 from shopwindow.web.app import Inside, create_app
 from shopwindow.web.channel import Channel
+from shopwindow.web.late import EVERY_S, LateFeedback, open_feedback
 from shopwindow.web.wording import title_of
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
@@ -51,22 +52,40 @@ def serve(predictor: Predictor, settings: Settings) -> None:
     Raises:
         UsageError: The host or port cannot be listened on.
     """
-    store = open_feedback(settings)
     with contextlib.ExitStack() as at_last:
-        if store is not None:
-            at_last.callback(store.close)
-        _serve(predictor, settings, store)
+        _serve(predictor, settings, at_last)
 
 
-def _serve(predictor: Predictor, settings: Settings, store: FeedbackStore | None) -> None:
+def _serve(predictor: Predictor, settings: Settings, at_last: contextlib.ExitStack) -> None:
+    store = open_feedback(settings)
+    if store is not None:
+        at_last.callback(store.close)
     app = create_app(predictor, settings, store=store)
+    inside: Inside = app.extensions["shopwindow"]
     sockets: dict[int, Any] = {}
     _allow_open_files(settings.max_connections + _OTHER_FILES)
     server = _listen(app, settings, sockets)
     listeners = [one for one in sockets.values() if isinstance(one, BaseWSGIServer)]
     for listener in listeners:
         listener.channel_class = type("Channel", (Channel,), {"receive_s": settings.receive_s})
-    repeated = _repeated(app, predictor, settings, store)
+
+    def keep(store: FeedbackStore) -> None:
+        forget = partial(forget_old_photos, store)
+        retention = Repeating(forget, every_s=FORGET_EVERY_S, name="retention", at_once=True)
+        at_last.callback(retention.stop)
+        retention.start()
+
+    def take_feedback(store: FeedbackStore) -> None:
+        at_last.callback(store.close)
+        keep(store)
+        later = create_app(inside.batcher.predictor, settings, store=store, inside=inside)
+        for listener in listeners:
+            listener.application = later  # for requests that begin from now on
+
+    repeated = [_watch(inside, predictor, settings)] if settings.model_check_s else []
+    if store is None and settings.feedback != "off":
+        late = LateFeedback(settings, take_feedback)
+        repeated.append(Repeating(late.look, every_s=EVERY_S, name="late-feedback"))
     stopping = threading.Event()
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -81,6 +100,8 @@ def _serve(predictor: Predictor, settings: Settings, store: FeedbackStore | None
         if not stopping.is_set():
             title = title_of(predictor.bundle.info)
             print(f"{title}: open {_address(server, settings)} (Ctrl-C stops it)", flush=True)
+        if store is not None:
+            keep(store)
         for work in repeated:
             work.start()
         while not stopping.is_set():
@@ -94,30 +115,6 @@ def _serve(predictor: Predictor, settings: Settings, store: FeedbackStore | None
         for work in repeated:
             work.stop()
         _close(listeners, sockets)
-
-
-def open_feedback(settings: Settings) -> FeedbackStore | None:
-    """Open the store that the settings name; None where feedback is off.
-
-    A store that cannot be written, as on a read-only file system, is no reason not to serve: it is
-    logged, and feedback is off.
-
-    Raises:
-        UsageError: The setting makes no sense.
-    """
-    if settings.feedback == "off":
-        return None
-    from shopwindow.feedback.opening import open_store
-
-    try:
-        return open_store(settings.feedback)
-    except FeedbackError as error:
-        _log.warning(
-            "No feedback is taken: %s Set SHOPWINDOW_FEEDBACK to a file or a database that can be "
-            "written, or to off.",
-            error,
-        )
-        return None
 
 
 def load_served(settings: Settings, path: Path | None = None) -> Predictor:
@@ -136,25 +133,15 @@ def load_served(settings: Settings, path: Path | None = None) -> Predictor:
     )
 
 
-def _repeated(
-    app: Flask, predictor: Predictor, settings: Settings, store: FeedbackStore | None
-) -> list[Repeating]:
-    """Return what is to be done now and then beside the answers."""
-    repeated = []
-    if settings.model_check_s:
-        inside: Inside = app.extensions["shopwindow"]
-        watch = ModelWatch(
-            predictor.bundle.path or bundled_model_path(),
-            predictor,
-            load=partial(load_served, settings),
-            take=inside.replace_model,
-            refuse=partial(inside.metrics.replaced, None),
-        )
-        repeated.append(Repeating(watch.look, every_s=settings.model_check_s, name="model-watch"))
-    if store is not None:
-        forget = partial(forget_old_photos, store)
-        repeated.append(Repeating(forget, every_s=FORGET_EVERY_S, name="retention", at_once=True))
-    return repeated
+def _watch(inside: Inside, predictor: Predictor, settings: Settings) -> Repeating:
+    watch = ModelWatch(
+        predictor.bundle.path or bundled_model_path(),
+        predictor,
+        load=partial(load_served, settings),
+        take=inside.replace_model,
+        refuse=partial(inside.metrics.replaced, None),
+    )
+    return Repeating(watch.look, every_s=settings.model_check_s, name="model-watch")
 
 
 def _turn(sockets: dict[int, Any], *, timeout_s: float) -> None:

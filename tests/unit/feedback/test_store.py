@@ -7,14 +7,17 @@ import resource
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from shopwindow.errors import FeedbackError, ReviewedError, UsageError
+from shopwindow.feedback import opening
 from shopwindow.feedback.feedback import Feedback, Photo
 from shopwindow.feedback.opening import open_store
 from shopwindow.feedback.retention import forget_old_photos
@@ -240,6 +243,31 @@ def test_photo_that_was_taken_back_is_nowhere_on_the_disk(
     store.close()
 
 
+def test_photo_that_was_taken_back_while_somebody_read_is_gone_with_the_next_clean_up(
+    tmp_path: Path, make_feedback: Make
+) -> None:
+    store = open_store(str(tmp_path / "feedback.sqlite3"))
+    secret = os.urandom(50_000)
+    feedback = make_feedback()
+    store.add(feedback, Photo(secret))
+
+    def on_disk() -> bool:
+        return any(secret[20_000:20_500] in file.read_bytes() for file in tmp_path.iterdir())
+
+    reader = sqlite3.connect(tmp_path / "feedback.sqlite3", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM feedback").fetchone()
+    start = time.monotonic()
+    store.delete(feedback.id)  # what is being read cannot be taken from under the reader
+    assert time.monotonic() - start < 3, "the visitor waits for the reader"
+    assert on_disk()
+    reader.execute("COMMIT")
+    reader.close()
+    forget_old_photos(store)
+    assert not on_disk()
+    store.close()
+
+
 def test_journal_that_cannot_be_emptied_is_one_sentence(
     tmp_path: Path, make_feedback: Make
 ) -> None:
@@ -276,6 +304,19 @@ def test_url_of_another_database_is_refused_without_showing_its_password(url: st
     with pytest.raises(UsageError, match="expected a path, off, or a URL that begins") as caught:
         open_store(url)
     assert "pa55word" not in str(caught.value)
+
+
+def test_statement_that_waits_for_somebodys_lock_is_given_up(
+    postgresql: str, make_feedback: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_PATIENCE_S", 1)
+    store = open_store(postgresql)
+    with psycopg.connect(postgresql) as other:
+        other.execute("LOCK TABLE feedback IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(FeedbackError, match="canceling statement due to statement timeout"):
+            store.add(make_feedback())
+    store.add(make_feedback())
+    store.close()
 
 
 def test_server_that_cannot_be_reached_is_one_sentence_without_the_password(tmp_path: Path) -> None:
