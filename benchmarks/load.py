@@ -7,7 +7,8 @@ the other and make up one question; `{event_id}` in a later one is taken from th
 and either `concurrency` (a closed loop: so many askers, each asks again when answered) or `rate`
 (an open loop: so many questions per second at random moments, whether or not the last was
 answered).
-The outcome lists the HTTP status of each question (0: no answer) and its seconds.
+The outcome lists the HTTP status of each question (0: no answer) and its seconds, and says how much
+processor time the load generator itself took.
 """
 
 from __future__ import annotations
@@ -125,7 +126,8 @@ async def run(plan: dict[str, Any]) -> dict[str, Any]:
         await load.open_loop(plan["rate"], plan["seconds"])
     else:
         await load.closed_loop(plan["concurrency"], plan["seconds"])
-    return {"outcomes": load.outcomes, "seconds": time.perf_counter() - start}
+    seconds = time.perf_counter() - start
+    return {"outcomes": load.outcomes, "seconds": seconds, "cpu_seconds": time.process_time()}
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def main() -> None:
     if unknown := set(names) - set(NAMES):
         options.error(f"--apps: expected {', '.join(NAMES)}, got {', '.join(sorted(unknown))}")
     require(options.peers, names)
-    images = make_images(["60 x 80 pixels"] if options.quick else list(_SIZES))
+    images = make_images(["60 x 80 pixels"] if options.quick else list(SIZES))
     askers = (1, 8) if options.quick else (1, 8, 64)
     contenders = line_up(options.model, options.peers, names)
     first = next(iter(images.values()))
@@ -115,7 +115,7 @@ def parse() -> argparse.Namespace:
     return options
 
 
-_SIZES = {
+SIZES = {
     "60 x 80 pixels": (60, 80, 85),
     "100 kB": (900, 1200, 70),
     "12 megapixels": (3000, 4000, 80),
@@ -127,7 +127,7 @@ def make_images(sizes: Iterable[str]) -> dict[str, bytes]:
     random = np.random.default_rng(0)
     images = {}
     for size in sizes:
-        width, height, quality = _SIZES[size]
+        width, height, quality = SIZES[size]
         coarse = Image.fromarray(random.integers(40, 216, (12, 9, 3), np.uint8))
         smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
         grain = random.integers(-9, 10, (height, width, 1), np.int16)

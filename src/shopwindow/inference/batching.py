@@ -125,6 +125,14 @@ class Batcher:
         """Whether the next request would be refused."""
         return self._inside >= self._max_waiting
 
+    def turn_away(self) -> BusyError:
+        """Count a caller for whom there is no room, and return what to tell him."""
+        self.observer.dropped("full")
+        return BusyError(
+            f"More people are asking than this server can answer: {self._max_waiting} are in line. "
+            "Please try again in a moment."
+        )
+
     def replace(self, predictor: Predictor) -> None:
         """Let another predictor answer whoever is admitted from now on."""
         self.predictor = predictor
@@ -141,11 +149,7 @@ class Batcher:
             self._inside += admitted
             length = self._inside
         if not admitted:
-            self.observer.dropped("full")
-            raise BusyError(
-                f"More people are asking than this server can answer: {length} are in line. "
-                "Please try again in a moment."
-            )
+            raise self.turn_away()
         self.observer.line_changed(length)
         try:
             yield Ticket(self, self.predictor, caller or Caller())
@@ -285,15 +289,26 @@ class Ticket:
             )
 
     def decode(
-        self, decode: Callable[[bytes], NDArray[np.uint8]], blob: bytes
+        self,
+        decode: Callable[[bytes], NDArray[np.uint8]],
+        blob: bytes,
+        *,
+        identify: Callable[[bytes], object] | None = None,
     ) -> NDArray[np.uint8]:
         """Return `decode(blob)`, in turn: only some files are decoded at a time.
 
+        Args:
+            decode: Returns the pixels of a file.
+            blob: The file.
+            identify: Is asked first, out of turn: what is no image need not wait to hear so.
+
         Raises:
             BusyError: The caller's time was up, or the caller gone, before it was this file's turn.
-            ImageError: What `decode` raises.
+            ImageError: What `decode` and `identify` raise.
         """
         self.check()
+        if identify is not None:
+            identify(blob)
         with self._batcher._decoding:
             self.check()
             start = time.perf_counter()
@@ -318,7 +333,8 @@ class Ticket:
         prepared: list[NDArray[np.uint8] | ImageError] = []
         for blob in blobs:
             try:
-                prepared.append(self.decode(self.predictor.prepare, blob))
+                identify = self.predictor.identify
+                prepared.append(self.decode(self.predictor.prepare, blob, identify=identify))
             except ImageError as error:
                 prepared.append(error)
         images = [item for item in prepared if not isinstance(item, ImageError)]

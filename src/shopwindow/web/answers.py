@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from shopwindow.errors import ImageError
-from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.decode import decode_image, identify
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 from shopwindow.inference.batching import Ticket
@@ -65,7 +65,7 @@ def answer_all(
     failed, seen = [], []
     for name, blob in files:
         try:
-            image_hwc = ticket.decode(decode, blob)
+            image_hwc = ticket.decode(decode, blob, identify=partial(identify, limits=limits))
         except ImageError as error:
             failed.append(Answer(name, error=error))
             continue

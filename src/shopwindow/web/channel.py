@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +13,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask
 from waitress.utilities import RequestEntityTooLarge
 
+from shopwindow.web.doorkeeper import Doorkeeper, Refusal
 from shopwindow.web.problem import MEDIA_TYPE, Problem
 from shopwindow.web.security import SECURITY_HEADERS
 
@@ -94,18 +96,46 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
 
 
 class _ErrorTask(ErrorTask):  # type: ignore[misc]
-    """Tells what is wrong with a request that never reaches the app, in the app's own form."""
+    """Answers a request that never reaches the app, in the app's own form."""
 
     def execute(self) -> None:
-        code = int(self.request.error.code)
-        phrase = HTTPStatus(code).phrase
-        words = _IN_WORDS.get(code, "Something broke on our side. It has been logged.")
-        body = json.dumps(Problem(code, phrase, words).as_json()).encode()
-        self.status = f"{code} {phrase}"
-        self.response_headers += [("Content-Type", MEDIA_TYPE), *SECURITY_HEADERS.items()]
-        self.content_length = len(body)
-        self.set_close_on_finish()
-        self.write(body)
+        answer = self.request.error
+        if not isinstance(answer, Refusal):
+            answer = _refusal_of(int(answer.code))
+            self.set_close_on_finish()  # where the next request begins, nobody knows
+        self.status = f"{answer.code} {HTTPStatus(answer.code).phrase}"
+        self.response_headers += answer.headers
+        self.content_length = len(answer.body)
+        self.write(answer.body)
+
+
+def _refusal_of(code: int) -> Refusal:
+    """Return what to answer to something that is no request."""
+    words = _IN_WORDS.get(code, "Something broke on our side. It has been logged.")
+    problem = Problem(code, HTTPStatus(code).phrase, words)
+    headers = [("Content-Type", MEDIA_TYPE), *SECURITY_HEADERS.items()]
+    return Refusal(code, headers, json.dumps(problem.as_json()).encode())
+
+
+class Dispatcher:
+    """Hands requests over to waitress's threads, but for those that are refused at once.
+
+    Args:
+        threads: Waitress's own dispatcher.
+    """
+
+    def __init__(self, threads: Any) -> None:
+        self.threads = threads
+        self._loop = threading.current_thread()  # where requests are read
+
+    def add_task(self, channel: Channel) -> None:
+        """See `waitress.task.ThreadedTaskDispatcher`."""
+        if threading.current_thread() is not self._loop or not channel.turn_away():
+            self.threads.add_task(channel)
+
+    def shutdown(self, *, timeout: float) -> None:
+        """See `waitress.task.ThreadedTaskDispatcher`."""
+        self.threads.shutdown(timeout=timeout)
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -117,7 +147,39 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     parser_class = _Parser
     error_task_class = _ErrorTask
     receive_s = 120.0
+    doorkeeper: Doorkeeper
+    requests: list[Any]  # waitress's own, that have arrived and are not answered yet
     _arriving_since: float | None = None
+    _turned_away = False
+
+    def turn_away(self) -> bool:
+        """Refuse the request that has just been read, if there is no room for it.
+
+        It is answered when the rest of what was read with it is taken apart.
+        """
+        request = self.requests[0]
+        if not request.error:
+            request.error = self.doorkeeper.refuse(request)
+            self._turned_away = request.error is not None
+        return self._turned_away
+
+    def handle_read(self) -> None:
+        """Read what has come, and answer what is refused."""
+        super().handle_read()
+        if not self._turned_away:
+            return
+        self._turned_away = False
+        if self.request is not None or len(self.requests) > 1 or not self.connected:
+            self.server.task_dispatcher.threads.add_task(self)  # what else has come keeps its order
+            return
+        # As `HTTPChannel.service` does, which would wake the loop that this is.
+        (request,) = self.requests
+        task = self.error_task_class(self, request)
+        task.service()
+        request.close()
+        with self.requests_lock:
+            self.close_when_flushed = task.close_on_finish
+            self.requests = []
 
     @property
     def busy(self) -> bool:

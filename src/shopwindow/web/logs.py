@@ -45,23 +45,36 @@ def log_requests(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        given = request.headers.get(ID_HEADER, "")
-        g.request_id = given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(8)
+        g.request_id = request_id_of(request.headers.get(ID_HEADER, ""))
         g.began_s = time.perf_counter()
 
     @app.after_request
     def end(response: Response) -> Response:
         response.headers[ID_HEADER] = g.request_id
-        seconds = round(time.perf_counter() - g.began_s, 6)
-        fields = {
-            "method": request.method,
-            "path": request.path[:_MAX_PATH_CHARS],
-            "status": response.status_code,
-            "seconds": seconds,
-            "errors": error_kinds(response.status_code),
-        }
-        _access.info("%(method)s %(path)s %(status)s %(seconds)ss", fields, extra=fields)
+        seconds, status = time.perf_counter() - g.began_s, response.status_code
+        kinds = error_kinds(status)
+        log_answer(request.method, request.path, status, seconds, kinds, request_id=g.request_id)
         return response
+
+
+def request_id_of(given: str) -> str:
+    """Return the id that a proxy gave a request if it is well-formed, else a new one."""
+    return given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(8)
+
+
+def log_answer(
+    method: str, path: str, status: int, seconds: float, kinds: list[str], *, request_id: str
+) -> None:
+    """Log the one line of a request, and the kinds of errors that its answer tells of."""
+    fields = {
+        "method": method,
+        "path": path[:_MAX_PATH_CHARS],
+        "status": status,
+        "seconds": round(seconds, 6),
+        "errors": kinds,
+    }
+    extra = {**fields, "request_id": request_id}
+    _access.info("%(method)s %(path)s %(status)s %(seconds)ss", fields, extra=extra)
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

@@ -7,6 +7,7 @@ makes up (addresses, methods) is counted as "other". docs/operations.md says wha
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from flask import Blueprint, Flask, Response, g, request
@@ -163,9 +164,17 @@ class Metrics(Observer):
         """Count the current request and its answer."""
         endpoint = request.url_rule.rule if request.url_rule else "other"
         method = request.method if request.method in _METHODS else "other"
-        self._requests.labels(endpoint, method, str(response.status_code)).inc()
-        self._request_seconds.labels(endpoint).observe(time.perf_counter() - g.began_s)
-        for kind in error_kinds(response.status_code):
+        seconds = time.perf_counter() - g.began_s
+        status = response.status_code
+        self.count_answer(endpoint, method, status, seconds, error_kinds(status))
+
+    def count_answer(
+        self, endpoint: str, method: str, status: int, seconds: float, kinds: Iterable[str]
+    ) -> None:
+        """Count an answer, and the kinds of errors that it tells of."""
+        self._requests.labels(endpoint, method, str(status)).inc()
+        self._request_seconds.labels(endpoint).observe(seconds)
+        for kind in kinds:
             self._errors.labels(kind).inc()
 
 

@@ -113,8 +113,13 @@ def error_kinds(status: int) -> list[str]:
     """
     kinds: list[str] = g.get("image_error_kinds", [])
     if status >= 400 and not kinds:
-        return ["bug" if status == 500 else _slug(HTTPStatus(status).phrase)]
+        return [kind_of_status(status)]
     return kinds
+
+
+def kind_of_status(status: int) -> str:
+    """Return the name of the kind of error that an HTTP status tells, such as "not-found"."""
+    return "bug" if status == 500 else _slug(HTTPStatus(status).phrase)
 
 
 def kind_of(error: type[ImageError]) -> str:

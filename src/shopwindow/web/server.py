@@ -29,7 +29,8 @@ from shopwindow.inference.watching import ModelWatch
 from shopwindow.repeating import Repeating
 from shopwindow.settings import Settings
 from shopwindow.web.app import Inside, create_app
-from shopwindow.web.channel import Channel
+from shopwindow.web.channel import Channel, Dispatcher
+from shopwindow.web.doorkeeper import Doorkeeper
 from shopwindow.web.late import EVERY_S, LateFeedback, open_feedback
 from shopwindow.web.wording import title_of
 
@@ -65,9 +66,7 @@ def _serve(predictor: Predictor, settings: Settings, at_last: contextlib.ExitSta
     sockets: dict[int, Any] = {}
     _allow_open_files(settings.max_connections + _OTHER_FILES)
     server = _listen(app, settings, sockets)
-    listeners = [one for one in sockets.values() if isinstance(one, BaseWSGIServer)]
-    for listener in listeners:
-        listener.channel_class = type("Channel", (Channel,), {"receive_s": settings.receive_s})
+    listeners = _listeners_of(sockets)
 
     def keep(store: FeedbackStore) -> None:
         forget = partial(forget_old_photos, store)
@@ -184,6 +183,22 @@ def _warm_up(predictor: Predictor) -> None:
 
 
 def _listen(app: Flask, settings: Settings, sockets: dict[int, Any]) -> Any:
+    """Take the port, for the thread that calls this to serve; return waitress's server."""
+    server = _create_server(app, settings, sockets)
+    inside: Inside = app.extensions["shopwindow"]
+    doorkeeper = Doorkeeper(inside.batcher, inside.metrics)
+    of_channels = {"receive_s": settings.receive_s, "doorkeeper": doorkeeper}
+    for listener in _listeners_of(sockets):
+        listener.channel_class = type("Channel", (Channel,), of_channels)
+        listener.task_dispatcher = Dispatcher(listener.task_dispatcher)
+    return server
+
+
+def _listeners_of(sockets: dict[int, Any]) -> list[Any]:
+    return [one for one in sockets.values() if isinstance(one, BaseWSGIServer)]
+
+
+def _create_server(app: Flask, settings: Settings, sockets: dict[int, Any]) -> Any:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a waiting request is no news
     try:
         return create_server(
@@ -209,7 +224,7 @@ def _listen(app: Flask, settings: Settings, sockets: dict[int, Any]) -> Any:
             max_request_body_size=settings.max_upload_bytes + 1,
         )
     except OSError as error:
-        _close([one for one in sockets.values() if isinstance(one, BaseWSGIServer)], sockets)
+        _close(_listeners_of(sockets), sockets)
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:
             raise UsageError(

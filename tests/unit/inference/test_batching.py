@@ -160,6 +160,29 @@ def test_caller_beyond_the_limit_is_refused_and_those_inside_are_not(
     assert ask(batcher, "green") == ["green"]
 
 
+def test_file_that_is_no_image_hears_so_while_others_wait_for_their_turn(
+    predictor: Predictor,
+) -> None:
+    batcher = Batcher(predictor, decoders=1)
+    decoding, go_on = threading.Event(), threading.Event()
+
+    def decode_slowly(blob: bytes) -> np.ndarray:
+        decoding.set()
+        assert go_on.wait(20)
+        return plain("red")
+
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            with batcher.admit() as ticket:
+                slow = pool.submit(ticket.decode, decode_slowly, b"")
+                assert decoding.wait(20)
+                (answer,) = pool.submit(batcher.predict_bytes, [b"no image"]).result(20)
+                assert isinstance(answer, UnsupportedImageError)
+                assert not slow.done()
+        finally:
+            go_on.set()
+
+
 @pytest.mark.parametrize(
     ("caller", "reason"),
     [(Caller(deadline_s=0), "late"), (Caller(is_gone=lambda: True), "gone")],
