@@ -120,6 +120,13 @@ def network_options(command: Command) -> Command:
     help="Share of the items on white that are put in front of something else.  [default: 0]",
 )
 @click.option(
+    "--balance",
+    metavar="POWER",
+    type=click.FloatRange(0, 1),
+    help="Draw rare labels more often: 0 as they come, 0.5 the square root, 1 all alike.  "
+    "[default: 0]",
+)
+@click.option(
     "--card",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="TOML file with the texts of the model's card.",

@@ -312,6 +312,7 @@ def _data_facts(trainer: Trainer) -> dict[str, Any]:
         **_correction_facts(trainer.mixture.corrections),
         "outliers": options.outliers,
         "backgrounds": options.backgrounds,
+        "balance": options.balance,
         "read": {
             # A name, never a path: the bundle travels to other machines.
             "labels": options.labels_file.name if options.labels_file else None,

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from shopwindow.training.backgrounds import replace_ground
+from shopwindow.training.balance import draw_pass
 from shopwindow.training.mixture import Mixture, Source, batch_sizes
 
 
@@ -33,7 +34,7 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
 
     A batch is `(images, codes)`: float32 (B, 3, H, W) in [0, 1], channels last in memory, and
     int64 (B, number of label columns), -1 where an attribute is missing. In training the images of
-    the main source come first; one epoch is one pass over these.
+    the main source come first; one epoch is one pass over these, or as many draws of them.
 
     Args:
         sources: Where the images come from; to validate, only the first one.
@@ -85,11 +86,18 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         """Seed the order of the epoch (called by fastai at its start)."""
         self.rng = random.Random("/".join(map(str, (self.seed, *self.position))))  # noqa: S311
 
+    def shuffle_fn(self, idxs: list[int]) -> list[int]:
+        """Return the order of the epoch (called by fastai); rare labels may come more often."""
+        draws = self.sources[0].draws
+        if draws is None:
+            return self.rng.sample(idxs, len(idxs))
+        return draw_pass(draws, np.random.default_rng(self.rng.getrandbits(64))).tolist()
+
     def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield a batch for each `bs` numbers of `samps`, from `first_batch` on."""
         numbers = iter(samps)
         others = [
-            _Rotation(source.train, size, (self.seed, *self.position, number, _rank()))
+            _Rotation(source, size, (self.seed, *self.position, number, _rank()))
             for number, (source, size) in enumerate(
                 zip(self.sources[1:], self.sizes[1:], strict=True)
             )
@@ -140,8 +148,8 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
 class _Rotation:
     """Goes round and round through the images of a source, in a new order each time."""
 
-    def __init__(self, indices: NDArray[np.int64], size: int, seed: tuple[object, ...]) -> None:
-        self.indices, self.size, self.seed = indices, size, seed
+    def __init__(self, source: Source, size: int, seed: tuple[object, ...]) -> None:
+        self.indices, self.draws, self.size, self.seed = source.train, source.draws, size, seed
         self.orders: dict[int, NDArray[np.int64]] = {}
 
     def batch(self, number: int) -> NDArray[np.int64]:
@@ -157,7 +165,10 @@ class _Rotation:
 
     def _order(self, number: int) -> NDArray[np.int64]:
         seed = random.Random("/".join(map(str, (*self.seed, number)))).getrandbits(64)  # noqa: S311
-        return np.random.default_rng(seed).permutation(self.indices)
+        rng = np.random.default_rng(seed)
+        if self.draws is None:
+            return rng.permutation(self.indices)
+        return self.indices[draw_pass(self.draws, rng)]
 
 
 class SeededDistributedDL(DistributedDL):  # type: ignore[misc]

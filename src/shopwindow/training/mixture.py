@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import NO_LABEL, read_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, UsageError
+from shopwindow.training.balance import expected_draws
 from shopwindow.training.outliers import draw_outliers
 
 _PATHS = ("data", "labels", "label_map")
@@ -106,6 +107,7 @@ class Source:
         train: (n,) int64 indices to learn from.
         share: Of each batch; 0 for the main source, which fills up the rest.
         clean: Items on white, which may be put in front of something else.
+        draws: (n,) how often each image of `train` is drawn in a pass; None for once each.
     """
 
     images: Callable[[ArrayLike], NDArray[np.uint8]]
@@ -113,6 +115,7 @@ class Source:
     train: NDArray[np.int64]
     share: float = 0.0
     clean: bool = False
+    draws: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ def mix(
     corrections: Side | None = None,
     outlier_share: float = 0.0,
     ground_share: float = 0.0,
+    balance: float = 0.0,
     seed: int,
 ) -> Mixture:
     """Put the sources together and number all sets of labels alike.
@@ -198,6 +202,8 @@ def mix(
         corrections: What people have put right.
         outlier_share: Share of each batch that shows nothing, 0 to below 1.
         ground_share: Share of the main images that are put in front of something else.
+        balance: Power by which rare labels of each data set are drawn more often; see
+            `expected_draws`. Corrections and drawn pictures come as they are.
         seed: Of the drawn pictures.
 
     Raises:
@@ -236,12 +242,18 @@ def mix(
                 outlier_share,
             )
         )
+    sets = {name: np.concatenate(table) for name, table in tables.items()}
+    if balance > 0:
+        for number, source in enumerate(sources[: 1 + len(sides)]):
+            codes = source.targets[source.train, 0]
+            draws = expected_draws(codes, sets[main], balance)
+            sources[number] = replace(source, draws=draws)
     return Mixture(
         dataset,
         split,
         tuple(sides),
         tuple(sources),
-        tuple(np.concatenate(tables[name]) for name in dataset.label_columns),
+        tuple(sets.values()),
         outliers,
         corrections,
     )

@@ -62,6 +62,8 @@ class TrainingOptions:
         companions: TOML files, each of which describes a further data set; see `Companion`.
         outliers: Share of each batch that shows none of the labels, drawn by chance.
         backgrounds: Share of the images, of items on white, that are put before something else.
+        balance: Power by which images of rare labels are drawn more often, 0 to 1; 0 for images as
+            they come.
         card: TOML file with the texts of the model card.
         name: Name of the model; None for the name of the data folder.
         cache_dir: Where decoded images are kept between runs; None for the user's cache folder.
@@ -94,6 +96,7 @@ class TrainingOptions:
     companions: tuple[Path, ...] = ()
     outliers: float = 0.0
     backgrounds: float = 0.0
+    balance: float = 0.0
     card: Path | None = None
     name: str | None = None
     cache_dir: Path | None = None
@@ -123,6 +126,8 @@ class TrainingOptions:
                     f"{option}: expected a share from 0 to {0.5 if option == 'outliers' else 1}, "
                     f"got {getattr(self, option)}"
                 )
+        if not 0 <= self.balance <= 1:
+            raise UsageError(f"balance: expected a power from 0 to 1, got {self.balance}")
         if self.lr is not None and not 0 < self.lr < 100:
             raise UsageError(f"learning rate: expected a number above 0, got {self.lr}")
 

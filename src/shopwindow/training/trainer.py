@@ -155,6 +155,7 @@ class Trainer:
             corrections=corrections,
             outlier_share=options.outliers,
             ground_share=options.backgrounds,
+            balance=options.balance,
             seed=options.seed,
         )
 
