@@ -13,14 +13,14 @@ NOON = datetime(2026, 11, 25, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 def some_feedback(**changes: Any) -> Feedback:
-    """Return a new feedback: red, as the model said with 0.7, unless told otherwise."""
+    """Return feedback on a new picture: red, as the model said with 0.7, unless told otherwise."""
     values: dict[str, Any] = {
         "id": secrets.token_hex(16),
         "created_at": NOON,
         "model_name": "colours",
         "model_version": "1.0",
         "model_sha256": "ab" * 32,
-        "photo_sha256": "cd" * 32,
+        "photo_sha256": secrets.token_hex(32),
         "column": "colour",
         "predicted": "red",
         "confidence": 0.7,

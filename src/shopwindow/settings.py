@@ -144,6 +144,9 @@ class Settings:
     feedback_keep_days: int = _setting(
         180, "days", "How long the photos are kept that visitors agreed to.", least=1, most=36_500
     )
+    feedback_max_rows: int = _setting(
+        200_000, "rows", "Most feedback that is kept; what comes after that is refused.", least=1
+    )
     feedback_max_photos: int = _setting(
         10_000,
         "photos",

@@ -258,15 +258,33 @@ def test_when_there_are_enough_photos_only_the_words_are_kept(
     predictor: Predictor, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     client = create_app(predictor, Settings(feedback_max_photos=2), store=store).test_client()
-    blob = image_bytes("red")
     kept = []
-    for _ in range(3):
+    for colour in ("red", "green", "blue", "red"):
+        blob = image_bytes(colour)
         answer = client.post(FEEDBACK, data=form(ask(client, blob)["receipt"], "blue", blob))
         assert answer.status_code == 201
         kept.append(answer.json["photo_kept"])  # type: ignore[index]
-    assert kept == [True, True, False]
-    assert len(list(store.items())) == 3
+    assert kept == [True, True, False, True]  # the last takes the place of the first
+    assert store.count() == 4
     assert store.photo_count() == 2
+
+
+def test_when_there_is_enough_feedback_only_what_is_kept_may_be_changed(
+    predictor: Predictor,
+    store: FeedbackStore,
+    image_bytes: MakeImage,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = create_app(predictor, Settings(feedback_max_rows=1), store=store).test_client()
+    first, second = (ask(client, image_bytes("red"))["receipt"] for _ in range(2))
+    assert client.post(FEEDBACK, json={"receipt": first, "label": "blue"}).status_code == 201
+    late = client.post(FEEDBACK, json={"receipt": second, "label": "blue"})
+    assert late.status_code == 503
+    assert "there is no room for more feedback" in late.get_json(force=True)["detail"]
+    assert "feedback_max_rows is 1" in caplog.text
+    assert 'shopwindow_feedback_total{outcome="full"} 1.0' in client.get("/metrics").text
+    assert client.post(FEEDBACK, json={"receipt": first, "label": "green"}).status_code == 201
+    assert [one.given for one in store.items()] == ["green"]
 
 
 def test_feedback_is_counted(client: FlaskClient, image_bytes: MakeImage) -> None:

@@ -23,7 +23,7 @@ def test_killed_server_has_lost_nothing_that_it_acknowledged(
 ) -> None:
     """Every 201 and every 204 holds, whenever the process is killed, and the file stays sound."""
     path = tmp_path / "feedback.sqlite3"
-    blob = image_bytes("red", (300, 300))
+    numbers = count()
     kept: dict[str, str] = {}  # id: label
     undone: set[str] = set()
     lock = threading.Lock()
@@ -33,6 +33,8 @@ def test_killed_server_has_lost_nothing_that_it_acknowledged(
         with httpx.Client(base_url=url, timeout=30) as client:
             for number in count():
                 try:
+                    drawn = next(numbers)  # another picture each time: the same has one photo
+                    blob = image_bytes((200, drawn % 256, drawn // 256), (300, 300))
                     entry = client.post(
                         "/api/v1/predict", content=blob, headers={"Content-Type": "image/png"}
                     ).json()["predictions"][0]

@@ -134,6 +134,23 @@ def test_another_password_ends_every_session(make_client: MakeClient) -> None:
         assert other.get("/review/figures").status_code == status
 
 
+def test_copied_cookie_is_worth_nothing_once_its_owner_has_logged_out(
+    make_client: MakeClient,
+) -> None:
+    client, thief = make_client(), make_client()
+    log_in(client)
+    cookie = client.get_cookie("shopwindow-review", path="/review")
+    assert cookie is not None
+    thief.set_cookie("shopwindow-review", cookie.value, path="/review")
+    assert thief.get("/review/figures").status_code == 200
+    assert client.post("/review/logout", data={"token": token(client)}).status_code == 303
+    assert thief.get("/review/figures").status_code == 303
+    assert "password" in thief.get("/review").text
+    assert log_in(client).status_code == 303
+    assert client.get("/review/figures").status_code == 200
+    assert thief.get("/review/figures").status_code == 303
+
+
 def test_form_of_another_site_does_nothing(client: FlaskClient, store: FeedbackStore) -> None:
     feedback_id = add(store)
     for forged in ("", "x", "é"):

@@ -41,7 +41,8 @@ class UtcTime(TypeDecorator[datetime]):
         return value if value is None else value.replace(tzinfo=UTC)
 
 
-# `schema_version`, and the `key` that signs receipts where the settings have none.
+# `schema_version`, the `key` that signs receipts where the settings have none, and once somebody
+# has logged out, the mark of the `review_sessions` since then.
 about = Table(
     "shopwindow",
     metadata,

@@ -38,6 +38,7 @@ from shopwindow.inference.prediction import LabelScore
 WRITES = "shopwindow_writes"  # the execution option of a transaction that writes
 DISCARDED_FOR = timedelta(days=1)
 _CHECKPOINT_MS = 200  # nobody else can write meanwhile
+_SESSIONS = "review_sessions"
 _ADVISORY_LOCK = 0x5348_4F50  # any number that nobody else takes: "SHOP"
 
 
@@ -79,6 +80,9 @@ class FeedbackStore:
     ) -> None:
         """Keep a feedback, in the place of one with the same id; when this returns, it is kept.
 
+        Of what is not reviewed yet, each picture has one photo, that of the last who sent it: who
+        sends the same again and again fills neither the disk nor the queue.
+
         Args:
             feedback: What was said.
             photo: What it was said about, if its sender agrees that it is kept.
@@ -96,7 +100,10 @@ class FeedbackStore:
         with self._writing() as connection:
             if connection.execute(replacing).first() is None:
                 raise ReviewedError("This has been reviewed already, and stays as it was said.")
-            old = connection.execute(delete(photos).where(photos.c.feedback_id == feedback.id))
+            out = photos.c.feedback_id == feedback.id
+            if photo is not None:
+                out |= photos.c.feedback_id.in_(_to_review(feedback.photo_sha256))
+            old = connection.execute(delete(photos).where(out))
             if photo is not None:
                 connection.execute(
                     insert(photos).values(
@@ -122,10 +129,18 @@ class FeedbackStore:
             row = connection.execute(query.where(photos.c.feedback_id == feedback_id)).first()
         return None if row is None else Photo(bytes(row.content), row.media_type)
 
-    def photo_count(self) -> int:
-        """Return how many photos are kept."""
+    def count(self) -> int:
+        """Return how much feedback is kept."""
         with self._reading() as connection:
-            return connection.scalar(select(func.count()).select_from(photos)) or 0
+            return connection.scalar(select(func.count()).select_from(rows)) or 0
+
+    def photo_count(self, *, besides: str = "") -> int:
+        """Return how many photos are kept, besides those that one of this SHA-256 would replace."""
+        query = select(func.count()).select_from(photos)
+        if besides:
+            query = query.where(photos.c.feedback_id.not_in(_to_review(besides)))
+        with self._reading() as connection:
+            return connection.scalar(query) or 0
 
     def delete(self, feedback_id: str) -> bool:
         """Forget a feedback and its photo; return whether there was one."""
@@ -226,6 +241,20 @@ class FeedbackStore:
         with self._reading() as connection:
             return read_figures(connection)
 
+    def sessions(self) -> str:
+        """Return the mark of the sessions of /review that are good now, on every server."""
+        query = select(about.c.value).where(about.c.name == _SESSIONS)
+        with self._reading() as connection:
+            return connection.scalar(query) or ""
+
+    def end_sessions(self) -> None:
+        """Make all sessions of /review worthless, also where somebody has a copy of a cookie."""
+        mark = {"value": secrets.token_hex(KEY_BYTES)}
+        marking = self._insert_or_update(about).values(name=_SESSIONS, **mark)
+        marking = marking.on_conflict_do_update(index_elements=[about.c.name], set_=mark)
+        with self._writing() as connection:
+            connection.execute(marking)
+
     def _insert_or_update(self, table: Table) -> Any:
         # Only the dialect that is spoken: importing the other takes a twentieth of a second.
         dialect = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
@@ -296,6 +325,12 @@ def _prepare(connection: Connection) -> bytes:
         update(about).where(about.c.name == "schema_version").values(value=about.c.value)
     )
     return bytes.fromhex(found["key"])
+
+
+def _to_review(photo_sha256: str) -> Select[Any]:
+    """Select the ids of what has a photo of this picture and is not reviewed yet."""
+    of_it = (rows.c.photo_sha256 == photo_sha256) & (rows.c.status == "pending")
+    return select(rows.c.id).select_from(rows.join(photos)).where(of_it)
 
 
 def _selected(*, with_photo: bool = False) -> Select[Any]:

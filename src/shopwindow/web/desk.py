@@ -86,6 +86,7 @@ class Desk:
         self._batcher = batcher
         # In any format: what is handed in is known by then, and may be the page's own JPEG.
         self._limits = ImageLimits(max_pixels=settings.max_pixels)
+        self._max_rows = settings.feedback_max_rows
         self._max_photos = settings.feedback_max_photos
         self._metrics = metrics
         metrics.feedback_is_on()
@@ -120,7 +121,7 @@ class Desk:
         Raises:
             UnprocessableEntity: The receipt, the label or the picture cannot be used.
             Conflict: A reviewer has judged it already.
-            ServiceUnavailable: The store cannot be written now.
+            ServiceUnavailable: The store cannot be written now, or is full.
             BusyError: More is asked than can be answered in time.
         """
         try:
@@ -128,10 +129,11 @@ class Desk:
         except ReceiptError as error:
             raise UnprocessableEntity(str(error)) from error
         self._check_label(receipt, label)
+        self._check_room(receipt)
         photo = None
         if image is not None:
             self._check_photo(receipt, image)
-            if self._has_room():
+            if self._has_photo_room(receipt):
                 photo = self._make_photo(image, caller)
         now = datetime.now(UTC)
         feedback = _as_feedback(receipt, label or None, now)
@@ -187,10 +189,24 @@ class Desk:
                 "none."
             )
 
-    def _has_room(self) -> bool:
-        """Say whether one more photo may be kept: strangers must not fill the disk."""
+    def _check_room(self, receipt: Receipt) -> None:
+        """Refuse what is new where there is enough: strangers must not fill the disk."""
         try:
-            count = self.store.photo_count()
+            full = self.store.count() >= self._max_rows and self.store.find(receipt.id) is None
+        except FeedbackError as error:
+            raise self._failed(error) from error
+        if full:
+            _log.warning("No more feedback is taken: feedback_max_rows is %s", self._max_rows)
+            self._metrics.took_feedback("full")
+            raise ServiceUnavailable(
+                "This could not be kept: there is no room for more feedback. Whoever runs this "
+                "site can make some."
+            )
+
+    def _has_photo_room(self, receipt: Receipt) -> bool:
+        """Say whether one more photo may be kept, or one in the place of the same."""
+        try:
+            count = self.store.photo_count(besides=receipt.photo_sha256s[0])
         except FeedbackError as error:
             raise self._failed(error) from error
         if count >= self._max_photos:

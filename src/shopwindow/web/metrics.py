@@ -31,7 +31,7 @@ from shopwindow.web.problem import error_kinds, kind_of
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Attempt = Literal["in", "wrong", "refused"]
-FeedbackOutcome = Literal["confirmed", "corrected", "none", "undone", "failed"]
+FeedbackOutcome = Literal["confirmed", "corrected", "none", "undone", "failed", "full"]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 # From an answer out of a small model to a deadline.

@@ -26,7 +26,7 @@ _STATUS_TEXTS = {
     415: "A body of a type that is not taken, or a picture of another format.",
     422: "A picture that is damaged or cut off; a receipt or a label that cannot be used.",
     429: "Too many pictures in the last minute. `Retry-After` says when to come back.",
-    503: "Busy, or not ready yet. `Retry-After` says when to come back.",
+    503: "Busy, not ready yet, or full. `Retry-After` says when to come back, if that helps.",
 }
 
 

@@ -66,6 +66,9 @@ def add_review(
     review = Blueprint("review", __name__, url_prefix="/review")
     attempts = RateLimit(_ATTEMPTS_A_MINUTE)
 
+    def is_in() -> bool:
+        return "in" in session and session["in"] == desk.store.sessions()
+
     @review.before_request
     def let_in() -> ResponseReturnValue | None:
         if not password:
@@ -75,13 +78,13 @@ def add_review(
             )
         if request.method == "POST" and not _is_ours(request.form.get("token", "")):
             raise BadRequest("This form is too old, or its cookie is missing. Open /review again.")
-        if session.get("in") or request.endpoint in ("review.show", "review.log_in"):
+        if is_in() or request.endpoint in ("review.show", "review.log_in"):
             return None
         return redirect(url_for("review.show"), 303)
 
     @review.get("")
     def show() -> ResponseReturnValue:
-        if not session.get("in"):
+        if not is_in():
             return _login_form()
         skip = _read_skip(request.args.get("skip"))
         item = desk.store.queue(skip=skip)
@@ -111,12 +114,13 @@ def add_review(
             return _login_form("This is not the password.", status=403)
         metrics.tried_to_log_in("in")
         session.permanent = True
-        session["in"] = True
+        session["in"] = desk.store.sessions()
         session["token"] = secrets.token_urlsafe()  # somebody may have planted the one before
         return redirect(url_for("review.show"), 303)
 
     @review.post("/logout")
     def log_out() -> ResponseReturnValue:
+        desk.store.end_sessions()
         session.clear()
         return redirect(url_for("review.show"), 303)
 

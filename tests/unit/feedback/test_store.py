@@ -62,6 +62,27 @@ def test_what_is_said_again_replaces_what_was_said_before(
     assert store.photo(first.id) is None
 
 
+def test_same_picture_has_one_photo_to_review_that_of_the_last_who_sent_it(
+    store: FeedbackStore, make_feedback: Make
+) -> None:
+    reviewed = make_feedback()
+    first, last = (make_feedback(photo_sha256=reviewed.photo_sha256) for _ in range(2))
+    other = make_feedback()
+    store.add(reviewed, PHOTO)
+    store.review(reviewed.id, "accepted", "red")
+    for one in (other, first, last):
+        store.add(one, PHOTO)
+    store.add(make_feedback(photo_sha256=reviewed.photo_sha256))  # without a photo
+    kept = {one.id for one in store.items(with_photo=True)}
+    assert kept == {reviewed.id, other.id, last.id}
+    assert store.count() == 5
+    assert store.photo_count() == 3
+    assert store.photo_count(besides=reviewed.photo_sha256) == 2
+    store.add(first, PHOTO)  # says it once more
+    assert store.photo(last.id) is None
+    assert store.photo(first.id) == PHOTO
+
+
 def test_what_was_reviewed_is_not_replaced(store: FeedbackStore, make_feedback: Make) -> None:
     feedback = make_feedback(given="blue")
     store.add(feedback, PHOTO)
