@@ -177,6 +177,7 @@ def read_dataset(
     data: Path,
     reading: Reading,
     *,
+    labels_of_model: bool = False,
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Dataset:
@@ -186,6 +187,8 @@ def read_dataset(
         bundle: Says the size, and the labels that a label map leads to.
         data: As for `load_dataset`.
         reading: How to read it.
+        labels_of_model: Whether to number the labels as the model does, and to leave out images
+            whose label it does not have, also where no label map leads to its labels.
         cache_dir: As for `load_dataset`.
         progress: Whether to show progress on stderr.
     """
@@ -198,7 +201,9 @@ def read_dataset(
         also=reading.also,
         label_map=None if reading.label_map is None else read_label_map(reading.label_map),
         group_column=reading.group_column,
-        vocabularies=_vocabularies(bundle, reading),
+        vocabularies=_vocabularies(bundle, reading)
+        if labels_of_model or reading.label_map is not None
+        else None,
         min_images=reading.min_images,
         cache_dir=cache_dir,
         progress=progress,
@@ -239,10 +244,8 @@ def recorded_splits(bundle: Bundle) -> list[object]:
     return [record.get("split") for record in records if isinstance(record, dict)]
 
 
-def _vocabularies(bundle: Bundle, reading: Reading) -> dict[str, tuple[str, ...]] | None:
-    """Return the model's labels where a label map leads to them, else None: those of the data."""
-    if reading.label_map is None:
-        return None
+def _vocabularies(bundle: Bundle, reading: Reading) -> dict[str, tuple[str, ...]]:
+    """Return the model's labels, by the columns of the data."""
     main, *further = bundle.info.columns
     known = {column.name: column.labels for column in further if column.name in reading.also}
     return {reading.label_column or LABEL_COLUMN_NAME: main.labels, **known}

@@ -28,6 +28,7 @@ COMMANDS = [
     "rollback",
     "export",
     "import",
+    "calibrate",
     "card",
     "download",
 ]

@@ -14,6 +14,7 @@ import click
 
 from shopwindow import __version__
 from shopwindow.cli.bulk import predict, summary
+from shopwindow.cli.calibrating import calibrate
 from shopwindow.cli.card import card
 from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
@@ -62,6 +63,7 @@ for command in (
     rollback,
     export,
     import_model,
+    calibrate,
     card,
     download,
 ):

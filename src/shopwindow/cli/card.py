@@ -61,11 +61,11 @@ def _card_text(bundle: Bundle) -> str:
             (families.name, f"{kinds:,} families of them, said where the label is not sure")
         )
     if quality.get("images"):
-        rows.append(("accuracy", _measured(quality)))
+        rows.append(("accuracy", _measured(quality, data)))
         if isinstance(quality.get("macro_f1"), int | float):
             rows.append(("macro-F1", f"{quality['macro_f1']:.4f}"))
     else:
-        rows.append(("accuracy", "not measured: shopwindow evaluate does"))
+        rows.append(("accuracy", "not measured: shopwindow calibrate does"))
     threshold = info.threshold
     if threshold.coverage > 0:
         rows.append(
@@ -88,7 +88,7 @@ def _card_text(bundle: Bundle) -> str:
     return printable([*lines, "", *aligned(rows, "<<")])
 
 
-def _measured(quality: dict[str, Any]) -> str:
+def _measured(quality: dict[str, Any], data: dict[str, Any]) -> str:
     from shopwindow.evaluation.summary import percent
 
     figures = [
@@ -96,7 +96,12 @@ def _measured(quality: dict[str, Any]) -> str:
         for key, words in (("accuracy", "right"), ("top5_accuracy", "among the first five"))
         if isinstance(quality.get(key), int | float)
     ]
-    return f"{', '.join(figures)}, on {quality['images']:,} images"
+    return f"{', '.join(figures)}, on {quality['images']:,} images{_of_what(data)}"
+
+
+def _of_what(data: dict[str, Any]) -> str:
+    measured_on = data.get("measured_on")
+    return f" of {measured_on.get('source')}" if isinstance(measured_on, dict) else ""
 
 
 def _told(facts: dict[str, Any], keys: tuple[str, ...]) -> str:

@@ -168,7 +168,9 @@ def import_model(
     )
     click.echo(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(info.main.labels):,} labels, {info.rule}\n"
-        f"Serve it: shopwindow serve --model {out}"
+        f"Serve it: shopwindow serve --model {out}\n"
+        "It is never sure until it was measured on photos of yours with labels: "
+        f"shopwindow calibrate {out} DATA"
     )
 
 

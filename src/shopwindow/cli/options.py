@@ -60,9 +60,13 @@ def data_argument(command: Command) -> Command:
     return click.argument("data", type=click.Path(exists=True, path_type=Path))(command)
 
 
-def data_options(*, default_min_images: str = "11") -> Callable[[Command], Command]:
-    """Add the options that say how DATA is to be read, named as in `load_dataset`."""
-    options = (
+def data_options(*, default_min_images: str | None = "11") -> Callable[[Command], Command]:
+    """Add the options that say how DATA is to be read, named as in `load_dataset`.
+
+    Args:
+        default_min_images: In words; None leaves that option out, as where a model has its labels.
+    """
+    options = [
         click.option(
             "--labels",
             "labels_file",
@@ -90,18 +94,20 @@ def data_options(*, default_min_images: str = "11") -> Callable[[Command], Comma
             help="Column of what images share, such as who took them; a split keeps it whole.",
         ),
         click.option(
-            "--min-images",
-            metavar="N",
-            type=click.IntRange(1),
-            help=f"Leave out labels with fewer images.  [default: {default_min_images}]",
-        ),
-        click.option(
             "--cache-dir",
             metavar="DIR",
             type=click.Path(file_okay=False, path_type=Path),
             help="Where decoded images are kept, instead of your cache folder.",
         ),
-    )
+    ]
+    if default_min_images is not None:
+        fewest = click.option(
+            "--min-images",
+            metavar="N",
+            type=click.IntRange(1),
+            help=f"Leave out labels with fewer images.  [default: {default_min_images}]",
+        )
+        options.insert(-1, fewest)
     return lambda command: with_options(command, options)
 
 

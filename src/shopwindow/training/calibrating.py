@@ -15,6 +15,7 @@ from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import family_shares
 
+SURE_PRECISION = 0.95
 FAMILY_PRECISION = 0.98
 Shares = dict[str, NDArray[np.float32]]
 _Answers = tuple[NDArray[np.floating], NDArray[np.bool_]]  # (n,) confidences, (n,) whether right
@@ -101,11 +102,12 @@ def calibrate(
     columns = list(judged[0].logits)
     temperatures = {}
     for name in columns:
-        known = [one for one in judged if one.has(name)]
-        logits = np.concatenate([one.logits[name] for one in known])
-        targets = np.concatenate([one.targets(name, one.logits[name]) for one in known])
-        some = targets >= 0
-        temperatures[name] = fit_temperature(logits[some], targets[some]) if some.any() else 1.0
+        temperatures[name] = 1.0
+        if known := [one for one in judged if one.has(name)]:
+            logits = np.concatenate([one.logits[name] for one in known])
+            targets = np.concatenate([one.targets(name, one.logits[name]) for one in known])
+            if (some := targets >= 0).any():
+                temperatures[name] = fit_temperature(logits[some], targets[some])
     fitted = Calibration(temperatures, Threshold(1.0, 0.0, 0.0), ())
     shares = [fitted.shares(one.logits)[columns[0]] for one in judged]
     allowed = [one.allowed(columns[0]) for one in judged]

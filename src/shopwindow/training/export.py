@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,21 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn, Threshold
+from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import TrainingError
-from shopwindow.evaluation.metrics import grade, sure_answers
-from shopwindow.inference.predictor import Predictor
-from shopwindow.training.calibrating import Calibration, Judged, calibrate, families_of
+from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.training.graph import in_half_precision, to_onnx
-from shopwindow.training.measuring import measure
+from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.mixture import Side, describe
 from shopwindow.training.network import Classifier, pooled_answer
-from shopwindow.training.proof import Proof, write_proven_bundle
+from shopwindow.training.proof import write_proven_bundle
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer
 
-SURE_PRECISION = 0.95
 # fp16 weights move a probability by less than this; a wrong label order or a forgotten
 # normalisation moves it by far more.
 MAX_DIFFERENCE = 0.01
@@ -174,8 +170,8 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         (in_half_precision(graph), graph),
         info,
         calibration.shares(judged[0].logits),
-        lambda predictor: _ask(predictor, dataset, valid),
-        lambda proof: replace(info, quality=_quality(judged, proof, calibration)),
+        lambda predictor: ask(predictor, dataset, valid),
+        lambda proof: replace(info, quality=quality_of(judged, proof, calibration.threshold)),
         allowed=MAX_DIFFERENCE,
     )
     size_mb = out.stat().st_size / 1e6
@@ -206,20 +202,6 @@ def _logits(
     return list(torch.split(torch.cat(rows), list(model.sizes), dim=1))
 
 
-def _ask(
-    predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 64
-) -> dict[str, NDArray[np.float32]]:
-    columns = [column.name for column in predictor.bundle.info.columns]
-    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in columns}
-    for start in tqdm(
-        range(0, len(indices), batch_size), desc="bundle", unit="batch", disable=None
-    ):
-        answers = predictor.probabilities(dataset.images(indices[start : start + batch_size]))
-        for name, answer in answers.items():
-            parts[name].append(answer)
-    return {name: np.concatenate(part) for name, part in parts.items()}
-
-
 def _judge(trainer: Trainer) -> list[Judged]:
     """Ask the network about the validation parts of all data sets, the main one first."""
     columns = trainer.dataset.label_columns
@@ -241,61 +223,6 @@ def _judge(trainer: Trainer) -> list[Judged]:
         )
         for name, dataset, valid in parts
     ]
-
-
-def _quality(judged: Sequence[Judged], proof: Proof, calibration: Calibration) -> dict[str, Any]:
-    """The figures of the card, from the answers of the bundle itself."""
-    first, *further = judged
-    dataset, served = first.dataset, proof.answers
-    main, *others = dataset.label_columns
-    labels = dataset.vocabularies[main]
-    targets = first.targets(main, served[main])
-    grades = grade(served[main], targets, labels)
-    quality: dict[str, Any] = {
-        "images": len(first.indices),
-        "accuracy": round(float(grades.accuracy), 5),
-        "top3_accuracy": round(float(grades.top3_accuracy), 5),
-        "top5_accuracy": round(float(grades.top5_accuracy), 5),
-        "macro_f1": round(float(grades.macro_f1), 5),
-        "ece": round(float(grades.ece), 5),
-        **measure(grades, served[main], targets).as_json(),
-        "attributes": {},
-    }
-    for name in others:
-        codes = first.targets(name, served[name])
-        if (codes >= 0).any():
-            known = grade(served[name], codes, dataset.vocabularies[name])
-            quality["attributes"][name] = {"accuracy": round(float(known.accuracy), 5)}
-    if further:
-        quality["also"] = [
-            _side_quality(one, proof.predictor, main, labels, calibration.threshold)
-            for one in further
-        ]
-    return quality
-
-
-def _side_quality(
-    judged: Judged,
-    predictor: Predictor,
-    main: str,
-    labels: tuple[str, ...],
-    threshold: Threshold,
-) -> dict[str, Any]:
-    """The figures for a further data set, by its own validation part."""
-    shares = _ask(predictor, judged.dataset, judged.indices)[main]
-    targets = judged.targets(main, shares)
-    grades = grade(shares, targets, labels)
-    sure = sure_answers(shares, targets, threshold.min_confidence)
-    return {
-        "source": judged.name,
-        "images": len(judged.indices),
-        "accuracy": round(float(grades.accuracy), 5),
-        "ece": round(float(grades.ece), 5),
-        "sure": {
-            "precision": None if sure.precision is None else round(sure.precision, 5),
-            "coverage": round(sure.coverage, 5),
-        },
-    }
 
 
 def _data_facts(trainer: Trainer) -> dict[str, Any]:

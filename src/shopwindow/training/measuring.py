@@ -1,19 +1,98 @@
-"""The detailed figures that a bundle carries, from the answers of the bundle itself."""
+"""The figures that a bundle carries, from the answers of the bundle itself."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from shopwindow.bundle import LabelColumn, Threshold
+from shopwindow.dataset.dataset import Dataset
 from shopwindow.evaluation.grades import Grades
+from shopwindow.evaluation.metrics import grade, sure_answers
+from shopwindow.inference.predictor import Predictor
 from shopwindow.measured import Confusion, LabelFigures, Measured, Reliability
+from shopwindow.training.calibrating import Judged
+from shopwindow.training.proof import Answers, Proof
 
 # Narrow where most answers are, and where a visitor would read the difference.
 CONFIDENCE_EDGES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 MAX_CONFUSIONS = 40
 MIN_CONFUSED = 2  # one image taken for another is chance
+
+
+def ask(
+    predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 64
+) -> Answers:
+    """Ask what serves a bundle about images of a data set: (n, C) for each label column."""
+    columns = [column.name for column in predictor.bundle.info.columns]
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in columns}
+    for start in tqdm(
+        range(0, len(indices), batch_size), desc="bundle", unit="batch", disable=None
+    ):
+        answers = predictor.probabilities(dataset.images(indices[start : start + batch_size]))
+        for name, answer in answers.items():
+            parts[name].append(answer)
+    return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def quality_of(judged: Sequence[Judged], proof: Proof, threshold: Threshold) -> dict[str, Any]:
+    """Return the figures of the card.
+
+    Args:
+        judged: The images that `proof` is about first; then those of further data sets.
+        proof: Has the answers.
+        threshold: Where an answer is sure.
+    """
+    first, *further = judged
+    served = proof.answers
+    main, *others = proof.predictor.bundle.info.columns
+    targets = first.targets(main.name, served[main.name])
+    grades = grade(served[main.name], targets, main.labels)
+    quality: dict[str, Any] = {
+        "images": len(first.indices),
+        "accuracy": round(float(grades.accuracy), 5),
+        "top3_accuracy": round(float(grades.top3_accuracy), 5),
+        "top5_accuracy": round(float(grades.top5_accuracy), 5),
+        "macro_f1": round(float(grades.macro_f1), 5),
+        "ece": round(float(grades.ece), 5),
+        **measure(grades, served[main.name], targets).as_json(),
+        "attributes": {},
+    }
+    for column in others:
+        if not first.has(column.name):
+            continue
+        codes = first.targets(column.name, served[column.name])
+        if (codes >= 0).any():
+            known = grade(served[column.name], codes, column.labels)
+            quality["attributes"][column.name] = {"accuracy": round(float(known.accuracy), 5)}
+    if further:
+        quality["also"] = [_side_quality(one, proof.predictor, main, threshold) for one in further]
+    return quality
+
+
+def _side_quality(
+    judged: Judged, predictor: Predictor, main: LabelColumn, threshold: Threshold
+) -> dict[str, Any]:
+    """The figures for a further data set, by its own validation part."""
+    shares = ask(predictor, judged.dataset, judged.indices)[main.name]
+    targets = judged.targets(main.name, shares)
+    grades = grade(shares, targets, main.labels)
+    sure = sure_answers(shares, targets, threshold.min_confidence)
+    return {
+        "source": judged.name,
+        "images": len(judged.indices),
+        "accuracy": round(float(grades.accuracy), 5),
+        "ece": round(float(grades.ece), 5),
+        "sure": {
+            "precision": None if sure.precision is None else round(sure.precision, 5),
+            "coverage": round(sure.coverage, 5),
+        },
+    }
 
 
 def measure(

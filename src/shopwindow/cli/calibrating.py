@@ -1,0 +1,80 @@
+"""calibrate: a bundle measured on labelled images, so that it knows when it is sure."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shopwindow.cli.evaluate import wanted_reading
+from shopwindow.cli.options import data_argument, data_options, example, given
+from shopwindow.cli.training import import_training
+
+
+@click.command(
+    short_help="Measure a bundle, so that it knows when it is sure.",
+    epilog=example("shopwindow calibrate export.onnx photos/ --out shoes.onnx"),
+)
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@data_argument
+@data_options(default_min_images=None)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The new bundle.  [default: NAME-calibrated.onnx, beside MODEL]",
+)
+@click.pass_context
+def calibrate(
+    context: click.Context,
+    /,
+    model: Path,
+    data: Path,
+    out: Path | None,
+    cache_dir: Path | None,
+    **_: Any,
+) -> None:
+    """Make the bundle MODEL say how sure it may be, by how often it is right on DATA.
+
+    For a model from elsewhere, which nobody has measured, or for other photos than a model was
+    measured on. DATA has labels of the model's, on images that it has not learned from; of what it
+    was trained on, only the images that were held out are taken. MODEL stays as it is.
+    """
+    from shopwindow.bundle import read_bundle
+    from shopwindow.evaluation.summary import percent
+    from shopwindow.grading import choose_images, read_dataset, recorded_splits
+    from shopwindow.inference.calibration import MIN_SURE_ANSWERS
+
+    bundle = read_bundle(model)
+    import_training("Calibrating a bundle")
+    dataset = read_dataset(
+        bundle,
+        data,
+        wanted_reading(given(context), bundle, data),
+        labels_of_model=True,
+        cache_dir=cache_dir,
+        progress=sys.stderr.isatty(),
+    )
+    indices, which, _notes = choose_images(dataset, recorded_splits(bundle), None)
+    out = out or model.with_name(f"{model.stem}-calibrated.onnx")
+    recalibrating = import_module("shopwindow.training.recalibrating")
+    info = recalibrating.calibrate_bundle(bundle, dataset, indices, out, source=data.resolve().name)
+    click.echo(f"Measured on {which} of {data}: {percent(info.quality['accuracy'], 2)} right.")
+    if dataset.dropped:
+        click.echo(
+            f"{len(dataset.dropped):,} rows or images were left out; shopwindow inspect lists them"
+        )
+    sure = info.threshold
+    if sure.coverage > 0:
+        click.echo(
+            f"Sure from confidence {sure.min_confidence:.3f} on: {percent(sure.coverage)} of the "
+            f"answers, {percent(sure.precision)} of them right."
+        )
+    else:
+        click.echo(
+            f"Never sure: that takes {MIN_SURE_ANSWERS} answers or more, "
+            f"{percent(recalibrating.SURE_PRECISION)} of them right."
+        )
+    click.echo(f"{out}: serve it with shopwindow serve --model {out}")
