@@ -64,7 +64,7 @@ def inspect(context: click.Context, /, size: tuple[int, int], out: Path, **_: An
     help="Folder for it.  [default: NAME, here]",
 )
 def download(name: str, out: Path | None) -> None:
-    """Fetch the public data set NAME."""
+    """Fetch the public data set NAME, such as fashion-product-images-small."""
     from shopwindow.dataset.download import PUBLIC_DATASETS, download_dataset
 
     folder = download_dataset(name, out or Path(name))

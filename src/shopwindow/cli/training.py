@@ -51,7 +51,11 @@ def network_options(command: Command) -> Command:
                 metavar="S or HxW",
                 help="Input size in pixels, such as 60 or 80x60.  [default: the recipe's]",
             ),
-            click.option("--batch-size", type=click.IntRange(2), help="Images in a step."),
+            click.option(
+                "--batch-size",
+                type=click.IntRange(2),
+                help="Images in a step.  [default: the recipe's]",
+            ),
             click.option(
                 "--split",
                 type=click.Choice(["grouped", "random"]),

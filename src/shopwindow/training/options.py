@@ -110,6 +110,8 @@ class TrainingOptions:
             raise UsageError(
                 f"families: expected some of the columns in --also, got {', '.join(strangers)}"
             )
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed: expected a whole number of 0 or more, got {self.seed}")
         if self.split not in ("grouped", "random"):
             raise UsageError(f"split: expected grouped or random, got {self.split!r}")
         if self.size is not None and not all(8 <= side <= 2048 for side in self.size):
