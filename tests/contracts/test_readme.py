@@ -13,6 +13,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import click
 import pytest
 from command_line import Completed
 
@@ -125,16 +126,21 @@ def test_bulk_block_labels_a_folder_with_the_bundled_model(
     assert all(row["label"] and not row["error"] for row in rows)
 
 
-def test_commands_in_the_text_have_the_options_they_show(readme: str) -> None:
-    shown = re.findall(r"`(shopwindow [^`]+)`", re.sub(r"```.+?```", "", readme, flags=re.DOTALL))
-    assert len(shown) >= 4
-    for command in shown:
-        words = shlex.split(command)
-        if words[1] in program.commands:
-            known = {o for p in program.commands[words[1]].params for o in p.opts} | {"--help"}
-            assert {word for word in words if word.startswith("--")} <= known, command
-        else:
-            assert words[1:] == ["--help"], command
+def test_commands_on_all_pages_have_the_options_they_show(repository_root: Path) -> None:
+    pages = [*repository_root.glob("*.md"), *repository_root.glob("docs/**/*.md")]
+    text = "\n".join(page.read_text() for page in pages).replace("\\\n", " ")
+    shown = re.findall(r"`(shopwindow\s[^`]+)`", text)
+    in_blocks = re.findall(r"(?m)^(?: {4})?(shopwindow .+)$", text)  # and sentences
+    shown += [line for line in in_blocks if line.split()[1] in program.commands]
+    assert len(shown) > 50
+    for line in shown:
+        words = shlex.split(line, comments=True)[1:]
+        command: click.Command = program
+        while isinstance(command, click.Group) and words and words[0] in command.commands:
+            command = command.commands[words.pop(0)]
+        known = {o for p in command.params for o in p.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= known, line
+        assert command is not program or words == ["--help"], line
 
 
 def test_make_targets_in_the_text_exist(repository_root: Path) -> None:
