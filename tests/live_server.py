@@ -34,7 +34,7 @@ def running_server(bundle: Path, *, stop_with: signal.Signals = signal.SIGTERM) 
         finally:
             process.send_signal(stop_with)
             try:
-                code = process.wait(timeout=20)
+                code = process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

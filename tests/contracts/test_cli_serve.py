@@ -121,7 +121,7 @@ def test_server_that_is_stopped_ends_quietly_with_exit_code_0(
 ) -> None:
     server, _ = start("--port", "0")
     server.send_signal(how)
-    _, errors = server.communicate(timeout=30)
+    _, errors = server.communicate(timeout=60)
     assert (server.returncode, errors) == (0, "")
 
 

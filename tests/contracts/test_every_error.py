@@ -123,7 +123,7 @@ def server(colour_bundle: Path) -> Iterator[tuple[str, int]]:
 def test_request_that_is_no_http_is_a_problem_too(
     server: tuple[str, int], status: int, request_bytes: bytes
 ) -> None:
-    with socket.create_connection(server, timeout=20) as client:
+    with socket.create_connection(server, timeout=60) as client:
         client.sendall(request_bytes)
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")

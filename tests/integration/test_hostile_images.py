@@ -16,17 +16,17 @@ from shopwindow.imaging.decode import decode_image
 
 @pytest.fixture(scope="module")
 def outcomes(hostile_images: Path) -> list[tuple[str, str, object, float]]:
-    """Name, expectation, pixels or error, and seconds, of each file; decoded in four threads."""
+    """Name, expectation, pixels or error, and processor time; decoded in four threads."""
 
     def attempt(row: dict[str, str]) -> tuple[str, str, object, float]:
         data = (hostile_images / row["file"]).read_bytes()
-        start = time.perf_counter()
+        start = time.thread_time()  # what other programs do at the time does not count
         result: object
         try:
             result = decode_image(data)
         except Exception as error:  # whatever escapes is for the test to judge
             result = error
-        return row["file"], row["expect"], result, time.perf_counter() - start
+        return row["file"], row["expect"], result, time.thread_time() - start
 
     with (hostile_images / "INDEX.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -45,7 +45,7 @@ def free_port() -> int:
 def proxy(command: list[str], port: int) -> Iterator[str]:
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -56,7 +56,7 @@ def proxy(command: list[str], port: int) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def check_behind(url: str, picture: bytes) -> None:
@@ -67,7 +67,7 @@ def check_behind(url: str, picture: bytes) -> None:
             f"{url}/api/v1/predict",
             content=picture,
             headers={"Content-Type": "image/png", "X-Forwarded-For": f"198.51.100.{number}"},
-            timeout=30,
+            timeout=60,
         )
         statuses.append(answer.status_code)
     assert statuses == [200, 429]

@@ -170,7 +170,7 @@ def test_client_that_asks_first_is_refused_before_it_sends(http: httpx.Client) -
         "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
         "Content-Length: 20000000\r\nExpect: 100-continue\r\n\r\n"
     )
-    with socket.create_connection((http.base_url.host, http.base_url.port), timeout=20) as client:
+    with socket.create_connection((http.base_url.host, http.base_url.port), timeout=60) as client:
         client.sendall(head.encode())
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 413 ")

@@ -30,7 +30,7 @@ class Turnstile(Observer):
     def decoded(self, seconds: float) -> None:
         self.decoded_files += 1
         self.reached.set()
-        assert self.open.wait(20)
+        assert self.open.wait(60)
 
     def dropped(self, reason: DropReason) -> None:
         self.reasons.append(reason)
@@ -54,12 +54,12 @@ def full(
             data=image_bytes("red"),
             content_type="image/png",
         )
-        assert turnstile.reached.wait(20)
+        assert turnstile.reached.wait(60)
         try:
             yield app.test_client()
         finally:
             turnstile.open.set()
-        answer = first.result(20)
+        answer = first.result(60)
         assert answer.status_code == 200
         assert answer.get_json()["predictions"][0]["label"] == "red"
 

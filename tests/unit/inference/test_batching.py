@@ -47,7 +47,7 @@ class Record(Observer):
 
     def wait_for_length(self, length: int) -> None:
         with self._heard:
-            assert self._heard.wait_for(lambda: self.lengths[-1:] == [length], timeout=20)
+            assert self._heard.wait_for(lambda: self.lengths[-1:] == [length], timeout=60)
 
 
 class Slow:
@@ -60,7 +60,7 @@ class Slow:
 
     def _is_gone(self) -> bool:
         self.asked.set()
-        assert self.answer.wait(20)
+        assert self.answer.wait(60)
         return False
 
 
@@ -75,7 +75,7 @@ def ask(batcher: Batcher, *colours: str, caller: Caller | None = None) -> list[s
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait for what another thread is about to do within microseconds."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
 
@@ -86,12 +86,12 @@ def held_stream(batcher: Batcher) -> Iterator[ThreadPoolExecutor]:
     slow = Slow()
     with ThreadPoolExecutor(16) as pool:
         holder = pool.submit(ask, batcher, "white", caller=slow.caller)
-        assert slow.asked.wait(20)
+        assert slow.asked.wait(60)
         try:
             yield pool
         finally:
             slow.answer.set()
-        assert holder.result(20) == ["white"]
+        assert holder.result(60) == ["white"]
 
 
 def wait_in_line(batcher: Batcher, pool: ThreadPoolExecutor, *colours: str) -> Future[list[str]]:
@@ -258,7 +258,7 @@ def test_files_are_decoded_only_so_many_at_a_time(
         with lock:
             inside += 1
             most = max(most, inside)
-        both.wait(20)  # breaks, and the test with it, where fewer than two are let in
+        both.wait(60)  # breaks, and the test with it, where fewer than two are let in
         pixels = predictor.prepare(blob)
         with lock:
             inside -= 1
@@ -325,7 +325,7 @@ def test_failing_run_is_the_error_of_all_who_were_in_it_and_of_nobody_after(
         answers = [wait_in_line(batcher, pool, colour) for colour in ("red", "blue")]
     for answer in answers:
         with pytest.raises(MemoryError):
-            answer.result(20)
+            answer.result(60)
     assert ask(batcher, "green") == ["green"]
 
 
