@@ -109,7 +109,7 @@ def likeliest_allowed(
     this one.
 
     Args:
-        probabilities: (N, C) what the model says.
+        probabilities: (N, C) what the model says; logits, which may be below 0, do as well.
         codes: (N,) as from `number_labels`.
         sets: (K, C) the column's table of sets.
 
@@ -117,5 +117,5 @@ def likeliest_allowed(
         (N,) int64, 0 to C - 1; -1 where no label is right.
     """
     allowed = allowed_labels(codes, sets)
-    best = np.where(allowed, probabilities, -1.0).argmax(axis=1)
+    best = np.where(allowed, probabilities, -np.inf).argmax(axis=1)
     return np.where(allowed.any(axis=1), best, NO_LABEL).astype(np.int64)
