@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from shopwindow.dataset.split import Split
 from shopwindow.training import TrainingOptions
-from shopwindow.training.learner import ColumnsLoss, column_accuracy
 from shopwindow.training.loaders import CachedLoader
+from shopwindow.training.loss import ColumnsLoss, column_accuracy
 from shopwindow.training.mixture import mix
 from shopwindow.training.trainer import open_dataset
 
@@ -88,14 +88,10 @@ def test_continuing_in_an_epoch_yields_its_remaining_batches(loader: CachedLoade
     assert all(torch.equal(a, b) for a, b in zip(whole[3:], rest, strict=True))
 
 
-def test_images_are_floats_between_zero_and_one_in_the_size_asked_for(
-    loader: CachedLoader,
-) -> None:
+def test_images_are_floats_between_zero_and_one(loader: CachedLoader) -> None:
     loader.start_epoch("stage-1", 1)
-    loader.size_px = (24, 24)
     images, codes = next(iter(loader))
-    loader.size_px = None
-    assert images.shape == (16, 3, 24, 24)
+    assert images.shape == (16, 3, 32, 32)
     assert images.dtype == torch.float32
     assert images.min() >= -1e-4
     assert images.max() <= 1 + 1e-4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,19 @@ def test_run_killed_at_any_moment_ends_like_one_that_was_not(
     for name, tensor in _weights(tmp_path / "run").items():
         assert torch.equal(tensor, expected[name]), name
     assert _history(tmp_path / "run") == _history(shapes_run)
+
+
+def test_run_with_a_teacher_goes_on_where_the_teachers_file_is_gone(
+    tmp_path: Path, shapes_run: Path, shapes_options: TrainingOptions
+) -> None:
+    teacher = Path(shutil.copy(shapes_run / "model.onnx", tmp_path / "teacher.onnx"))
+    options = replace(shapes_options, epochs=(1,), balance=0.5, distil=(teacher,))
+    expected = _weights(train(replace(options, out=tmp_path / "whole")))
+    killed = _run_until(replace(options, out=tmp_path / "run"), 2, signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    teacher.unlink()
+    for name, tensor in _weights(resume(tmp_path / "run")).items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 @pytest.fixture(scope="module")

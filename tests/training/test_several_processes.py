@@ -31,7 +31,11 @@ train(TrainingOptions.from_json(json.loads(sys.argv[1])))
 
 @pytest.mark.parametrize("recipe", ["scratch", "transfer"])
 def test_two_processes_train_one_model_together(
-    recipe: str, tmp_path: Path, shapes_options: TrainingOptions, transfer_options: TrainingOptions
+    recipe: str,
+    tmp_path: Path,
+    shapes_options: TrainingOptions,
+    transfer_options: TrainingOptions,
+    shapes_run: Path,
 ) -> None:
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
@@ -41,6 +45,8 @@ def test_two_processes_train_one_model_together(
         epochs=(1,) if recipe == "scratch" else (1, 1),
         batch_size=8,
     )
+    if recipe == "scratch":  # with all that has to be the same on both
+        options = replace(options, balance=0.5, distil=(shapes_run / "model.onnx",))
     launched = subprocess.run(
         [
             # accelerate's word for "several processes here", also without a GPU

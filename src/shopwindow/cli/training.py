@@ -131,6 +131,23 @@ def network_options(command: Command) -> Command:
     "[default: 0]",
 )
 @click.option(
+    "--distil",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Learn from the answers of this bundle too; given several times, from their mean.",
+)
+@click.option(
+    "--distil-weight",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="What those answers weigh beside the labels.  [default: 0.5]",
+)
+@click.option(
+    "--distil-temperature",
+    type=click.FloatRange(0.5, 20),
+    help="Softens both answers before they are compared.  [default: 2]",
+)
+@click.option(
     "--card",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="TOML file with the texts of the model's card.",

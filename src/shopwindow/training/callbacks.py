@@ -18,6 +18,7 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.torch_core import num_distrib, rank_distrib, to_float
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from shopwindow.training.run import Run
@@ -45,22 +46,27 @@ class CpuBfloat16(Callback):  # type: ignore[misc]
         self.autocast.__exit__(None, None, None)
 
 
-def mixed_precision(device: torch.device) -> list[Callback]:
-    """The callbacks for the best precision that `device` computes fast: bf16, fp16 or none."""
+def fast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return what `device` computes fast besides float32: bfloat16, else float16, else None."""
     if device.type == "cuda":
-        return [
-            MixedPrecision(
-                AMPMode.BF16
-                if torch.cuda.is_bf16_supported(including_emulation=False)
-                else AMPMode.FP16
-            )
-        ]
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     # oneDNN emulates bfloat16 where the processor lacks it, many times slower than float32.
     if device.type == "cpu" and (
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     ):
+        return torch.bfloat16
+    return None
+
+
+def mixed_precision(device: torch.device) -> list[Callback]:
+    """The callbacks for the best precision that `device` computes fast."""
+    dtype = fast_dtype(device)
+    if dtype is None:
+        return []
+    if device.type == "cpu":
         return [CpuBfloat16()]
-    return []
+    return [MixedPrecision(AMPMode.BF16 if dtype is torch.bfloat16 else AMPMode.FP16)]
 
 
 class WeightAverage(Callback):  # type: ignore[misc]
@@ -133,6 +139,7 @@ class GrowImages(Callback):  # type: ignore[misc]
     """
 
     order = 5
+    run_valid = False
 
     def __init__(self, sizes: list[tuple[float, tuple[int, int]]]) -> None:
         self.sizes = sizes
@@ -145,7 +152,19 @@ class GrowImages(Callback):  # type: ignore[misc]
             for end, (_, size) in zip(ends, self.sizes, strict=True)
             if self.learn.epoch < int(end * self.learn.n_epoch)
         ]
-        _loader(self.learn).size_px = to_come[0] if to_come else self.sizes[-1][1]
+        self.size_px = to_come[0] if to_come else self.sizes[-1][1]
+
+    def before_batch(self) -> None:
+        """Bring the images to that size."""
+        self.learn.xb = (resized(self.learn.x, self.size_px),)
+
+
+def resized(images: Tensor, size_px: tuple[int, int]) -> Tensor:
+    """Return images (B, 3, H, W) of a size (height, width); the same ones if it is theirs."""
+    if images.shape[-2:] == size_px:
+        return images
+    other = F.interpolate(images, size_px, mode="bilinear", antialias=True)
+    return other.contiguous(memory_format=torch.channels_last)
 
 
 class Checkpoint(Callback):  # type: ignore[misc]

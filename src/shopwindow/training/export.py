@@ -265,6 +265,14 @@ def _correction_facts(corrections: Side | None) -> dict[str, Any]:
     }
 
 
+def _teacher_facts(trainer: Trainer) -> dict[str, Any]:
+    teachers = trainer.run.facts.get("teachers")
+    if not teachers:
+        return {}
+    weight, temperature = trainer.options.teaching
+    return {"teachers": teachers, "distil": {"weight": weight, "temperature": temperature}}
+
+
 def _training_facts(trainer: Trainer) -> dict[str, Any]:
     seconds = sum(float(row["seconds"]) for row in trainer.history)
     weights, start = trainer.weights, trainer.run.facts.get("start")
@@ -274,6 +282,7 @@ def _training_facts(trainer: Trainer) -> dict[str, Any]:
         "weights": weights if weights in ("imagenet", "none") else Path(weights).name,
         **({"started_from": {k: start[k] for k in ("name", "version", "sha256")}} if start else {}),
         "epochs": list(trainer.epochs),
+        **_teacher_facts(trainer),
         "seed": trainer.options.seed,
         "batch_size": trainer.batch_size,
         "minutes": round(seconds / 60, 1),

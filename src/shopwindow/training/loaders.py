@@ -18,7 +18,6 @@ from fastai.vision.augment import aug_transforms
 from fasttransform import Pipeline
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from shopwindow.training.backgrounds import replace_ground
 from shopwindow.training.balance import draw_pass
@@ -44,7 +43,6 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         seed: See above.
         grounds: (M, H, W, 3) uint8, what items on white may be put in front of.
         ground_share: Of the images of a clean source that are.
-        size_px: (height, width) of what is yielded, None for the size of the cache.
     """
 
     def __init__(
@@ -57,7 +55,6 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         seed: int,
         grounds: NDArray[np.uint8] | None = None,
         ground_share: float = 0.0,
-        size_px: tuple[int, int] | None = None,
     ) -> None:
         self.sources = list(sources) if train else list(sources[:1])
         self.indices = np.asarray(indices)
@@ -70,7 +67,6 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
             [IntToFloatTensor(), *standard_augmentations()] if train else []
         )
         self.augmentations.split_idx = 0
-        self.size_px = size_px
         super().__init__(
             self.indices,
             bs=self.sizes[0],
@@ -91,7 +87,10 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         draws = self.sources[0].draws
         if draws is None:
             return self.rng.sample(idxs, len(idxs))
-        return draw_pass(draws, np.random.default_rng(self.rng.getrandbits(64))).tolist()
+        order: list[int] = draw_pass(
+            draws, np.random.default_rng(self.rng.getrandbits(64))
+        ).tolist()
+        return order
 
     def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield a batch for each `bs` numbers of `samps`, from `first_batch` on."""
@@ -121,7 +120,7 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         return TensorImage(tensor), torch.from_numpy(targets)
 
     def after_batch(self, b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Turn bytes into floats, augment, and bring to `size_px`; runs on the device."""
+        """Turn bytes into floats and augment; runs on the device."""
         images, targets = b
         if not self.train:
             images = images.as_subclass(Tensor).float().div_(255)
@@ -129,8 +128,6 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         if self.ground_share > 0 and self.grounds is not None:
             images = self._replace_grounds(images, self.grounds)
         images = self.augmentations(images).as_subclass(Tensor)
-        if self.size_px is not None and images.shape[-2:] != self.size_px:
-            images = F.interpolate(images, self.size_px, mode="bilinear", antialias=True)
         return images.contiguous(memory_format=torch.channels_last), targets
 
     def _replace_grounds(self, images: Tensor, choice: NDArray[np.uint8]) -> Tensor:

@@ -9,6 +9,9 @@ from typing import Any
 from shopwindow.errors import TrainingError, UsageError
 
 _PATHS = ("data", "labels_file", "label_map", "out", "card", "cache_dir", "start_from", "feedback")
+_PATH_LISTS = ("companions", "distil")
+# A choice, not a measurement: labels and teachers weigh the same.
+DISTIL_WEIGHT, DISTIL_TEMPERATURE = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class TrainingOptions:
         backgrounds: Share of the images, of items on white, that are put before something else.
         balance: Power by which images of rare labels are drawn more often, 0 to 1; 0 for images as
             they come.
+        distil: Bundles whose answers are learnt from beside the labels; see `open_teacher`.
+        distil_weight: What their answers weigh, above 0 to 1; None for a half.
+        distil_temperature: See `TaughtLoss`, 0.5 to 20; None for 2.
         card: TOML file with the texts of the model card.
         name: Name of the model; None for the name of the data folder.
         cache_dir: Where decoded images are kept between runs; None for the user's cache folder.
@@ -97,6 +103,9 @@ class TrainingOptions:
     outliers: float = 0.0
     backgrounds: float = 0.0
     balance: float = 0.0
+    distil: tuple[Path, ...] = ()
+    distil_weight: float | None = None
+    distil_temperature: float | None = None
     card: Path | None = None
     name: str | None = None
     cache_dir: Path | None = None
@@ -130,6 +139,17 @@ class TrainingOptions:
                 )
         if not 0 <= self.balance <= 1:
             raise UsageError(f"balance: expected a power from 0 to 1, got {self.balance}")
+        weight, temperature = self.teaching
+        if not 0 < weight <= 1:
+            raise UsageError(f"distil weight: expected above 0 and up to 1, got {weight}")
+        if not 0.5 <= temperature <= 20:
+            raise UsageError(f"distil temperature: expected 0.5 to 20, got {temperature}")
+        for option in ("distil_weight", "distil_temperature"):
+            if getattr(self, option) is not None and not self.distil:
+                raise UsageError(
+                    f"--{option.replace('_', '-')} has no effect without a teacher; name one with "
+                    "--distil"
+                )
         if self.lr is not None and not 0 < self.lr < 100:
             raise UsageError(f"learning rate: expected a number above 0, got {self.lr}")
 
@@ -137,6 +157,14 @@ class TrainingOptions:
     def model_name(self) -> str:
         """The name given, or the name of the data folder or file."""
         return self.name or self.data.resolve().stem
+
+    @property
+    def teaching(self) -> tuple[float, float]:
+        """The weight of the teachers' answers and their temperature, given or usual."""
+        return (
+            DISTIL_WEIGHT if self.distil_weight is None else self.distil_weight,
+            DISTIL_TEMPERATURE if self.distil_temperature is None else self.distil_temperature,
+        )
 
     @property
     def run_dir(self) -> Path:
@@ -152,6 +180,7 @@ class TrainingOptions:
             # A name that is not here means a file in the data folder.
             labels_file=labels.resolve() if labels is not None and labels.exists() else labels,
             companions=tuple(path.resolve() for path in self.companions),
+            distil=tuple(path.resolve() for path in self.distil),
             label_map=self.label_map.resolve() if self.label_map else None,
             card=self.card.resolve() if self.card else None,
             cache_dir=self.cache_dir.resolve() if self.cache_dir else None,
@@ -163,7 +192,7 @@ class TrainingOptions:
         """Return JSON-ready data from which `from_json` makes an equal value."""
         return {
             key: [str(path) for path in value]
-            if key == "companions"
+            if key in _PATH_LISTS
             else str(value)
             if isinstance(value, Path)
             else value
@@ -189,5 +218,6 @@ class TrainingOptions:
         for key in ("also", "families", "epochs", "size"):
             values[key] = tuple(values[key]) if values.get(key) is not None else None
         values["also"], values["families"] = values["also"] or (), values["families"] or ()
-        values["companions"] = tuple(Path(path) for path in values.get("companions") or ())
+        for key in _PATH_LISTS:
+            values[key] = tuple(Path(path) for path in values.get(key) or ())
         return cls(**values)

@@ -10,6 +10,7 @@
         lr-find.png     learning-rate finder, where the recipe uses it
         checkpoint.pt   the exact state to continue from, at most a minute old
         stage-1.pt ...  the weights at the end of each stage
+        teacher-1.onnx  a copy of the first teacher, where there is one
         model.onnx      the exported bundle
 """
 
@@ -25,6 +26,7 @@ from typing import Any
 
 import torch
 
+from shopwindow.bundle import Bundle
 from shopwindow.errors import TrainingError
 from shopwindow.training.options import TrainingOptions
 from shopwindow.writing import write_atomically
@@ -92,6 +94,15 @@ class Run:
             self.folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False).encode()
         )
 
+    def teacher(self, number: int) -> Path:
+        """Return where the copy of a teacher lies; `number` counts from 0."""
+        return self.folder / f"teacher-{number + 1}.onnx"
+
+    def keep_teacher(self, number: int, bundle: Bundle) -> None:
+        """Keep a copy of a teacher, if there is none yet."""
+        if not self.teacher(number).exists():
+            write_atomically(self.teacher(number), bundle.model)
+
     def write_history(self, rows: list[dict[str, Any]]) -> None:
         """Write history.csv, one line per epoch."""
         text = io.StringIO()
@@ -102,7 +113,13 @@ class Run:
 
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed left half-written."""
-        for pattern in (".*.pt.*.tmp", ".*.onnx.draft", ".run.json.*.tmp", ".history.csv.*.tmp"):
+        for pattern in (
+            ".*.pt.*.tmp",
+            ".*.onnx.draft",
+            ".*.onnx.*.tmp",
+            ".run.json.*.tmp",
+            ".history.csv.*.tmp",
+        ):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / FINDER_DIR, ignore_errors=True)

@@ -19,6 +19,7 @@ from shopwindow.training.options import TrainingOptions
 from shopwindow.training.pictures import draw_curves
 from shopwindow.training.recipes import RECIPES, learner_for_finder
 from shopwindow.training.run import Run
+from shopwindow.training.teaching import Teacher
 from shopwindow.training.trainer import Trainer
 
 
@@ -59,8 +60,8 @@ def _go_on(run: Run) -> Path:
             labels = dataset.vocabularies[dataset.label_columns[0]]
             print(
                 f"{len(dataset):,} images, {len(labels)} labels; {len(split.train):,} to train "
-                f"on, {len(split.valid):,} to validate; {_corrections(trainer)}{trainer.arch} on "
-                f"{trainer.device}; run folder {run.folder}",
+                f"on, {len(split.valid):,} to validate; {_corrections(trainer)}{_teachers(trainer)}"
+                f"{trainer.arch} on {trainer.device}; run folder {run.folder}",
                 flush=True,
             )
         RECIPES[run.options.recipe](trainer)
@@ -79,6 +80,13 @@ def _corrections(trainer: Trainer) -> str:
     held_back = len(side.dataset) - learned
     more = f" ({held_back:,} more show held-out images)" if held_back else ""
     return f"{learned:,} corrections to learn from{more}; "
+
+
+def _teachers(trainer: Trainer) -> str:
+    if not trainer.teachers:
+        return ""
+    names = [f"{one['name']} {one['version']}" for one in map(Teacher.describe, trainer.teachers)]
+    return f"taught by {' and '.join(names)} (two passes of each in every step); "
 
 
 def _open(run: Run) -> Trainer:

@@ -34,6 +34,7 @@ from shopwindow.training.options import DEFAULTS, TrainingOptions
 from shopwindow.training.pictures import draw_learning_rates
 from shopwindow.training.run import Run
 from shopwindow.training.start_from import check_agrees, describe_start
+from shopwindow.training.teaching import Teacher, open_teacher
 from shopwindow.training.warm_start import (
     STATISTICS_IMAGES,
     arch_of,
@@ -102,6 +103,7 @@ class Trainer:
             )
         self.batch_size = min(options.batch_size or defaults.batch_size, share)
         self.mixture = self._mix()
+        self.teachers = self._open_teachers()
         self.device: torch.device = default_device()
         torch.manual_seed(options.seed)
         self.state = run.load_tensors("checkpoint")
@@ -159,10 +161,31 @@ class Trainer:
             seed=options.seed,
         )
 
+    def _open_teachers(self) -> tuple[Teacher, ...]:
+        """Rebuild the teachers; a run that goes on has copies, whatever lies at their paths now."""
+        if self._is_finished:
+            return ()
+        parts = [(self.options.data.name, self.dataset, self.split)]
+        parts += [
+            (side.companion.data.name, side.dataset, side.split) for side in self.mixture.sides
+        ]
+        copies = [self.run.teacher(number) for number in range(len(self.options.distil))]
+        teachers = tuple(
+            open_teacher(copy if copy.exists() else path, parts)
+            for copy, path in zip(copies, self.options.distil, strict=True)
+        )
+        if teachers and "teachers" not in self.run.facts:
+            self.run.facts["teachers"] = [teacher.describe() for teacher in teachers]
+        return teachers
+
+    @property
+    def _is_finished(self) -> bool:
+        return (self.run.folder / f"stage-{len(self.epochs)}.pt").exists()
+
     def _check_processes(self) -> None:
         now = max(1, num_distrib())
         before = now if self.state is None else self.state.get("processes", 1)
-        if now != before and not (self.run.folder / f"stage-{len(self.epochs)}.pt").exists():
+        if now != before and not self._is_finished:
             raise TrainingError(
                 f"{self.run.folder}: expected {before} process(es), as the run was started with, "
                 f"got {now}; a batch means another set of images for each number of processes"
@@ -202,7 +225,13 @@ class Trainer:
             path=self.run.folder,
         )
         return build_learner(
-            self.mixture, loaders, self.model, self._splitter, self.run, **settings
+            self.mixture,
+            loaders,
+            self.model,
+            self._splitter,
+            self.run,
+            teachers=self.teachers,
+            **settings,
         )
 
     def learning_rate(self, learn: ColumnsLearner) -> float:
@@ -291,6 +320,8 @@ class Trainer:
         """Write what the run has found out, from the main process."""
         if is_main_process():
             self.run.save()
+            for number, teacher in enumerate(self.teachers):
+                self.run.keep_teacher(number, teacher.bundle)
             split = self.run.folder / "split.json"
             if not split.exists():
                 self.split.write(split, self.dataset)

@@ -59,7 +59,7 @@ def load_bundle_weights(
         path: A bundle that `shopwindow train` made.
         vocabularies: Labels per column of `model`, the main one first.
         images_nhwc: (N, H, W, 3) uint8, some training images, for the statistics of the batch
-            normalisation.
+            normalisation; N may be 0 where the network is only to answer, never to be trained.
 
     Raises:
         BundleError: The file is not a bundle.
@@ -87,7 +87,8 @@ def load_bundle_weights(
         norm = modules[normalised[conv]]
         assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101 - what _normalised_convolutions found
         _set_identity(norm, tensors[f"{conv}.{_FOLDED_BIAS}"])
-    _restore_statistics(model, [modules[normalised[conv]] for conv in folded], images_nhwc)
+    if len(images_nhwc):
+        _restore_statistics(model, [modules[normalised[conv]] for conv in folded], images_nhwc)
 
 
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
