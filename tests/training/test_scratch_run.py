@@ -160,6 +160,8 @@ def test_card_that_is_no_toml_is_refused_before_anything_is_written(
         ({"epochs": (1, 1)}, "expected 1 number"),
         ({"size": (33, 33)}, "expected even numbers"),
         ({"seed": -1}, "seed: expected a whole number of 0 or more, got -1"),
+        ({"arch": "small_se_resnet", "size": (33, 33)}, "16 or more for small_se_resnet"),
+        ({"arch": "small_resnet_w60"}, "expected a width of 16 to 256 in eights"),
         ({"arch": "resnet51"}, "'resnet51'"),
         ({"arch": "small_resnet", "weights": "imagenet"}, "--weights none"),
         ({"label_column": "one"}, "at least two labels"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,7 @@ from fastai.vision.learner import (
 )
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torchvision.ops import SqueezeExcitation
 
 from shopwindow.errors import ShopwindowError, UsageError, WeightsError
 
@@ -35,15 +37,23 @@ class ResidualBlock(nn.Module):
     The shortcut halves the resolution by averaging, so that no pixel is skipped (the "ResNet-D"
     of He et al. 2018, arXiv:1812.01187). Batch norm of the last convolution starts at zero: each
     block is the identity at first (Goyal et al. 2017, arXiv:1706.02677).
+
+    With `excite`, a look at the whole picture decides how much of each channel the block adds
+    ("squeeze and excitation": Hu et al. 2017, arXiv:1709.01507).
     """
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, *, excite: bool = False
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
         self.norm1 = nn.BatchNorm2d(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels_out)
         nn.init.zeros_(self.norm2.weight)
+        self.excite = (
+            SqueezeExcitation(channels_out, max(8, channels_out // 16)) if excite else nn.Identity()
+        )
         shortcut: list[nn.Module] = []
         if stride == 2:
             shortcut.append(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False))
@@ -56,33 +66,39 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels_in, H, W) -> (B, channels_out, H / stride, W / stride)."""
         y = self.act(self.norm1(self.conv1(x)))
-        return cast(Tensor, self.act(self.shortcut(x) + self.norm2(self.conv2(y))))
+        return cast(Tensor, self.act(self.shortcut(x) + self.excite(self.norm2(self.conv2(y)))))
 
 
-SMALL_RESNET_WIDTHS = (64, 128, 256, 512)
+_SMALL = re.compile(r"small_(?P<se>se_)?resnet(?:_w(?P<width>\d{1,4}))?")
+
+
+def is_small_resnet(arch: str) -> bool:
+    """Say whether a name is one of this family: `small_resnet`, `small_se_resnet_w48`."""
+    return _SMALL.fullmatch(arch) is not None
 
 
 def small_resnet(
-    widths: Sequence[int] = SMALL_RESNET_WIDTHS, depths: Sequence[int] = (1, 2, 2, 2)
+    width: int = 64, depths: Sequence[int] = (1, 2, 2, 2), *, excite: bool = False
 ) -> nn.Sequential:
     """A residual body for images of about 32 to 128 pixels, to be trained from nothing.
 
-    The first layer folds each 2x2 square of pixels into 12 channels: it halves the resolution, as
-    the usual stem does, without throwing anything away, and at a fraction of the cost of a stem
-    at full resolution. (B, 3, H, W) with even H and W -> (B, widths[-1], H / 16, W / 16).
+    Each stage has twice the channels of the one before, from `width` on. The first layer folds each
+    2x2 square of pixels into 12 channels: it halves the resolution, as the usual stem does, without
+    throwing anything away, and at a fraction of the cost of a stem at full resolution.
+    (B, 3, H, W) with even H and W -> (B, 8 * width, H / 16, W / 16).
     """
     layers: list[nn.Module] = [
         nn.PixelUnshuffle(2),
-        nn.Conv2d(12, widths[0], 3, 1, 1, bias=False),
-        nn.BatchNorm2d(widths[0]),
+        nn.Conv2d(12, width, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     ]
-    channels = widths[0]
-    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+    channels = width
+    for stage, depth in enumerate(depths):
         for block in range(depth):
             stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(ResidualBlock(channels, width, stride))
-            channels = width
+            layers.append(ResidualBlock(channels, width << stage, stride, excite=excite))
+            channels = width << stage
     return nn.Sequential(*layers)
 
 
@@ -136,7 +152,9 @@ def build_classifier(
     """Build a network for label columns of the given sizes.
 
     Args:
-        arch: `small_resnet`, or a name that torchvision or timm knows.
+        arch: `small_resnet`, `small_se_resnet` with squeeze and excitation, either with the
+            channels of its first stage behind it (`small_resnet_w48`; 64 without), or a name that
+            torchvision or timm knows.
         sizes: Number of labels of each label column.
         size_px: (height, width) of the images that it will see.
         weights: `imagenet` (through the cache of torchvision or timm), `none`, or the path of a
@@ -166,17 +184,19 @@ def build_classifier(
 
 
 def _build(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
-    if arch == SMALL_RESNET:
+    if small := _SMALL.fullmatch(arch):
         if weights != "none":
             raise WeightsError(
-                f"{SMALL_RESNET}: expected --weights none (nobody publishes any), got {weights}"
+                f"{arch}: expected --weights none (nobody publishes any), got {weights}"
             )
+        width = int(small["width"] or 64)
+        if width % 8 or not 16 <= width <= 256:
+            raise UsageError(f"arch: expected a width of 16 to 256 in eights, got {arch}")
+        body = small_resnet(width, excite=small["se"] is not None)
         head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(SMALL_RESNET_WIDTHS[-1], sum(sizes)),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, sum(sizes))
         )
-        return Classifier(nn.Sequential(small_resnet(), head), sizes), _splitter(default_split)
+        return Classifier(nn.Sequential(body, head), sizes), _splitter(default_split)
     if arch in torchvision.models.list_models(module=torchvision.models):
         return _torchvision_classifier(arch, sizes, weights)
     if timm.is_model(arch):

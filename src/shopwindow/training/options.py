@@ -50,8 +50,9 @@ class TrainingOptions:
         label_map: JSON file that says what the labels mean in others; see `read_label_map`.
         group_column: Images with the same value stay on one side of the split.
         recipe: One of `RECIPES`.
-        arch: A torchvision or timm name, or `small_resnet`; None for that of the bundle whose
-            weights are taken, else the recipe's own.
+        arch: A torchvision or timm name, or one of the `small_resnet` family (see
+            `build_classifier`); None for that of the bundle whose weights are taken, else the
+            recipe's own.
         weights: `imagenet`, `none`, `bundled` (the model that comes with shopwindow), the path of a
             weight file or of a bundle; None for the recipe's own.
         epochs: Epochs of each stage of the recipe; None for the recipe's own.

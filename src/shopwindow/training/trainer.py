@@ -29,7 +29,12 @@ from shopwindow.training.corrections import open_corrections
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
-from shopwindow.training.network import Classifier, Splitter, build_classifier
+from shopwindow.training.network import (
+    Classifier,
+    Splitter,
+    build_classifier,
+    is_small_resnet,
+)
 from shopwindow.training.options import DEFAULTS, TrainingOptions
 from shopwindow.training.pictures import draw_learning_rates
 from shopwindow.training.run import Run
@@ -82,9 +87,9 @@ class Trainer:
                 f"epochs: expected {len(defaults.epochs)} number(s) for the recipe "
                 f"{options.recipe}, one for each stage, got {len(self.epochs)}"
             )
-        if self.arch == "small_resnet" and any(side % 2 or side < 16 for side in self.size):
+        if is_small_resnet(self.arch) and any(side % 2 or side < 16 for side in self.size):
             raise UsageError(
-                f"size: expected even numbers of 16 or more for small_resnet, got {self.size}"
+                f"size: expected even numbers of 16 or more for {self.arch}, got {self.size}"
             )
         if "card" not in run.facts:
             inherited = run.facts["start"]["card"] if options.start_from else {}
