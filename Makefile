@@ -11,6 +11,11 @@ ARGS ?=
 # A catalogue that is already here: make train-fashion DATA=/path/to/folder
 DATA ?=
 PHONES ?=
+# What train-fashion does (shipped, long, ablations), and for how many minutes: scripts/train-fashion
+PLAN ?=
+MINUTES ?=
+# Which of its runs becomes the bundled model.
+RUN ?= runs/fashion
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' Makefile
@@ -33,11 +38,11 @@ format: dev-environment  ## rewrite the code as `make check` wants it
 	.venv-dev/bin/ruff check --fix .
 	.venv-dev/bin/ruff format .
 
-train-fashion: dev-environment  ## train the bundled model, or go on where it stopped; DATA, PHONES: folders
-	@DATA="$(DATA)" PHONES="$(PHONES)" scripts/train-fashion
+train-fashion: dev-environment  ## train the bundled model, or go on; DATA, PHONES, PLAN, MINUTES: scripts/train-fashion
+	@DATA="$(DATA)" PHONES="$(PHONES)" PLAN="$(PLAN)" MINUTES="$(MINUTES)" scripts/train-fashion
 
 install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
-	.venv-dev/bin/shopwindow export runs/fashion --out src/shopwindow/models/fashion.onnx
+	.venv-dev/bin/shopwindow export "$(RUN)" --out src/shopwindow/models/fashion.onnx
 
 .venv-peers: benchmarks/requirements.txt
 	$(or $(PYTHON),python3) -m venv .venv-peers

@@ -1,0 +1,77 @@
+"""benchmarks/ablations.py in a small form: real trainings, stopped and gone on with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ablations
+from shopwindow.bundle import read_bundle
+
+Ablations = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ablations")
+
+
+@pytest.fixture
+def run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Ablations:
+    """Return a function that runs the benchmark on its drawings and returns what it says."""
+
+    def call(*words: str) -> str:
+        argv = ["ablations.py", "--quick", "--out", str(folder / "runs"), *words]
+        monkeypatch.setattr(sys, "argv", [*argv, "--", "--cache-dir", str(folder / "cache")])
+        ablations.main()
+        return capfd.readouterr().out
+
+    return call
+
+
+def test_without_time_nothing_is_begun(run: Ablations, folder: Path) -> None:
+    assert "Not finished: the same command goes on." in run("--minutes", "0")
+    assert [path.name for path in (folder / "runs").iterdir()] == ["quick-data"]
+
+
+def test_teacher_has_to_be_trained_first(run: Ablations) -> None:
+    with pytest.raises(SystemExit, match="distil: expected plain to be trained first"):
+        run("--only", "distil")
+
+
+def test_broken_off_it_goes_on_and_does_nothing_twice(run: Ablations, folder: Path) -> None:
+    # A second and a half is over while the training starts, whatever it has reached by then.
+    assert "Not finished" in run("--minutes", "0.025", "--only", "plain,distil")
+    page = folder / "page.md"
+    said = run("--only", "plain,distil", "--write", str(page))
+    assert "Not finished" not in said
+    rows = {line.split("|")[1].strip(): line for line in said.splitlines() if line[:1] == "|"}
+    assert {"plain", "distil `--distil {plain}`"} <= set(rows)
+    assert "(" not in rows["plain"]
+    assert rows["distil `--distil {plain}`"].count("(") == 4, "differences of four figures"
+    assert rows["plain"] in page.read_text()
+
+    bundles = {name: folder / "runs" / f"{name}-1" / "model.onnx" for name in ("plain", "distil")}
+    (teacher,) = read_bundle(bundles["distil"]).info.training["teachers"]
+    assert teacher["sha256"] == read_bundle(bundles["plain"]).sha256
+    # The second kind of photos was graded although neither run has learned from it.
+    other = ablations.read_outcome(bundles["plain"].parent, folder / "no longer needed").other
+    assert other is not None
+    assert 0 <= other <= 1
+
+    written = {name: path.stat().st_mtime_ns for name, path in bundles.items()}
+    again = run("--only", "plain,distil")
+    assert rows["plain"] in again
+    assert {name: path.stat().st_mtime_ns for name, path in bundles.items()} == written
+
+
+def test_images_of_a_mixture_are_counted(shapes_run: Path) -> None:
+    bundle = read_bundle(shapes_run / "model.onnx")
+    assert ablations.count_images(bundle) == 2 * 4 * 16, "72 images: four batches of 16, twice"
+    bundle.info.data["outliers"] = 0.25
+    assert ablations.count_images(bundle) == 2 * 6 * 16, "six batches with 12 of the 72"
