@@ -6,8 +6,8 @@ Wall clock and processor time per image, for batches of 1 to 32; for a batch of 
 threads and streams (runs at a time). All are timed in turns, a few runs each, so that what else the
 machine does falls on all of them alike. With `--images`, a folder of photos, it also says on how
 many the first answer is that of onnxruntime in float32: what a precision costs in accuracy.
-int8 is onnxruntime's static quantisation (QDQ), calibrated on half of these photos, judged on the
-other half. It needs the packages of the development environment.
+int8 is what `shopwindow export --int8` makes of a bundle in float, calibrated on half of these
+photos, judged on the other half. It needs the packages of the development environment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import importlib.metadata
 import importlib.util
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,11 +27,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from sections import command, machine, table, write_section
-from shopwindow.bundle import INPUT_NAME, bundled_model_path, read_bundle
+from shopwindow.bundle import arithmetic_of, bundled_model_path, read_bundle
 from shopwindow.errors import ImageError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 from shopwindow.inference.engine import (
@@ -43,6 +40,8 @@ from shopwindow.inference.engine import (
 )
 from shopwindow.inference.openvino import OpenVinoEngine
 from shopwindow.inference.predictor import load_predictor
+from shopwindow.training.eight_bits import in_eight_bits
+from shopwindow.training.quantising import CALIBRATION_IMAGES
 
 Images = NDArray[np.uint8]
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -60,10 +59,11 @@ def main() -> None:
     """Time what the command line asks for, and print tables."""
     options = parse()
     bundle = read_bundle(options.model or bundled_model_path())
+    if arithmetic_of(bundle.model) == "int8":
+        sys.exit(f"{options.model}: expected a bundle in float, to compare 8 bits with it.")
     images = read_images(options.model, options.images, most=16 if options.quick else 1000)
-    with tempfile.TemporaryDirectory() as folder:
-        contenders = list(line_up(bundle.model, images, Path(folder)))
-        text = "\n\n".join(report(contenders, images, bundle.info.main.name, options))
+    contenders = line_up(bundle.model, images)
+    text = "\n\n".join(report(contenders, images, bundle.info.main.name, options))
     print(text)
     if options.write:
         write_section(options.write, "engines", text)
@@ -98,9 +98,10 @@ def read_images(model: Path | None, folder: Path | None, *, most: int) -> Images
     return np.stack(images)
 
 
-def line_up(model: bytes, images: Images, folder: Path) -> Sequence[Contender]:
+def line_up(model: bytes, images: Images) -> Sequence[Contender]:
     """Return every way to run the model that this machine has."""
-    int8 = quantise(model, images[::2], folder)
+    graph = in_eight_bits(onnx.load_model_from_string(model), images[::2][:CALIBRATION_IMAGES])
+    int8 = graph.SerializeToString()
     contenders = [
         Contender("onnxruntime float32", lambda threads: OnnxRuntimeEngine(model, threads=threads)),
         Contender("onnxruntime int8", lambda threads: OnnxRuntimeEngine(int8, threads=threads)),
@@ -116,40 +117,6 @@ def line_up(model: bytes, images: Images, folder: Path) -> Sequence[Contender]:
     if computes_bf16():
         contenders.append(Contender("OpenVINO bfloat16", openvino(model, bf16=True)))
     return contenders
-
-
-def quantise(model: bytes, images: Images, folder: Path) -> bytes:
-    """Return the model with 8-bit weights and activations, calibrated on images."""
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._left = iter(images[:200])
-
-        def get_next(self) -> dict[str, Any] | None:
-            image = next(self._left, None)
-            return None if image is None else {INPUT_NAME: image[None]}
-
-    source, prepared, target = (folder / name for name in ("f32.onnx", "ready.onnx", "int8.onnx"))
-    source.write_bytes(model)
-    quant_pre_process(source, prepared, skip_symbolic_shape=True)
-    # Symmetric, with seven bits of weight: else processors that have no VNNI add up beyond
-    # 16 bits. With the first convolution in 8 bits too, OpenVINO there answers nonsense.
-    nodes = onnx.load(prepared).graph.node
-    first = next(node.name for node in nodes if node.op_type == "Conv")
-    quantize_static(
-        prepared,
-        target,
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["Conv"],
-        nodes_to_exclude=[first],
-        per_channel=True,
-        reduce_range=True,
-        activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
-        extra_options={"ActivationSymmetric": True},
-    )
-    return target.read_bytes()
 
 
 def report(

@@ -19,6 +19,7 @@ def test_card_tells_what_a_bundle_is(run_shopwindow: Run, colour_bundle: Path) -
     assert lines[:2] == ["Colours", "Tells the main colour of an image from its mean."]
     told = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[3:]}
     assert told["name"] == "colours 1.0, made 2026-01-31"
+    assert told["computes"] == "float32"
     assert told["sees"] == "6 × 8 pixels (pad)"
     assert told["colour"] == "5 labels: red, green, blue, black, white"
     assert told["accuracy"] == "93.00 % right, 100.00 % among the first five, on 200 images"

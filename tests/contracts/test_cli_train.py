@@ -165,6 +165,37 @@ def test_export_writes_the_bundle_where_it_is_told(trained: tuple[Path, Complete
     assert (folder / "copy.onnx").stat().st_size > 10_000
 
 
+def test_run_and_bundle_are_exported_in_8_bits(trained: tuple[Path, Completed]) -> None:
+    folder, _ = trained
+    completed = run_in(folder, "export", "run", "--int8")
+    assert completed.returncode == 0, completed.stderr
+    assert re.search(r"^ *right +\d+\.\d\d % +\d+\.\d\d %$", completed.stdout, re.MULTILINE)
+    assert re.search(r"^ *table\.csv: right ", completed.stdout, re.MULTILINE)
+    model = ["run/model.onnx", "data", "--int8"]
+    completed = run_in(folder, "export", *model, "--with", "more.toml", "--out", "small.onnx")
+    assert completed.returncode == 0, completed.stderr
+    small, of_the_run = folder / "small.onnx", folder / "run" / "model-int8.onnx"
+    assert small.stat().st_size == pytest.approx(of_the_run.stat().st_size, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("run data --int8", "DATA has no effect on a run"),
+        ("run --int8 --with more.toml", "--with has no effect on a run"),
+        ("run/model.onnx data", "expected a run folder, or a bundle and --int8"),
+        ("run/model.onnx --int8", "expected DATA, which model.onnx was trained on"),
+        ("run/model.onnx data --int8", "give the TOML files of table.csv with --with"),
+    ],
+)
+def test_export_says_what_it_lacks_or_would_ignore(
+    trained: tuple[Path, Completed], arguments: str, expected: str
+) -> None:
+    folder, _ = trained
+    completed = run_in(folder, "export", *arguments.split())
+    assert expected in assert_one_line(completed, 2)
+
+
 def test_unfinished_run_cannot_be_graded(run_shopwindow: Run, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     said = assert_one_line(run_shopwindow("evaluate", "run", "."), 1)

@@ -12,7 +12,7 @@ import importlib.resources
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from shopwindow.bundle.info import ACTIVATION_OUTPUT, BundleInfo
 from shopwindow.errors import BundleError
@@ -25,6 +25,10 @@ MAX_METADATA_CHARS = 5_000_000
 
 # A tensor that lives in another file names it in an entry with the key "location" (onnx.proto3).
 _EXTERNAL_DATA_MARK = b"\x0a\x08location\x12"
+# A node names what it does in its fourth field.
+_QUANTISED_MARK = b"\x22\x0eQuantizeLinear"
+
+Arithmetic = Literal["float32", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,11 @@ def read_bundle(path: Path) -> Bundle:
 def has_external_data(model: bytes) -> bool:
     """Say whether an ONNX file keeps tensors in other files, which could be any of the machine."""
     return _EXTERNAL_DATA_MARK in model
+
+
+def arithmetic_of(model: bytes) -> Arithmetic:
+    """Say what the larger part of an ONNX file computes with, by what its graph does."""
+    return "int8" if _QUANTISED_MARK in model else "float32"
 
 
 def bundled_model_path() -> Path:

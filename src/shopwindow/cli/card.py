@@ -39,6 +39,7 @@ def card(model: Path | None, as_json: bool) -> None:
 
 
 def _card_text(bundle: Bundle) -> str:
+    from shopwindow.bundle import arithmetic_of
     from shopwindow.evaluation.summary import aligned, percent, printable
 
     info = bundle.info
@@ -49,6 +50,7 @@ def _card_text(bundle: Bundle) -> str:
     rows: list[tuple[str, str]] = [
         ("name", f"{info.name} {info.version}, made {info.created[:10]}"),
         ("file", f"{len(bundle.model) / 1e6:.1f} MB, SHA-256 {bundle.sha256[:16]}..."),
+        ("computes", arithmetic_of(bundle.model)),
         ("sees", str(info.rule)),
     ]
     for column in info.columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import replace
 from importlib import import_module
@@ -208,15 +209,57 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
     short_help="Make a bundle of a finished run.",
     epilog=example("shopwindow export runs/photos --out photos.onnx"),
 )
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source", metavar="RUN|MODEL", type=click.Path(exists=True, path_type=Path))
+@click.argument("data", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="In 8 bits: half the size, faster, and refused where it loses over 0.3 points.",
+)
+@click.option(
+    "--with",
+    "companions",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file of a further data set that MODEL was trained on.",
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The bundle.  [default: model.onnx in RUN]",
+    help="The bundle.  [default: in RUN, model.onnx or model-int8.onnx; of MODEL, NAME-int8.onnx]",
 )
-def export(run: Path, out: Path | None) -> None:
-    """Export the trained model of RUN as one file, and prove that it answers like the model."""
-    import_training().export_run(run, out)
+def export(
+    source: Path, data: Path | None, int8: bool, companions: tuple[Path, ...], out: Path | None
+) -> None:
+    """Export the trained model of RUN as one file, and prove that it answers like the model.
+
+    With --int8 also a bundle, MODEL, can be exported anew, if DATA is what it was trained on: by
+    its validation part, 8 bits are proven to be right as often, and confidences fitted anew.
+    """
+    if source.is_dir():
+        if data is not None or companions:
+            raise UsageError(
+                f"{'--with' if data is None else 'DATA'} has no effect on a run, which knows its "
+                "data"
+            )
+        training = import_training()
+        (training.quantise_run if int8 else training.export_run)(source, out)
+    elif not int8:
+        raise UsageError(f"{source}: expected a run folder, or a bundle and --int8")
+    elif data is None:
+        raise UsageError(
+            f"expected DATA, which {source.name} was trained on: shopwindow export {source} DATA "
+            "--int8"
+        )
+    else:
+        import_training().quantise_bundle(
+            source,
+            data,
+            companions,
+            out or Path(f"{source.stem}-int8.onnx"),
+            progress=sys.stderr.isatty(),
+        )
 
 
 def import_training(what: str = "Training") -> ModuleType:

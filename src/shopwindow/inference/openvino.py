@@ -1,4 +1,4 @@
-"""OpenVINO as an engine: in bfloat16 where the processor computes that by itself."""
+"""OpenVINO as an engine: in 8 bits, or in bfloat16 where the processor computes that by itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME
+from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME, arithmetic_of
 from shopwindow.inference.engine import Engine
 
 
@@ -18,7 +18,8 @@ class OpenVinoEngine(Engine):
     Args:
         model: The bytes of an ONNX file whose bundle was checked by `read_bundle`.
         threads: Processor threads for one run.
-        bf16: Whether to compute in bfloat16, which is only faster where the processor can do so.
+        bf16: Whether to compute in bfloat16 what is not in 8 bits, which is only faster where the
+            processor can do so.
     """
 
     def __init__(self, model: bytes, *, threads: int, bf16: bool) -> None:
@@ -35,7 +36,8 @@ class OpenVinoEngine(Engine):
                 "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
             },
         )
-        self.name = f"openvino {'bfloat16' if bf16 else 'float32'}"
+        arithmetic = arithmetic_of(model)
+        self.name = f"openvino {'bfloat16' if bf16 and arithmetic == 'float32' else arithmetic}"
         shape = self._compiled.input(INPUT_NAME).get_partial_shape()
         self.input_shape = tuple(shape[axis].get_length() for axis in (1, 2, 3))
         self._output_names = [output.get_any_name() for output in self._compiled.outputs]

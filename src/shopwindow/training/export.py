@@ -93,7 +93,7 @@ def export_run(folder: Path, out: Path | None = None) -> Path:
     Raises:
         TrainingError: The run is not finished, or the bundle would differ from its model.
     """
-    return export_trained(_finished(folder), out or folder / "model.onnx")
+    return export_trained(open_finished(folder), out or folder / "model.onnx")
 
 
 def run_probabilities(
@@ -109,7 +109,7 @@ def run_probabilities(
     Returns:
         (n, C) uncalibrated probabilities per label column.
     """
-    trainer = _finished(folder)
+    trainer = open_finished(folder)
     logits = _logits(trainer.model, dataset, indices)
     return {
         name: torch.softmax(part, dim=1).numpy()
@@ -117,7 +117,12 @@ def run_probabilities(
     }
 
 
-def _finished(folder: Path) -> Trainer:
+def open_finished(folder: Path) -> Trainer:
+    """Open a run with the weights that it ended with.
+
+    Raises:
+        TrainingError: It is not finished.
+    """
     trainer = Trainer(Run.open(folder))
     stage = f"stage-{len(trainer.epochs)}"
     state = trainer.run.load_tensors(stage)

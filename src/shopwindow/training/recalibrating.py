@@ -52,7 +52,7 @@ def calibrate_bundle(
         DataError: None of the images shows a label.
         TrainingError: The graph would not answer as was worked out.
     """
-    logits = _logits(ask(Predictor(bundle), dataset, indices))
+    logits = as_logits(ask(Predictor(bundle), dataset, indices))
     judged = [Judged(source, dataset, indices, logits)]
     if not judged[0].allowed(bundle.info.main.name).any():
         raise DataError(f"expected images with labels to measure by, found none in {source}")
@@ -115,5 +115,6 @@ def with_temperatures(graph: onnx.ModelProto, temperatures: Mapping[str, float])
     return graph
 
 
-def _logits(shares: Shares) -> Shares:
+def as_logits(shares: Shares) -> Shares:
+    """Return finite numbers (n, C) whose softmax is these probabilities, per label column."""
     return {name: np.log(np.maximum(rows, np.float32(_LEAST))) for name, rows in shares.items()}

@@ -22,7 +22,7 @@ from shopwindow.bundle import LabelColumn, read_bundle
 from shopwindow.errors import WeightsError
 from shopwindow.training.network import Classifier
 
-_PREFIX, _HALF, _FOLDED_BIAS = "model.", "_half", "weight_bias"
+_PREFIX, _HALF, _QUANTISED, _FOLDED_BIAS = "model.", "_half", "_quantized", "weight_bias"
 STATISTICS_IMAGES = 1024
 
 
@@ -95,13 +95,22 @@ _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def _named_tensors(graph: onnx.ModelProto) -> dict[str, Tensor]:
-    """Return the weights by the names that the PyTorch network has for them."""
+    """Return the weights by the names that the PyTorch network has for them, in float."""
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
+    for node in graph.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in arrays:
+            whole, scale, zero = (arrays[name] for name in node.input)
+            along_first = (-1,) + (1,) * (whole.ndim - 1)  # one scale for each output channel
+            values = (whole.astype(np.float32) - zero.reshape(along_first)) * scale.reshape(
+                along_first
+            )
+            arrays[node.input[0].removesuffix(_QUANTISED)] = values
     return {
-        tensor.name.removeprefix(_PREFIX).removesuffix(_HALF): torch.from_numpy(
-            np.array(numpy_helper.to_array(tensor), np.float32)
+        name.removeprefix(_PREFIX).removesuffix(_HALF): torch.from_numpy(
+            np.array(array, np.float32)
         )
-        for tensor in graph.graph.initializer
-        if tensor.name.startswith(_PREFIX)
+        for name, array in arrays.items()
+        if name.startswith(_PREFIX)
     }
 
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import (
     TooManyRequests,
 )
 
-from shopwindow.bundle import BundleInfo
+from shopwindow.bundle import BundleInfo, arithmetic_of
 from shopwindow.errors import BusyError
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.batching import Batcher
@@ -142,6 +142,7 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
             info=bundle.info,
             measured=bundle.info.measured,
             sha256=bundle.sha256,
+            arithmetic=arithmetic_of(bundle.model),
             summary=wording.summary_of(bundle.info),
         )
 
