@@ -68,4 +68,4 @@ serving-environment:  ## only install what `make serve` runs in (.venv)
 	@PYTHON="$(PYTHON)" scripts/make-environment .venv requirements/serve.txt
 
 dev-environment:  ## only install what trains and tests (.venv-dev)
-	@PYTHON="$(PYTHON)" scripts/make-environment .venv-dev requirements/dev.txt
+	@PYTHON="$(PYTHON)" PIP_COMPILE=no scripts/make-environment .venv-dev requirements/dev.txt

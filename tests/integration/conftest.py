@@ -1,14 +1,18 @@
-"""What several of these tests share: an empty store for feedback."""
+"""What several of these tests share: an empty store for feedback; the catalogue, decoded once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.feedback.opening import open_store
 from shopwindow.feedback.store import FeedbackStore
+from shopwindow.imaging.preprocess import ResizeRule
 
 
 @pytest.fixture
@@ -16,3 +20,29 @@ def store(tmp_path: Path) -> Iterator[FeedbackStore]:
     store = open_store(str(tmp_path / "feedback.sqlite3"))
     yield store
     store.close()
+
+
+@pytest.fixture(scope="session")
+def catalogue_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("catalogue-cache")
+
+
+@pytest.fixture(scope="session")
+def load_catalogue(fashion_catalogue: Path, catalogue_cache: Path) -> Callable[[], Dataset]:
+    """Return what loads the catalogue; the first time it decodes all images, at 80 x 60."""
+    return partial(
+        load_dataset,
+        fashion_catalogue,
+        rule=ResizeRule(80, 60),
+        label_column="articleType",
+        also=("gender", "masterCategory", "subCategory", "baseColour", "season", "usage"),
+        cache_dir=catalogue_cache,
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def first_load(load_catalogue: Callable[[], Dataset]) -> tuple[Dataset, float]:
+    """The catalogue, and the processor time that it took to decode and load it."""
+    started = time.process_time()
+    return load_catalogue(), time.process_time() - started

@@ -23,7 +23,10 @@ def bundled() -> Bundle:
 
 @pytest.fixture(scope="module")
 def catalogue(
-    bundled: Bundle, fashion_catalogue: Path, tmp_path_factory: pytest.TempPathFactory
+    bundled: Bundle,
+    fashion_catalogue: Path,
+    first_load: tuple[Dataset, float],  # decodes the same images for other tests too
+    catalogue_cache: Path,
 ) -> Dataset:
     reading = recorded_reading(bundled, fashion_catalogue)
     return load_dataset(
@@ -34,7 +37,7 @@ def catalogue(
         label_column=reading.label_column,
         also=reading.also,
         min_images=reading.min_images,
-        cache_dir=tmp_path_factory.mktemp("cache"),
+        cache_dir=catalogue_cache,
         progress=False,
     )
 

@@ -6,59 +6,15 @@ import csv
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from killed_training import train_until
 
 from shopwindow.errors import TrainingError
 from shopwindow.training import TrainingOptions, resume, train
-
-# A training that is killed as it saves for the nth time, so that the moment is the same each time.
-KILLED_RUN = """
-import json, os, signal, sys
-from shopwindow.errors import ShopwindowError
-from shopwindow.training import TrainingOptions, callbacks, train
-options, saves, kill_with = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-callbacks.CHECKPOINT_EVERY_S = 0.0
-save, count = callbacks.Checkpoint._save, 0
-def save_and_die(self, epoch, batch):
-    global count
-    count += 1
-    if count == saves and kill_with == signal.SIGINT:
-        os.kill(os.getpid(), kill_with)
-    save(self, epoch, batch)
-    if count == saves and kill_with == signal.SIGKILL:
-        os.kill(os.getpid(), kill_with)
-callbacks.Checkpoint._save = save_and_die
-try:
-    train(TrainingOptions.from_json(options))
-except ShopwindowError as error:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
-"""
-
-
-def _run_until(
-    options: TrainingOptions, saves: int, kill_with: int
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            KILLED_RUN,
-            json.dumps(options.as_json()),
-            str(saves),
-            str(int(kill_with)),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def _weights(run: Path, stage: str = "stage-1") -> dict[str, torch.Tensor]:
@@ -77,8 +33,9 @@ def test_run_killed_at_any_moment_ends_like_one_that_was_not(
     saves: int, tmp_path: Path, shapes_run: Path, shapes_options: TrainingOptions
 ) -> None:
     options = replace(shapes_options, out=tmp_path / "run")
-    killed = _run_until(options, saves, signal.SIGKILL)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    said = tmp_path / "said"
+    code = train_until(options, saves, signal.SIGKILL, said)
+    assert code == -signal.SIGKILL, said.read_text()
     assert not (tmp_path / "run" / "stage-1.pt").exists()
     resume(tmp_path / "run")
     expected = _weights(shapes_run)
@@ -110,8 +67,9 @@ def test_transfer_killed_in_either_stage_ends_like_one_that_was_not(
     saves: int, tmp_path: Path, transfer_run: Path, transfer_options: TrainingOptions
 ) -> None:
     options = replace(transfer_options, out=tmp_path / "run")
-    killed = _run_until(options, saves, signal.SIGKILL)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    said = tmp_path / "said"
+    code = train_until(options, saves, signal.SIGKILL, said)
+    assert code == -signal.SIGKILL, said.read_text()
     resume(tmp_path / "run")
     expected = _weights(transfer_run, "stage-2")
     for name, tensor in _weights(tmp_path / "run", "stage-2").items():
@@ -123,9 +81,9 @@ def test_ctrl_c_saves_says_how_to_go_on_and_loses_no_batch(
 ) -> None:
     options = replace(shapes_options, out=tmp_path / "run")
     # At the fifth save the epoch has just ended: its line must not be lost either.
-    stopped = _run_until(options, 5, signal.SIGINT)
-    assert stopped.returncode == 130, stopped.stderr
-    assert f"shopwindow train --resume --out {tmp_path / 'run'}" in stopped.stderr
+    said = tmp_path / "said"
+    assert train_until(options, 5, signal.SIGINT, said) == 130, said.read_text()
+    assert f"shopwindow train --resume --out {tmp_path / 'run'}" in said.read_text()
     resume(tmp_path / "run")
     head = "net.1.2.weight"
     assert torch.equal(_weights(tmp_path / "run")[head], _weights(shapes_run)[head])
