@@ -6,15 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
-from engines import quantise
 from shopwindow.bundle import read_bundle
 from shopwindow.dataset.split import split_images
 from shopwindow.inference.engine import OnnxRuntimeEngine
 from shopwindow.inference.predictor import load_predictor
 from shopwindow.training import TrainingOptions, train
+from shopwindow.training.eight_bits import in_eight_bits
 from shopwindow.training.network import ResidualBlock, build_classifier
 from shopwindow.training.run import Run
 from shopwindow.training.teaching import open_teacher
@@ -74,6 +75,6 @@ def test_bundle_with_excitation_maps_starts_teaches_and_fits_eight_bits(
         best = model(pixels)[:, :3].argmax(1).numpy()
         assert (best == outputs["shape"].argmax(1)).mean() > 0.98
 
-    engine = OnnxRuntimeEngine(quantise(bundle.model, images, tmp_path), threads=1)
-    eight = engine.run(images)["shape"]
+    quantised = in_eight_bits(onnx.load_model_from_string(bundle.model), images)
+    eight = OnnxRuntimeEngine(quantised.SerializeToString(), threads=1).run(images)["shape"]
     assert np.abs(eight - outputs["shape"]).mean() < 0.05
