@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import tomllib
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.callback.core import Callback
-from fastai.callback.schedule import valley
 from fastai.torch_core import default_device, num_distrib
 
 from shopwindow.bundle import INPUT_NAME, bundled_model_path, read_bundle
@@ -27,6 +25,7 @@ from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.callbacks import Checkpoint, WeightAverage
 from shopwindow.training.corrections import open_corrections
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
+from shopwindow.training.learning_rate import suggest_learning_rate
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
 from shopwindow.training.network import (
@@ -395,28 +394,3 @@ def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
         cache_dir=options.cache_dir,
         progress=sys.stderr.isatty(),  # a bar in a log file would be a hundred lines
     )
-
-
-def suggest_learning_rate(rates: list[float], losses: list[float]) -> float:
-    """Fastai's valley, over the part of the curve before it diverges.
-
-    Args:
-        rates: Learning rates tried, rising.
-        losses: Smoothed loss at each.
-
-    Raises:
-        TrainingError: The loss was never a number; there is nothing to suggest.
-    """
-    # fastai cuts the same margins: the first tenth is noise, the last five points are divergence.
-    usable = [
-        (rate, loss)
-        for rate, loss in list(zip(rates, losses, strict=True))[len(rates) // 10 : -5]
-        if math.isfinite(loss)
-    ]
-    if len(usable) < 10:
-        raise TrainingError(
-            f"learning-rate finder: expected a loss that falls before it diverges, got "
-            f"{len(usable)} usable steps; give a learning rate with --lr"
-        )
-    suggestion, _ = valley([r for r, _ in usable], [v for _, v in usable], len(usable))
-    return float(suggestion)
