@@ -16,6 +16,7 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.training import TrainingOptions
 from shopwindow.training.network import Classifier, build_classifier
 from shopwindow.training.run import Run
+from shopwindow.training.start import note_on_weights
 from shopwindow.training.trainer import Trainer, open_dataset
 from shopwindow.training.warm_start import load_bundle_weights
 
@@ -83,6 +84,18 @@ def test_run_starts_from_a_bundle(shapes_run: Path, shapes_options: TrainingOpti
     served = Predictor(read_bundle(shapes_run / "model.onnx")).probabilities(images)["shape"]
     logits = best_labels(trainer.model, images)
     assert (logits.argmax(1).numpy() == served.argmax(1)).mean() > 0.98
+
+
+@pytest.mark.parametrize(("seed", "said"), [(None, ""), (7, "trained on shapes when other images")])
+def test_weights_that_may_know_what_is_held_out_are_mentioned(
+    shapes_options: TrainingOptions, shapes_run: Path, tmp_path: Path, seed: int | None, said: str
+) -> None:
+    weights = str(shapes_run / "model.onnx")
+    options = replace(shapes_options, weights=weights, out=tmp_path / "run")
+    trainer = Trainer(Run.create(replace(options, seed=seed or options.seed)))
+    note = note_on_weights(trainer)
+    assert said in note
+    assert bool(said) == bool(note)
 
 
 def test_the_architecture_is_that_of_the_bundle(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from dataclasses import replace
@@ -173,12 +174,17 @@ def train(context: click.Context, /, **_: Any) -> None:
     elif "data" not in options:
         raise click.UsageError("Missing argument 'DATA'", ctx=context)
     else:
-        training = import_training()
+        from shopwindow.training import settle_options
+        from shopwindow.training.run import Run
+
         where = options.pop("feedback", None)
-        settled = training.settle_options(options)
+        settled = settle_options(options)
+        # Refused before anything is imported, or photos come there; of the processes of
+        # `accelerate launch`, by the one that will make the folder.
+        if os.environ.get("RANK", "0") == "0":
+            Run.create(settled)
+        training = import_training()
         if where is not None:
-            # Refuses a folder with a run, before photos come there.
-            import_module("shopwindow.training.run").Run.create(settled)
             folder = corrections_to_learn(where, settled.run_dir / "feedback")
             settled = replace(settled, feedback=folder)
         training.train(settled)
@@ -200,8 +206,10 @@ def train(context: click.Context, /, **_: Any) -> None:
 @click.pass_context
 def find_lr(context: click.Context, /, **_: Any) -> None:
     """Try rising learning rates on DATA, draw the loss over them and suggest one."""
-    training = import_training()
-    suggestion, picture = training.find_learning_rate(training.TrainingOptions(**given(context)))
+    from shopwindow.training import TrainingOptions
+
+    options = TrainingOptions(**given(context))
+    suggestion, picture = import_training().find_learning_rate(options)
     click.echo(f"Suggested: --lr {suggestion:.2g} (the curve: {picture})")
 
 
@@ -275,6 +283,7 @@ def import_training(what: str = "Training") -> ModuleType:
         with warnings.catch_warnings():
             # What torch and pandas have to say to fastai is nothing that a user can act on.
             warnings.simplefilter("ignore")
+            import_module("shopwindow.training.start")
             return import_module("shopwindow.training")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "shopwindow":
@@ -290,8 +299,9 @@ def _resume(options: dict[str, Any]) -> None:
     corrections = options.pop("feedback", "")
     if corrections and Path(corrections).is_dir():  # of a store, the run has its own copy
         options["feedback"] = Path(corrections)
-    training = import_training()
-    recorded = import_module("shopwindow.training.run").Run.open(folder).options
+    from shopwindow.training.run import Run
+
+    recorded = Run.open(folder).options
     for name, value in options.items():
         before = getattr(recorded, name)
         if _settled(value) != _settled(before):
@@ -301,7 +311,7 @@ def _resume(options: dict[str, Any]) -> None:
                 f"--resume: the run in {folder} was started with {_shown(before)}; leave it out, "
                 "or start a new run in another --out"
             )
-    training.resume(folder)
+    import_training().resume(folder)
 
 
 # Where a parameter is called otherwise than its option.

@@ -1,8 +1,11 @@
-"""What the learning-rate finder suggests."""
+"""What the learning-rate finder suggests, and what it needs around it."""
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from fastai.callback.schedule import valley
 
@@ -32,3 +35,17 @@ def suggest_learning_rate(rates: list[float], losses: list[float]) -> float:
         )
     suggestion, _ = valley([r for r, _ in usable], [v for _, v in usable], len(usable))
     return float(suggestion)
+
+
+@contextmanager
+def single_process() -> Iterator[None]:
+    """Let fastai believe that this process is alone.
+
+    It asks the environment whether to wait for other processes, and would wait for ever for those
+    that have nothing to do here.
+    """
+    hidden = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from shopwindow.training.graph import with_info
 from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.mixture import Companion, Side, open_companion
 from shopwindow.training.proof import Proof, write_proven_bundle
-from shopwindow.training.recalibrating import as_logits, with_temperatures
+from shopwindow.training.recalibrating import as_logits, recalibrated, with_temperatures
 
 MAX_LOSS = 0.003
 CALIBRATION_IMAGES = 256
@@ -191,14 +190,8 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
         {families.name: families.of for families in bundle.info.families},
         precision=SURE_PRECISION,
     )
-    info = replace(
-        bundle.info,
-        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        # Metadata of the build, as Semantic Versioning has it: the same model, built otherwise.
-        version=f"{bundle.info.version}+int8",
-        threshold=calibration.threshold,
-        families=calibration.families,
-    )
+    # Metadata of the build, as Semantic Versioning has it: the same model, built otherwise.
+    info = recalibrated(bundle.info, calibration, version=f"{bundle.info.version}+int8")
     whole = Predictor(bundle)
     in_float = Proof(whole, ask(whole, dataset, valid), 0.0)
     before = quality_of(judged, in_float, bundle.info.threshold)

@@ -20,7 +20,13 @@ from shopwindow.bundle import Bundle, BundleInfo
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import DataError, TrainingError
 from shopwindow.inference.predictor import Predictor
-from shopwindow.training.calibrating import SURE_PRECISION, Judged, Shares, calibrate
+from shopwindow.training.calibrating import (
+    SURE_PRECISION,
+    Calibration,
+    Judged,
+    Shares,
+    calibrate,
+)
 from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.proof import write_proven_bundle
 
@@ -58,14 +64,8 @@ def calibrate_bundle(
         raise DataError(f"expected images with labels to measure by, found none in {source}")
     families = {one.name: one.of for one in bundle.info.families}
     calibration = calibrate(judged, families, precision=SURE_PRECISION)
-    now = datetime.now(UTC)
     info = replace(
-        bundle.info,
-        version=f"{now:%Y.%m.%d}",
-        created=f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        threshold=calibration.threshold,
-        families=calibration.families,
-        quality={},
+        recalibrated(bundle.info, calibration, version=f"{datetime.now(UTC):%Y.%m.%d}"),
         data=bundle.info.data | {"measured_on": {"source": source, "images": len(indices)}},
     )
     return write_proven_bundle(
@@ -76,6 +76,18 @@ def calibrate_bundle(
         lambda predictor: ask(predictor, dataset, indices),
         lambda proof: replace(info, quality=quality_of(judged, proof, calibration.threshold)),
         allowed=_ALLOWED,
+    )
+
+
+def recalibrated(info: BundleInfo, calibration: Calibration, *, version: str) -> BundleInfo:
+    """Return what a bundle that was made anew says about itself before its figures are known."""
+    return replace(
+        info,
+        version=version,
+        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        threshold=calibration.threshold,
+        families=calibration.families,
+        quality={},
     )
 
 

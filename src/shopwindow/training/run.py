@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from shopwindow.bundle import Bundle
 from shopwindow.errors import TrainingError
 from shopwindow.training.options import TrainingOptions
@@ -126,6 +124,8 @@ class Run:
 
     def save_tensors(self, name: str, state: dict[str, Any]) -> None:
         """Write a state to `<name>.pt`."""
+        import torch  # not above: whether there is a run is said without it
+
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(self.folder / f"{name}.pt", buffer.getbuffer())
@@ -139,6 +139,8 @@ class Run:
         path = self.folder / f"{name}.pt"
         if not path.exists():
             return None
+        import torch
+
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,9 @@ import torch
 from accelerate import PartialState
 from fastai.torch_core import num_distrib
 
+from shopwindow.bundle import read_bundle
 from shopwindow.training.export import export_trained
+from shopwindow.training.held_out import find_other_split
 from shopwindow.training.learner import is_main_process
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.pictures import draw_curves
@@ -21,6 +24,7 @@ from shopwindow.training.recipes import RECIPES, learner_for_finder
 from shopwindow.training.run import Run
 from shopwindow.training.teaching import Teacher
 from shopwindow.training.trainer import Trainer
+from shopwindow.training.warm_start import is_bundle
 
 
 def train(options: TrainingOptions) -> Path:
@@ -64,6 +68,7 @@ def _go_on(run: Run) -> Path:
                 f"{trainer.arch} on {trainer.device}; run folder {run.folder}",
                 flush=True,
             )
+            sys.stderr.write(note_on_weights(trainer))
         RECIPES[run.options.recipe](trainer)
         if is_main_process():
             draw_curves(run.folder / "curves.png", trainer.history)
@@ -87,6 +92,23 @@ def _teachers(trainer: Trainer) -> str:
         return ""
     names = [f"{one['name']} {one['version']}" for one in map(Teacher.describe, trainer.teachers)]
     return f"taught by {' and '.join(names)} (two passes of each in every step); "
+
+
+def note_on_weights(trainer: Trainer) -> str:
+    """Return what to say where the weights may know images that the model will be judged by."""
+    own = trainer.state is not None  # of a run that goes on; the bundle may be gone
+    if own or trainer.options.start_from is not None or not is_bundle(trainer.weights):
+        return ""
+    bundle = read_bundle(Path(trainer.weights))
+    name = find_other_split(bundle, trainer.parts)
+    if name is None:
+        return ""
+    return (
+        f"Note: {bundle.info.name} {bundle.info.version}, which this starts from, was trained on "
+        f"{name} when other images were held out. It may have learned from some that will judge "
+        "this model, whose figures then come out too good. With --start-from, the same images are "
+        "held out.\n"
+    )
 
 
 def _open(run: Run) -> Trainer:

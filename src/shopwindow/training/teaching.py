@@ -27,6 +27,7 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split
 from shopwindow.errors import UsageError
 from shopwindow.training.callbacks import GrowImages, fast_dtype, resized
+from shopwindow.training.held_out import find_other_split
 from shopwindow.training.loss import ColumnsLoss
 from shopwindow.training.network import Classifier, build_classifier
 from shopwindow.training.options import RECIPES
@@ -89,32 +90,18 @@ def open_teacher(path: Path, parts: Sequence[tuple[str, Dataset, Split]]) -> Tea
             f"{own.height_px}x{own.width_px} ({own.method}), found {rule.height_px}x"
             f"{rule.width_px} ({rule.method}); choose --size alike"
         )
-    _check_held_out(bundle, path, parts)
+    if (name := find_other_split(bundle, parts)) is not None:
+        raise UsageError(
+            f"--distil {path}: expected a teacher for which the same images of {name} were held "
+            "out, or it has learned from those that judge this model; train it on the same data "
+            "with the same --seed and --split"
+        )
     picks = _pick_labels(info.columns, dataset, path)
     vocabularies = {column.name: column.labels for column in info.columns}
     size_px = (rule.height_px, rule.width_px)
     model, _ = build_classifier(arch, [len(v) for v in vocabularies.values()], size_px=size_px)
     load_bundle_weights(model, path, vocabularies, np.empty((0, *size_px, 3), np.uint8))
     return Teacher(bundle, model.eval().requires_grad_(False), picks)
-
-
-def _check_held_out(
-    bundle: Bundle, path: Path, parts: Sequence[tuple[str, Dataset, Split]]
-) -> None:
-    """Refuse a teacher that has learned what the new model will be judged by."""
-    data = bundle.info.data
-    also = data.get("also")
-    records = [data, *(also if isinstance(also, list) else [])]
-    for name, dataset, split in parts:
-        for record in records:
-            match record:
-                case {"source": source, "split": {"digest": digest}} if source == name:
-                    if digest != split.digest(dataset):
-                        raise UsageError(
-                            f"--distil {path}: expected a teacher for which the same images of "
-                            f"{name} were held out, or it has learned from those that judge this "
-                            "model; train it on the same data with the same --seed and --split"
-                        )
 
 
 def _pick_labels(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tomllib
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.callbacks import Checkpoint, WeightAverage
 from shopwindow.training.corrections import open_corrections
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
-from shopwindow.training.learning_rate import suggest_learning_rate
+from shopwindow.training.learning_rate import single_process, suggest_learning_rate
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
 from shopwindow.training.network import (
@@ -169,18 +167,23 @@ class Trainer:
         """Rebuild the teachers; a run that goes on has copies, whatever lies at their paths now."""
         if self._is_finished:
             return ()
-        parts = [(self.options.data.name, self.dataset, self.split)]
-        parts += [
-            (side.companion.data.name, side.dataset, side.split) for side in self.mixture.sides
-        ]
         copies = [self.run.teacher(number) for number in range(len(self.options.distil))]
         teachers = tuple(
-            open_teacher(copy if copy.exists() else path, parts)
+            open_teacher(copy if copy.exists() else path, self.parts)
             for copy, path in zip(copies, self.options.distil, strict=True)
         )
         if teachers and "teachers" not in self.run.facts:
             self.run.facts["teachers"] = [teacher.describe() for teacher in teachers]
         return teachers
+
+    @property
+    def parts(self) -> list[tuple[str, Dataset, Split]]:
+        """Name, images and split of the data sets; the main one first."""
+        sides = self.mixture.sides
+        return [
+            (self.options.data.name, self.dataset, self.split),
+            *((side.companion.data.name, side.dataset, side.split) for side in sides),
+        ]
 
     @property
     def _is_finished(self) -> bool:
@@ -249,7 +252,7 @@ class Trainer:
         if "learning_rate" not in self.run.facts:
             found = torch.zeros(1, dtype=torch.float64, device=self.device)
             if is_main_process():
-                with _single_process():
+                with single_process():
                     found += self._find_learning_rate(learn)
             if torch.distributed.is_initialized():
                 torch.distributed.broadcast(found, src=0)
@@ -329,20 +332,6 @@ class Trainer:
             split = self.run.folder / "split.json"
             if not split.exists():
                 self.split.write(split, self.dataset)
-
-
-@contextmanager
-def _single_process() -> Iterator[None]:
-    """Let fastai believe that this process is alone.
-
-    It asks the environment whether to wait for other processes, and would wait for ever for those
-    that have nothing to do here.
-    """
-    hidden = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE") if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
 
 
 def _check_labels(dataset: Dataset) -> None:
