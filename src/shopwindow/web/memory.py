@@ -1,25 +1,31 @@
-"""Memory that is not needed any more goes back to the system."""
+"""Memory that is not needed any more goes back to the system, without a detour for each photo."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-_M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
-_THRESHOLD_BYTES = 128 * 1024  # glibc's own default
+# From glibc's malloc.h.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+# The pixels that are needed of a usual photo take less, whole large images more. What is mapped
+# anew each time costs a page fault for every 4 kB: of 12 megapixels, a tenth of an answer's time.
+_MAPPED_FROM_BYTES = 2 * 1024 * 1024
+# Each has holes of its own, and by default there are eight for each core.
+_HEAPS = 2
 
 
 def return_freed_memory() -> None:
-    """Keep glibc from hoarding: call it before a model is loaded.
+    """Keep glibc from hoarding: call it before a model is loaded and threads are started.
 
-    glibc raises its threshold for memory maps to the size of whatever large block was freed last.
-    From then on such blocks (photos, the model file) come from the heap, whose holes are not given
-    back, in each thread's arena anew: a server that needs 160 MB holds 380 MB after a few hundred
-    photos. A threshold that was set once stays where it is. Elsewhere than on glibc this does
-    nothing.
+    glibc raises its threshold for memory maps to the size of whatever large block was freed last,
+    up to 32 MB. From then on such blocks (decoded images, the model file) come from the heap of the
+    thread, whose holes are not given back: a server that needs 160 MB holds 380 MB after a few
+    hundred photos. A threshold that was set once stays where it is. Elsewhere than on glibc this
+    does nothing.
     """
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
+        mallopt(_M_ARENA_MAX, _HEAPS)
