@@ -30,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
 
     bundle = read_bundle(options.model)
-    catalogue = grade_bundle(bundle, options.catalogue)
+    # First, as it is the quicker one, should a file be missing.
     phones = grade_bundle(
         bundle,
         options.phones,
@@ -42,6 +42,7 @@ def main() -> None:
             group_column="sender_id",
         ),
     )
+    catalogue = grade_bundle(bundle, options.catalogue)
     text = "\n\n".join(
         [
             f"## {bundle.info.name} {bundle.info.version}",

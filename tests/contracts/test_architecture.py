@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from importlinter import api
 
+from shopwindow.training import TrainingOptions
+from shopwindow.training.run import Run
+
 TRAINING_STACK = (
     "accelerate",
     "fastai",
@@ -88,7 +91,7 @@ IMPORT = ["import", "m.onnx", "--labels", "m.onnx", "--yes", "--out", "x.onnx"]
         (["train", "."], "Training"),
         (["find-lr", "."], "Training"),
         (["export", "."], "Training"),
-        (["train", "--resume", "--out", "."], "Training"),
+        (["train", "--resume", "--out", "begun"], "Training"),
         (IMPORT, "Importing a model"),
     ],
 )
@@ -96,6 +99,7 @@ def test_training_without_its_packages_says_what_to_install(
     arguments: list[str], what: str, tmp_path: Path
 ) -> None:
     (tmp_path / "m.onnx").touch()
+    Run(tmp_path / "begun", TrainingOptions(data=tmp_path)).save()
     completed = subprocess.run(
         [
             sys.executable,
