@@ -82,6 +82,23 @@ def test_a_prediction_is_served_without_the_training_stack(colour_bundle: Path) 
     assert completed.stdout == "200 red\n"
 
 
+def run_without_the_training_stack(
+    arguments: list[str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            BLOCK + "from shopwindow.cli import main\nsys.exit(main(sys.argv[1:]))",
+            *arguments,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 IMPORT = ["import", "m.onnx", "--labels", "m.onnx", "--yes", "--out", "x.onnx"]
 
 
@@ -100,23 +117,31 @@ def test_training_without_its_packages_says_what_to_install(
 ) -> None:
     (tmp_path / "m.onnx").touch()
     Run(tmp_path / "begun", TrainingOptions(data=tmp_path)).save()
-    completed = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            BLOCK + "from shopwindow.cli import main\nsys.exit(main(sys.argv[1:]))",
-            *arguments,
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    completed = run_without_the_training_stack(arguments, tmp_path)
     assert completed.returncode == 2
     assert completed.stderr == (
         f"shopwindow: {what} needs packages that are not installed here: "
         "pip install 'shopwindow[train]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("train . --lr -1", "learning rate: expected a number above 0"),
+        ("train . --out begun", "found a run in it"),
+        ("train --resume --out nothing", "found no run.json in it"),
+        ("train --resume --out begun --arch resnet18", "has no effect with --resume"),
+    ],
+)
+def test_options_are_refused_before_the_training_stack_is_needed(
+    arguments: str, expected: str, tmp_path: Path
+) -> None:
+    Run(tmp_path / "begun", TrainingOptions(data=tmp_path)).save()
+    completed = run_without_the_training_stack(arguments.split(), tmp_path)
+    assert completed.returncode in (1, 2)
+    assert expected in completed.stderr
+    assert completed.stderr.count("\n") == 1
 
 
 def test_no_module_of_the_server_is_loaded_from_the_training_stack(colour_bundle: Path) -> None:

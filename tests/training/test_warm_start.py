@@ -93,7 +93,7 @@ def test_weights_that_may_know_what_is_held_out_are_mentioned(
     options = replace(shapes_options, weights=weights, out=tmp_path / "run")
     assert note_on_weights(Trainer(Run.create(options))) == ""
     note = note_on_weights(Trainer(Run.create(replace(options, seed=7))))
-    assert f"trained on {options.data.name} when other images were held out" in note
+    assert f"trained on data called {options.data.name} too" in note
 
 
 def test_the_architecture_is_that_of_the_bundle(

@@ -283,7 +283,8 @@ def import_training(what: str = "Training") -> ModuleType:
         with warnings.catch_warnings():
             # What torch and pandas have to say to fastai is nothing that a user can act on.
             warnings.simplefilter("ignore")
-            import_module("shopwindow.training.start")
+            for module in ("start", "quantising"):
+                import_module(f"shopwindow.training.{module}")
             return import_module("shopwindow.training")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "shopwindow":

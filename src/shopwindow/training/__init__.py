@@ -2,7 +2,7 @@
 
 Nothing here is imported by what serves. `shopwindow.cli` imports it when a command needs it and
 says what to install where it cannot be. torch and fastai take seconds to import, so that a name is
-looked up when it is first used (PEP 562): what is wrong with the options is said without them.
+looked up when it is first used (PEP 562): much that is wrong with options is said without them.
 """
 
 from __future__ import annotations

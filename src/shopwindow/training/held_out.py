@@ -22,10 +22,12 @@ def find_other_split(bundle: Bundle, parts: Sequence[tuple[str, Dataset, Split]]
     data = bundle.info.data
     also = data.get("also")
     records = [data, *(also if isinstance(also, list) else [])]
+    digests: dict[object, set[object]] = {}  # two data sets may have folders of the same name
+    for record in records:
+        match record:
+            case {"source": source, "split": {"digest": digest}}:
+                digests.setdefault(source, set()).add(digest)
     for name, dataset, split in parts:
-        for record in records:
-            match record:
-                case {"source": source, "split": {"digest": digest}} if source == name:
-                    if digest != split.digest(dataset):
-                        return name
+        if name in digests and split.digest(dataset) not in digests[name]:
+            return name
     return None

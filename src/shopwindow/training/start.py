@@ -105,9 +105,9 @@ def note_on_weights(trainer: Trainer) -> str:
         return ""
     return (
         f"Note: {bundle.info.name} {bundle.info.version}, which this starts from, was trained on "
-        f"{name} when other images were held out. It may have learned from some that will judge "
-        "this model, whose figures then come out too good. With --start-from, the same images are "
-        "held out.\n"
+        f"data called {name} too, of which other images were held out. It may have learned from "
+        "some that will judge this model, whose figures then come out too good. With --start-from, "
+        "the same images of DATA are held out.\n"
     )
 
 
