@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -24,6 +25,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     # Read once, when it is imported: without it, it tries again for most of a minute.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    # Made at the first use, with the proxies of that moment, and kept for all that comes later.
+    monkeypatch.setattr(urllib.request, "_opener", None)
     return tmp_path
 
 
