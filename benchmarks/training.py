@@ -37,8 +37,9 @@ from sections import machine, table, write_section
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.imaging.preprocess import ResizeRule
+from shopwindow.training.augmentations import standard_augmentations
 from shopwindow.training.callbacks import mixed_precision
-from shopwindow.training.loaders import build_loaders, standard_augmentations
+from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import mix
 from shopwindow.training.network import build_classifier
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fastai.torch_core import TensorImage
 
 from shopwindow.bundle import read_bundle
 from shopwindow.dataset.split import split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.grading import Reading, grade_bundle
 from shopwindow.training import TrainingOptions, train
+from shopwindow.training.augmentations import build_augmentations
 from shopwindow.training.loaders import CachedLoader
 from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
 from shopwindow.training.trainer import open_dataset
@@ -89,6 +91,38 @@ def test_continuing_in_an_epoch_draws_the_same_from_all_sources(mixture: Mixture
         assert torch.equal(codes, codes_again)
 
 
+def test_only_the_companion_that_asks_for_it_is_augmented_strongly(mixture: Mixture) -> None:
+    main, side, nothing = mixture.sources
+    sources = [main, replace(side, augment="strong"), nothing]
+    loader = CachedLoader(sources, mixture.split.train, 16, train=True, seed=1)
+    real = loader.augmentations
+    loader.augmentations = {
+        "usual": lambda images: torch.zeros_like(real["usual"](images)),
+        "strong": lambda images: torch.ones_like(real["strong"](images)),
+    }
+    for images, _ in loader:
+        strong = images.mean((1, 2, 3)).tolist()
+        assert strong == [0] * 10 + [1] * 4 + [0] * 2
+
+
+def test_strong_augmentation_erases_a_rectangle_of_every_second_image() -> None:
+    torch.manual_seed(1)
+    grey = torch.full((200, 3, 32, 32), 128, dtype=torch.uint8)
+    images = build_augmentations()["strong"](TensorImage(grey)).as_subclass(torch.Tensor)
+    assert images.shape == grey.shape
+    assert images.dtype == torch.float32
+    assert images.min() >= 0
+    assert images.max() <= 1
+    # A plain picture stays plain, whichever way it is turned and lit, but for the noise.
+    plain = images.flatten(2).median(2).values[..., None, None]
+    noisy = (images - plain).abs() > 0.01
+    erased = noisy.any(1).float().mean((1, 2))
+    some = erased[erased > 0]
+    assert 0.35 < len(some) / len(images) < 0.65
+    places = {tuple(image.any(0).nonzero()[0].tolist()) for image in noisy[erased > 0]}
+    assert len(places) > len(some) / 2, "each at a place of its own"
+
+
 def test_every_image_of_a_companion_comes_before_any_comes_again(mixture: Mixture) -> None:
     side = mixture.sources[1]
     seen: list[int] = []
@@ -153,6 +187,7 @@ def test_run_with_companions_is_exported_with_figures_for_each(
         ("share = 0.5", "expected the key data"),
         ('data = "x"', "expected the key share"),
         ('data = "x"\nshare = 1.5', "expected a number between 0 and 1, got 1.5"),
+        ('data = "x"\nshare = 0.5\naugment = "more"', "expected usual or strong, got 'more'"),
         ("data = 3\nshare = 0.5", "expected a text for data, found 3"),
     ],
 )

@@ -11,14 +11,12 @@ import numpy as np
 import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from fastai.data.transforms import IntToFloatTensor
 from fastai.distributed import DistributedDL
 from fastai.torch_core import TensorImage
-from fastai.vision.augment import aug_transforms
-from fasttransform import Pipeline
 from numpy.typing import NDArray
 from torch import Tensor
 
+from shopwindow.training.augmentations import build_augmentations
 from shopwindow.training.backgrounds import replace_ground
 from shopwindow.training.balance import draw_pass
 from shopwindow.training.mixture import Mixture, Source, batch_sizes
@@ -63,10 +61,7 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         self.grounds, self.ground_share = grounds, ground_share
         self.position: tuple[str, int] = ("", 0)
         self.first_batch = 0
-        self.augmentations = Pipeline(
-            [IntToFloatTensor(), *standard_augmentations()] if train else []
-        )
-        self.augmentations.split_idx = 0
+        self.augmentations = build_augmentations() if train else {}
         super().__init__(
             self.indices,
             bs=self.sizes[0],
@@ -127,8 +122,22 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
             return images.contiguous(memory_format=torch.channels_last), targets
         if self.ground_share > 0 and self.grounds is not None:
             images = self._replace_grounds(images, self.grounds)
-        images = self.augmentations(images).as_subclass(Tensor)
+        images = self._augment(images)
         return images.contiguous(memory_format=torch.channels_last), targets
+
+    def _augment(self, images: Tensor) -> Tensor:
+        """Augment the images of all sources, each as its source wants it."""
+        sizes = [len(images) - sum(self.sizes[1:]), *self.sizes[1:]]
+        parts: list[Tensor] = list(images.as_subclass(Tensor).split(sizes))
+        for name, augment in self.augmentations.items():
+            # In one go for all that want it: the transforms work on whole batches.
+            places = [n for n, source in enumerate(self.sources) if source.augment == name]
+            if places:
+                together = augment(TensorImage(torch.cat([parts[n] for n in places])))
+                done = together.as_subclass(Tensor).split([sizes[n] for n in places])
+                for place, part in zip(places, done, strict=True):
+                    parts[place] = part
+        return torch.cat(parts)
 
     def _replace_grounds(self, images: Tensor, choice: NDArray[np.uint8]) -> Tensor:
         """Put some items of the main source, which come first, in front of something else."""
@@ -206,11 +215,6 @@ def build_loaders(
     )
     valid = CachedLoader(mixture.sources, split.valid, batch_size * 2, train=False, seed=seed)
     return DataLoaders(train, valid, path=path, device=device)
-
-
-def standard_augmentations() -> list[Any]:
-    """Fastai's standard set: flip, rotation, zoom, warp and light, on whole batches."""
-    return list(aug_transforms(max_rotate=10.0, max_zoom=1.1, max_lighting=0.2, max_warp=0.1))
 
 
 def _rank() -> int:

@@ -24,6 +24,7 @@ from shopwindow.training.balance import expected_draws
 from shopwindow.training.outliers import draw_outliers
 
 _PATHS = ("data", "labels", "label_map")
+AUGMENTATIONS = ("usual", "strong")
 OUTLIER_COUNT = 4096  # 60 MB at 80x60, and enough that none is learnt by heart
 
 
@@ -40,6 +41,7 @@ class Companion:
         also: Further label columns; those of the main data set by the same names are used.
         label_map: JSON file that says what its labels mean in those of the main data set.
         group_column: Images with the same value stay on one side of the split.
+        augment: `usual`, or `strong` for photos that are few and passed through often.
     """
 
     data: Path
@@ -50,8 +52,13 @@ class Companion:
     also: tuple[str, ...] = ()
     label_map: Path | None = None
     group_column: str | None = None
+    augment: str = "usual"
 
     def __post_init__(self) -> None:
+        if self.augment not in AUGMENTATIONS:
+            raise UsageError(
+                f"augment: expected {' or '.join(AUGMENTATIONS)}, got {self.augment!r}"
+            )
         if not isinstance(self.share, int | float) or not 0 < self.share < 1:
             raise UsageError(f"share: expected a number between 0 and 1, got {self.share!r}")
 
@@ -108,6 +115,7 @@ class Source:
         share: Of each batch; 0 for the main source, which fills up the rest.
         clean: Items on white, which may be put in front of something else.
         draws: (n,) how often each image of `train` is drawn in a pass; None for once each.
+        augment: One of `AUGMENTATIONS`.
     """
 
     images: Callable[[ArrayLike], NDArray[np.uint8]]
@@ -116,6 +124,7 @@ class Source:
     share: float = 0.0
     clean: bool = False
     draws: NDArray[np.float64] | None = None
+    augment: str = "usual"
 
 
 @dataclass(frozen=True)
@@ -226,7 +235,13 @@ def mix(
     outliers = draw_outliers(OUTLIER_COUNT if needs_pictures else 0, dataset.rule, seed=seed)
     sources = [Source(dataset.images, targets[0], split.train, clean=ground_share > 0)]
     sources += [
-        Source(side.dataset.images, codes, side.split.train, side.companion.share)
+        Source(
+            side.dataset.images,
+            codes,
+            side.split.train,
+            side.companion.share,
+            augment=side.companion.augment,
+        )
         for side, codes in zip(further, targets[1:], strict=True)
     ]
     if outlier_share > 0:

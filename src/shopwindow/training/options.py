@@ -128,6 +128,12 @@ class TrainingOptions:
             raise UsageError(f"size: expected 8 to 2048 pixels a side, got {self.size}")
         if self.epochs is not None and (not self.epochs or any(n < 1 for n in self.epochs)):
             raise UsageError(f"epochs: expected whole numbers of 1 or more, got {self.epochs}")
+        stages = len(DEFAULTS[self.recipe].epochs)
+        if self.epochs is not None and len(self.epochs) != stages:
+            raise UsageError(
+                f"epochs: expected {stages} number(s) for the recipe {self.recipe}, one for each "
+                f"stage, got {len(self.epochs)}"
+            )
         if self.batch_size is not None and self.batch_size < 2:
             raise UsageError(
                 f"batch size: expected 2 or more (batch normalisation), got {self.batch_size}"

@@ -79,11 +79,6 @@ class Trainer:
             run.facts["arch"] = options.arch or arch_of(self.weights) or defaults.arch
         self.arch: str = run.facts["arch"]
         self.size = options.size or defaults.size
-        if len(self.epochs) != len(defaults.epochs):
-            raise UsageError(
-                f"epochs: expected {len(defaults.epochs)} number(s) for the recipe "
-                f"{options.recipe}, one for each stage, got {len(self.epochs)}"
-            )
         if is_small_resnet(self.arch) and any(side % 2 or side < 16 for side in self.size):
             raise UsageError(
                 f"size: expected even numbers of 16 or more for {self.arch}, got {self.size}"
