@@ -1,9 +1,12 @@
 """What the bundled model can do, on the parts of its data that it has not learnt from.
 
-    python benchmarks/model.py CATALOGUE PHONES [--write docs/fashion-model.md]
+    python benchmarks/model.py CATALOGUE PHONES [--nothing FOLDER ...] [--write PAGE]
 
 CATALOGUE and PHONES are the folders that scripts/train-fashion trains on. Each is graded through
 the predictor that serves the model, as `shopwindow evaluate` does; no picture goes into the page.
+The folders of `--nothing` hold pictures without any clothes, which the model should not be sure of.
+Those on the page are Debian's: animals, food, naturalforces, plants, space, symbols, town and
+vehicles of tuxpaint-stamps-default, and gnome-backgrounds.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ from pathlib import Path
 
 from sections import table, write_section
 from shopwindow.bundle import bundled_model_path, read_bundle
+from shopwindow.errors import ImageError
 from shopwindow.evaluation.report import Evaluation
 from shopwindow.evaluation.summary import percent
 from shopwindow.grading import Reading, grade_bundle
+from shopwindow.inference.predictor import Predictor
 
 CONFUSIONS, FAILURES = 20, 20
 
@@ -26,6 +31,9 @@ def main() -> None:
     parser.add_argument("catalogue", type=Path, help="folder of the catalogue")
     parser.add_argument("phones", type=Path, help="folder of the phone photos")
     parser.add_argument("--model", type=Path, default=bundled_model_path())
+    parser.add_argument(
+        "--nothing", type=Path, nargs="+", default=[], metavar="FOLDER", help="without any clothes"
+    )
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the text into this page")
     options = parser.parse_args()
 
@@ -48,6 +56,7 @@ def main() -> None:
             f"## {bundle.info.name} {bundle.info.version}",
             f"SHA-256 `{bundle.sha256}`, {len(bundle.model) / 1e6:.1f} MB.",
             figures(catalogue, phones),
+            *([nothing(Predictor(bundle), options.nothing)] if options.nothing else []),
             attributes(catalogue),
             labels(catalogue),
             confusions(catalogue),
@@ -79,6 +88,25 @@ def figures(catalogue: Evaluation, phones: Evaluation) -> str:
         "Catalogue photos: duplicates of an image are on the same side of the split. Phone photos: "
         "so are all photos of one sender, and an answer is right if it is one of the labels that "
         "the photo's coarse label allows.\n\n" + table(["", "catalogue", "phone"], rows)
+    )
+
+
+def nothing(predictor: Predictor, folders: list[Path]) -> str:
+    """Return how often the model is not sure of pictures that show none of its labels."""
+    paths = sorted(
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+    )
+    answers = predictor.predict_bytes([path.read_bytes() for path in paths], top=1)
+    read = [one for one in answers if not isinstance(one, ImageError)]
+    if not read:
+        raise SystemExit("--nothing: expected folders with PNG, JPEG or WebP, found none to read")
+    doubted = sum(not one.sure for one in read)
+    return (
+        f"Of {len(read)} pictures without any clothes ({', '.join(one.name for one in folders)}), "
+        f"{percent(doubted / len(read))} are marked not sure."
     )
 
 
