@@ -64,7 +64,8 @@ def five_hundred(
 def test_bundled_model_is_small_and_right_as_often_as_the_issue_asks(bundled: Bundle) -> None:
     assert len(bundled.model) <= 25_000_000
     assert bundled.info.main.name == "articleType"
-    assert bundled.info.quality["accuracy"] >= 0.85
+    assert bundled.info.quality["accuracy"] >= 0.88
+    assert bundled.info.quality["macro_f1"] >= 0.72
     assert [column.name for column in bundled.info.columns[1:]] == [
         *("gender", "masterCategory", "subCategory", "baseColour", "season", "usage"),
     ]
@@ -102,7 +103,7 @@ def test_phone_photos_of_other_senders_are_right_as_often_as_the_card_says(
     )
     (recorded,) = bundled.info.quality["also"]
     assert evaluation.images == recorded["images"], "its validation part was found again"
-    assert evaluation.grades.accuracy >= 0.7
+    assert evaluation.grades.accuracy >= 0.78
     # The card was measured on images from the cache, this on the files, decoded as a server does.
     assert evaluation.grades.accuracy == pytest.approx(recorded["accuracy"], abs=0.01)
 
