@@ -129,7 +129,7 @@ def test_training_without_its_packages_says_what_to_install(
     ("arguments", "expected"),
     [
         ("train . --lr -1", "learning rate: expected a number above 0"),
-        ("train . --epochs 3", "expected 2 number(s) for the recipe transfer, one for each stage"),
+        ("train . --epochs 3", "one number for each stage of transfer, such as 6,6, got 3"),
         ("train . --out begun", "found a run in it"),
         ("train --resume --out nothing", "found no run.json in it"),
         ("train --resume --out begun --arch resnet18", "has no effect with --resume"),

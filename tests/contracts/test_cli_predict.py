@@ -131,7 +131,7 @@ def test_an_interrupted_run_with_another_model_or_list_is_refused_in_a_sentence(
     said = assert_one_line(
         run_shopwindow("predict", colour_photos, "--model", colour_bundle, *command), 2
     )
-    assert "begun on another list of inputs: expected 9" in said
+    assert "begun on another list of inputs: expected 9,999 " in said
     said = assert_one_line(
         run_shopwindow("predict", "list.csv", "--model", colour_bundle, "--top", "2", *command), 2
     )

@@ -95,14 +95,11 @@ def test_only_the_companion_that_asks_for_it_is_augmented_strongly(mixture: Mixt
     main, side, nothing = mixture.sources
     sources = [main, replace(side, augment="strong"), nothing]
     loader = CachedLoader(sources, mixture.split.train, 16, train=True, seed=1)
-    real = loader.augmentations
-    loader.augmentations = {
-        "usual": lambda images: torch.zeros_like(real["usual"](images)),
-        "strong": lambda images: torch.ones_like(real["strong"](images)),
-    }
-    for images, _ in loader:
-        strong = images.mean((1, 2, 3)).tolist()
-        assert strong == [0] * 10 + [1] * 4 + [0] * 2
+    # Each image must come back to its own place: what is usual stays as it is, the rest is negated.
+    loader.augmentations = {"usual": lambda images: +images.int(), "strong": lambda x: -x.int()}
+    places = torch.arange(16, dtype=torch.uint8).view(16, 1, 1, 1).expand(16, 3, 32, 32) + 1
+    images, _ = loader.after_batch((TensorImage(places.clone()), torch.zeros(16, 2)))
+    assert images[:, 0, 0, 0].tolist() == [*range(1, 11), -11, -12, -13, -14, 15, 16]
 
 
 def test_strong_augmentation_erases_a_rectangle_of_every_second_image() -> None:

@@ -13,24 +13,16 @@ from torch import Tensor
 from torchvision.transforms.v2 import RandomErasing
 
 
-def build_augmentations() -> dict[str, Pipeline]:
-    """Return a pipeline for each of `mixture.AUGMENTATIONS`.
-
-    They take (B, 3, H, W) uint8 as `TensorImage` and return float32 in [0, 1].
-    """
-    return {
-        "usual": _pipeline(standard_augmentations()),
-        "strong": _pipeline(strong_augmentations()),
-    }
-
-
 def standard_augmentations() -> list[Any]:
     """Fastai's standard set: flip, rotation, zoom, warp and light, on whole batches."""
     return list(aug_transforms(max_rotate=10.0, max_zoom=1.1, max_lighting=0.2, max_warp=0.1))
 
 
 def strong_augmentations() -> list[Any]:
-    """More of the same, other saturations, and a rectangle of noise on every second picture."""
+    """More of the same, other saturations, and a rectangle of noise on every second picture.
+
+    For photos that are few, and that would be learnt by heart.
+    """
     return [
         *aug_transforms(
             max_rotate=30.0,
@@ -48,7 +40,8 @@ def strong_augmentations() -> list[Any]:
 class Erase(Transform):  # type: ignore[misc]
     """torchvision's random erasing (Zhong et al. 2017, arXiv:1708.04896), on whole batches.
 
-    fastai has it too, but takes the same rectangle for all images of a batch.
+    fastai has it too, but takes the same rectangle for all images of a batch. The noise is normal
+    (torchvision's "random") and cut off to [0, 1], so most of it is black or white.
     """
 
     order = 100  # after all that fastai does
@@ -62,6 +55,17 @@ class Erase(Transform):  # type: ignore[misc]
         """(B, 3, H, W) float in [0, 1] -> the same, each with a rectangle at a place of its own."""
         images = x.as_subclass(Tensor)
         return TensorImage(torch.stack([self.erasing(image) for image in images]).clamp(0, 1))
+
+
+AUGMENTATIONS = {"usual": standard_augmentations, "strong": strong_augmentations}
+
+
+def build_augmentations() -> dict[str, Pipeline]:
+    """Return a pipeline for each of `AUGMENTATIONS`.
+
+    They take (B, 3, H, W) uint8 as `TensorImage` and return float32 in [0, 1].
+    """
+    return {name: _pipeline(augmentations()) for name, augmentations in AUGMENTATIONS.items()}
 
 
 def _pipeline(augmentations: list[Any]) -> Pipeline:

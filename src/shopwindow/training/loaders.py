@@ -128,13 +128,13 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
     def _augment(self, images: Tensor) -> Tensor:
         """Augment the images of all sources, each as its source wants it."""
         sizes = [len(images) - sum(self.sizes[1:]), *self.sizes[1:]]
-        parts: list[Tensor] = list(images.as_subclass(Tensor).split(sizes))
+        parts = list(torch.split(images.as_subclass(Tensor), sizes))
         for name, augment in self.augmentations.items():
             # In one go for all that want it: the transforms work on whole batches.
             places = [n for n, source in enumerate(self.sources) if source.augment == name]
             if places:
                 together = augment(TensorImage(torch.cat([parts[n] for n in places])))
-                done = together.as_subclass(Tensor).split([sizes[n] for n in places])
+                done = torch.split(together.as_subclass(Tensor), [sizes[n] for n in places])
                 for place, part in zip(places, done, strict=True):
                     parts[place] = part
         return torch.cat(parts)

@@ -20,11 +20,11 @@ from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import NO_LABEL, read_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, UsageError
+from shopwindow.training.augmentations import AUGMENTATIONS
 from shopwindow.training.balance import expected_draws
 from shopwindow.training.outliers import draw_outliers
 
 _PATHS = ("data", "labels", "label_map")
-AUGMENTATIONS = ("usual", "strong")
 OUTLIER_COUNT = 4096  # 60 MB at 80x60, and enough that none is learnt by heart
 
 
@@ -317,6 +317,7 @@ def describe(mixture: Mixture) -> list[dict[str, Any]]:
             "train": len(side.split.train),
             "valid": len(side.split.valid),
             "share": side.companion.share,
+            "augment": side.companion.augment,
             "split": side.split.as_record(side.dataset),
         }
         for side in mixture.sides

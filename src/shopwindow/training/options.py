@@ -128,11 +128,11 @@ class TrainingOptions:
             raise UsageError(f"size: expected 8 to 2048 pixels a side, got {self.size}")
         if self.epochs is not None and (not self.epochs or any(n < 1 for n in self.epochs)):
             raise UsageError(f"epochs: expected whole numbers of 1 or more, got {self.epochs}")
-        stages = len(DEFAULTS[self.recipe].epochs)
-        if self.epochs is not None and len(self.epochs) != stages:
+        usual = DEFAULTS[self.recipe].epochs
+        if self.epochs is not None and len(self.epochs) != len(usual):
             raise UsageError(
-                f"epochs: expected {stages} number(s) for the recipe {self.recipe}, one for each "
-                f"stage, got {len(self.epochs)}"
+                f"epochs: expected one number for each stage of {self.recipe}, such as "
+                f"{','.join(map(str, usual))}, got {','.join(map(str, self.epochs))}"
             )
         if self.batch_size is not None and self.batch_size < 2:
             raise UsageError(
