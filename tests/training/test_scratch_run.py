@@ -157,7 +157,7 @@ def test_card_that_is_no_toml_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": (1, 1)}, "expected 1 number"),
+        ({"epochs": (1, 1)}, "one number for each stage of scratch, such as 20, got"),
         ({"size": (33, 33)}, "expected even numbers"),
         ({"seed": -1}, "seed: expected a whole number of 0 or more, got -1"),
         ({"arch": "small_se_resnet", "size": (33, 33)}, "16 or more for small_se_resnet"),
