@@ -17,12 +17,14 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,7 @@ from shopwindow.dataset.label_sets import allowed_labels
 from shopwindow.grading import ask_bundle
 from shopwindow.inference.predictor import Predictor
 from shopwindow.training.mixture import Companion, open_companion
+from shopwindow.training.options import DEFAULTS
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import open_dataset
 from shopwindow.writing import write_atomically
@@ -52,7 +55,8 @@ class Variation:
     Attributes:
         name: Of its row and of its folder.
         options: For `shopwindow train`; `{with}` is the second data set, `{epochs}` twice the
-            epochs, `{NAME}` the bundle of another variation by the same seed.
+            epochs, `{NAME}` the bundle of another variation by the same seed, `{narrower}`,
+            `{wider}` and `{excited}` relatives of the network: see `relatives`.
     """
 
     name: str
@@ -72,9 +76,12 @@ VARIATIONS: list[Variation] = [
     Variation("outliers", "--outliers 0.0625"),
     Variation("phones", "--with {with}"),
     Variation("together", "--with {with} --outliers 0.0625 --backgrounds 0.3"),
-    Variation("squeeze-excite", "--arch small_se_resnet"),
-    Variation("narrow", "--arch small_resnet_w48"),
-    Variation("wide", "--arch small_resnet_w96"),
+    Variation("mixup", "--mix mixup"),
+    Variation("cutmix", "--mix cutmix"),
+    Variation("squeeze-excite", "--arch {excited}"),
+    Variation("narrow", "--arch {narrower}"),
+    Variation("wide", "--arch {wider}"),
+    Variation("full-size", "--grow 0"),
     Variation("longer", "--epochs {epochs}"),
     Variation("distil", "--distil {plain}"),
     Variation("distil-wide", "--distil {wide}"),
@@ -153,6 +160,24 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return options, words[at + 1 :]
 
 
+def relatives(train_options: Sequence[str]) -> dict[str, str]:
+    """Return networks like that of all runs: narrower, wider, and with squeeze and excitation.
+
+    Three quarters and one and a half times as wide, to the nearest eight channels.
+    """
+    named = [after for word, after in pairwise(train_options) if word == "--arch"]
+    arch = named[-1] if named else DEFAULTS["scratch"].arch
+    found = re.fullmatch(r"small_resnet(?:_w(\d+))?", arch)
+    if found is None:
+        sys.exit(f"--arch: expected small_resnet or small_resnet_wWIDTH, got {arch}")
+    width = int(found[1] or 64)
+    return {
+        "narrower": f"small_resnet_w{8 * round(width * 0.75 / 8)}",
+        "wider": f"small_resnet_w{8 * round(width * 1.5 / 8)}",
+        "excited": arch.replace("small_", "small_se_"),
+    }
+
+
 def folder_of(variation: str, seed: int, out: Path) -> Path:
     """Return the run folder of a variation."""
     return out / f"{variation}-{seed}"
@@ -185,7 +210,12 @@ def train(
         teacher = variation.teacher
         if teacher and not bundles[teacher].exists():
             sys.exit(f"{variation.name}: expected {teacher} to be trained first; add it to --only")
-        places = {**bundles, "with": options.companion, "epochs": 2 * options.epochs}
+        places = {
+            **bundles,
+            **relatives(train_options),
+            "with": options.companion,
+            "epochs": 2 * options.epochs,
+        }
         # What comes later on the command line counts.
         words += [str(options.data), "--recipe", "scratch", "--epochs", str(options.epochs)]
         words += [*train_options, "--seed", str(seed), "--name", variation.name]

@@ -18,7 +18,8 @@ OPTIONS = (
     "--labels table.csv --image-column file --label-column kind --also shade --min-images 5 "
     "--recipe scratch --epochs 1 --size 16x18 --batch-size 8 --seed 3 --split random --lr 0.01 "
     "--name kinds --card card.toml --out run --family shade --label-map map.json "
-    "--group-column sender --with more.toml --outliers 0.125 --backgrounds 0.5 --balance 0.5"
+    "--group-column sender --with more.toml --outliers 0.125 --backgrounds 0.5 --balance 0.5 "
+    "--grow 0.5 --mix mixup"
 )
 
 
@@ -74,6 +75,8 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
         "outliers": 0.125,
         "backgrounds": 0.5,
         "balance": 0.5,
+        "grow": 0.5,
+        "mix": "mixup",
         "distil": [],
         "distil_weight": None,
         "distil_temperature": None,

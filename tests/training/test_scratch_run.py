@@ -20,6 +20,9 @@ from shopwindow.errors import TrainingError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.inference.predictor import load_predictor
 from shopwindow.training import TrainingOptions, export, export_run, run_probabilities, train
+from shopwindow.training.recipes import scratch
+from shopwindow.training.run import Run
+from shopwindow.training.trainer import Trainer
 
 
 def test_a_run_leaves_history_curves_split_and_bundle(shapes_run: Path) -> None:
@@ -165,6 +168,8 @@ def test_card_that_is_no_toml_is_refused_before_anything_is_written(
         ({"arch": "resnet51"}, "'resnet51'"),
         ({"arch": "small_resnet", "weights": "imagenet"}, "--weights none"),
         ({"label_column": "one"}, "at least two labels"),
+        ({"grow": 1.5}, "grow: expected a share from 0 to 1, got 1.5"),
+        ({"grow": 0.5, "recipe": "transfer", "epochs": None}, "--grow has no effect on transfer"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_with_a_sentence(
@@ -173,3 +178,17 @@ def test_options_that_do_not_fit_are_refused_with_a_sentence(
     with pytest.raises((UsageError, TrainingError), match=message):
         train(replace(shapes_options, out=tmp_path / "run", **change))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("grow", "small"), [(None, [True, False]), (0.0, [False, False])])
+def test_first_epochs_see_smaller_images_as_many_as_asked(
+    grow: float | None, small: list[bool], tmp_path: Path, shapes_options: TrainingOptions
+) -> None:
+    trainer = Trainer(Run.create(replace(shapes_options, grow=grow, out=tmp_path / "run")))
+    trainer.save()
+    seen: list[int] = []
+    trainer.model.register_forward_pre_hook(
+        lambda model, images: seen.append(images[0].shape[-1]) if model.training else None
+    )
+    scratch(trainer)
+    assert [width < 32 for width in seen] == [one for one in small for _ in range(4)]

@@ -46,7 +46,8 @@ def test_two_processes_train_one_model_together(
         batch_size=8,
     )
     if recipe == "scratch":  # with all that has to be the same on both
-        options = replace(options, balance=0.5, distil=(shapes_run / "model.onnx",))
+        teacher = shapes_run / "model.onnx"
+        options = replace(options, balance=0.5, mix="mixup", distil=(teacher,))
     launched = subprocess.run(
         [
             # accelerate's word for "several processes here", also without a GPU

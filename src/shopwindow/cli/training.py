@@ -126,6 +126,17 @@ def network_options(command: Command) -> Command:
     help="Share of the items on white that are put in front of something else.  [default: 0]",
 )
 @click.option(
+    "--grow",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    help="Share of the epochs, at first, on smaller images; for scratch.  [default: 0.6]",
+)
+@click.option(
+    "--mix",
+    type=click.Choice(["none", "mixup", "cutmix"]),
+    help="Two images in one: shining through each other, or a rectangle of one.  [default: none]",
+)
+@click.option(
     "--balance",
     metavar="POWER",
     type=click.FloatRange(0, 1),

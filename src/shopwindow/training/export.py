@@ -244,6 +244,7 @@ def _data_facts(trainer: Trainer) -> dict[str, Any]:
         **_correction_facts(trainer.mixture.corrections),
         "outliers": options.outliers,
         "backgrounds": options.backgrounds,
+        "mix": options.mix,
         "balance": options.balance,
         "read": {
             # A name, never a path: the bundle travels to other machines.
@@ -287,6 +288,7 @@ def _training_facts(trainer: Trainer) -> dict[str, Any]:
         "weights": weights if weights in ("imagenet", "none") else Path(weights).name,
         **({"started_from": {k: start[k] for k in ("name", "version", "sha256")}} if start else {}),
         "epochs": list(trainer.epochs),
+        "grow": trainer.grow,
         **_teacher_facts(trainer),
         "seed": trainer.options.seed,
         "batch_size": trainer.batch_size,

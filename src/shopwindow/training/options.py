@@ -18,7 +18,8 @@ DISTIL_WEIGHT, DISTIL_TEMPERATURE = 0.5, 2.0
 class Defaults:
     """What a recipe uses where the user gave nothing.
 
-    `more_epochs` is for a training that starts from a bundle: docs/retraining.md.
+    `more_epochs` is for a training that starts from a bundle: docs/retraining.md. `grow` is the
+    share of the epochs, at first, on smaller images.
     """
 
     arch: str
@@ -27,13 +28,15 @@ class Defaults:
     more_epochs: tuple[int, ...]
     size: tuple[int, int]
     batch_size: int
+    grow: float
 
 
 DEFAULTS = {
-    "transfer": Defaults("resnet50", "imagenet", (6, 6), (1, 2), (60, 60), 64),
-    "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128),
+    "transfer": Defaults("resnet50", "imagenet", (6, 6), (1, 2), (60, 60), 64, 0.0),
+    "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128, 0.6),
 }
 RECIPES = tuple(DEFAULTS)
+MIXES = ("mixup", "cutmix")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class TrainingOptions:
         batch_size: Images in a step; None for the recipe's own.
         lr: Peak learning rate; None for the recipe's own choice (a finder, or a constant).
         companions: TOML files, each of which describes a further data set; see `Companion`.
+        grow: Share of the epochs, at first, on smaller images; None for the recipe's own.
+        mix: How two images of a batch become one: one of `MIXES`, or `none`.
         outliers: Share of each batch that shows none of the labels, drawn by chance.
         backgrounds: Share of the images, of items on white, that are put before something else.
         balance: Power by which images of rare labels are drawn more often, 0 to 1; 0 for images as
@@ -101,6 +106,8 @@ class TrainingOptions:
     batch_size: int | None = None
     lr: float | None = None
     companions: tuple[Path, ...] = ()
+    grow: float | None = None
+    mix: str = "none"
     outliers: float = 0.0
     backgrounds: float = 0.0
     balance: float = 0.0
@@ -144,6 +151,16 @@ class TrainingOptions:
                     f"{option}: expected a share from 0 to {0.5 if option == 'outliers' else 1}, "
                     f"got {getattr(self, option)}"
                 )
+        if self.grow is not None:
+            if self.recipe == "transfer":
+                raise UsageError(
+                    "--grow has no effect on transfer, which sees images in full size throughout; "
+                    "choose --recipe scratch"
+                )
+            if not 0 <= self.grow <= 1:
+                raise UsageError(f"grow: expected a share from 0 to 1, got {self.grow}")
+        if self.mix not in ("none", *MIXES):
+            raise UsageError(f"mix: expected none, {' or '.join(MIXES)}, got {self.mix!r}")
         if not 0 <= self.balance <= 1:
             raise UsageError(f"balance: expected a power from 0 to 1, got {self.balance}")
         weight, temperature = self.teaching

@@ -38,7 +38,7 @@ def scratch(trainer: Trainer) -> None:
 
     SGD, one cycle of the learning rate (Smith 2018, arXiv:1803.09820), label smoothing, the
     average of the weights instead of the last ones, and smaller images for the first three fifths
-    of the epochs.
+    of the epochs, or as many as `--grow` says.
     """
     (epochs,) = trainer.epochs
     learn = _scratch_learner(trainer)
@@ -47,12 +47,13 @@ def scratch(trainer: Trainer) -> None:
     lr = trainer.options.lr or peak * trainer.batch_size / 64
     height, width = trainer.size
     small = (_even(0.8 * height), _even(0.8 * width))
+    grow = trainer.grow
     trainer.fit(
         learn,
         "stage-1",
         epochs,
         lr,
-        callbacks=[WeightAverage(0.998), GrowImages([(0.6, small), (0.4, trainer.size)])],
+        callbacks=[WeightAverage(0.998), GrowImages([(grow, small), (1 - grow, trainer.size)])],
     )
 
 

@@ -196,6 +196,8 @@ class TaughtLoss(nn.Module):
         temperature: That of `Distil`.
     """
 
+    y_int = True  # as those of the usual loss
+
     def __init__(self, usual: ColumnsLoss, *, weight: float, temperature: float) -> None:
         super().__init__()
         self.usual, self.weight, self.temperature = usual, weight, temperature

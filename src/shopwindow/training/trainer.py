@@ -79,6 +79,7 @@ class Trainer:
             run.facts["arch"] = options.arch or arch_of(self.weights) or defaults.arch
         self.arch: str = run.facts["arch"]
         self.size = options.size or defaults.size
+        self.grow = defaults.grow if options.grow is None else options.grow
         if is_small_resnet(self.arch) and any(side % 2 or side < 16 for side in self.size):
             raise UsageError(
                 f"size: expected even numbers of 16 or more for {self.arch}, got {self.size}"
