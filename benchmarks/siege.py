@@ -155,13 +155,14 @@ def half_closed(address: Address, *, clients: int = 200) -> str:
         client.shutdown(socket.SHUT_WR)
         sockets.append(client)
     ends: Counter[str] = Counter()
-    for client in sockets:
+    for number, client in enumerate(sockets):
+        asked = "broken off" if number % 4 else "whole"
         with client:
             try:
                 answer = b"".join(iter(lambda client=client: client.recv(65536), b""))
-                ends[answer[9:12].decode() or "closed"] += 1
+                ends[f"{answer[9:12].decode() or 'closed'} ({asked})"] += 1
             except OSError as error:
-                ends[type(error).__name__] += 1
+                ends[f"{type(error).__name__} ({asked})"] += 1
     return _counted(ends)
 
 

@@ -6,7 +6,6 @@ busy machine keeps too, and that a server which is blocked for as long as an att
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,9 +30,9 @@ def served(colour_bundle: Path) -> Iterator[Served]:
         # More than the 100 connections that waitress takes by itself.
         (siege.slow_bodies, {"clients": 150, "seconds": 4}, "150 sockets for 4 s, 0 of them"),
         (siege.slow_headers, {"clients": 150, "seconds": 4}, "150 sockets for 4 s, 0 of them"),
-        # Ten ask all they want to ask; those whose end is read before the answer is out are taken
-        # for gone, and it is a race how many.
-        (siege.half_closed, {"clients": 40}, r"closed: (3\d|40)$"),
+        # Whether the ten that ask a whole question are answered is a race: who has closed its side
+        # by the time that it is read is taken for gone.
+        (siege.half_closed, {"clients": 40}, "closed (broken off): 30"),
         (siege.many_connections, {"connections": 600}, "200: 400, none asked: 200"),
         (siege.endless_bodies, {"clients": 2, "seconds": 30}, "413: 2"),
         (siege.wrong_lengths, {"clients": 20}, "400: 12"),
@@ -48,7 +47,7 @@ def test_server_answers_throughout(
         said = attack(served.address, **size)
     assert live.failed == 0
     assert live.worst_s < PATIENCE_S
-    assert re.search(expected, said), said
+    assert expected in said
     assert "name told" not in said
     assert "5" not in {part[:1] for part in said.split(", ") if "sockets" not in part}
     assert served.resident_bytes < 300_000_000
