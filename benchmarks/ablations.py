@@ -24,7 +24,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +55,7 @@ class Variation:
         name: Of its row and of its folder.
         options: For `shopwindow train`; `{with}` is the second data set, `{epochs}` twice the
             epochs, `{NAME}` the bundle of another variation by the same seed, `{narrower}`,
-            `{wider}` and `{excited}` relatives of the network: see `relatives`.
+            `{wider}` and `{excited}` networks like that of all runs: see `relatives`.
     """
 
     name: str
@@ -76,8 +75,8 @@ VARIATIONS: list[Variation] = [
     Variation("outliers", "--outliers 0.0625"),
     Variation("phones", "--with {with}"),
     Variation("together", "--with {with} --outliers 0.0625 --backgrounds 0.3"),
-    Variation("mixup", "--mix mixup"),
-    Variation("cutmix", "--mix cutmix"),
+    Variation("mixup", "--blend mixup"),
+    Variation("cutmix", "--blend cutmix"),
     Variation("squeeze-excite", "--arch {excited}"),
     Variation("narrow", "--arch {narrower}"),
     Variation("wide", "--arch {wider}"),
@@ -123,6 +122,7 @@ def main() -> None:
         if (not options.only or one.name in options.only)
         and (options.companion or "{with}" not in one.options)
     ]
+    keep_question(options, train_options)
     complete = True
     for seed in range(1, options.seeds + 1):
         for variation in planned:
@@ -146,6 +146,9 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so long")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument(
+        "--arch", type=read_arch, default=DEFAULTS["scratch"].arch, help="of all runs"
+    )
     parser.add_argument("--only", type=lambda text: text.split(","), help="names of variations")
     parser.add_argument("--quick", action="store_true", help="drawn pictures, one epoch, one seed")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
@@ -160,22 +163,57 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return options, words[at + 1 :]
 
 
-def relatives(train_options: Sequence[str]) -> dict[str, str]:
-    """Return networks like that of all runs: narrower, wider, and with squeeze and excitation.
+def read_arch(text: str) -> str:
+    """Take `small_resnet` or `small_resnet_wWIDTH`, of which there are narrower and wider ones."""
+    found = re.fullmatch(r"small_resnet(?:_w(\d{1,3}))?", text)
+    width = int(found[1] or 64) if found else 0
+    if not 24 <= width <= 168:
+        raise argparse.ArgumentTypeError(
+            f"expected small_resnet, or small_resnet_w24 to small_resnet_w168, got {text}"
+        )
+    return text
+
+
+def relatives(arch: str) -> dict[str, str]:
+    """Return networks like `arch`: narrower, wider, and with squeeze and excitation.
 
     Three quarters and one and a half times as wide, to the nearest eight channels.
     """
-    named = [after for word, after in pairwise(train_options) if word == "--arch"]
-    arch = named[-1] if named else DEFAULTS["scratch"].arch
-    found = re.fullmatch(r"small_resnet(?:_w(\d+))?", arch)
-    if found is None:
-        sys.exit(f"--arch: expected small_resnet or small_resnet_wWIDTH, got {arch}")
-    width = int(found[1] or 64)
+    width = int(arch.partition("_w")[2] or 64)
     return {
         "narrower": f"small_resnet_w{8 * round(width * 0.75 / 8)}",
         "wider": f"small_resnet_w{8 * round(width * 1.5 / 8)}",
         "excited": arch.replace("small_", "small_se_"),
     }
+
+
+def keep_question(options: argparse.Namespace, train_options: Sequence[str]) -> None:
+    """Note what all runs of the folder have in common, or refuse to mix it with something else.
+
+    Raises:
+        SystemExit: The runs that are there were asked for otherwise.
+    """
+    asked = {
+        "data": options.data.name,
+        "with": options.companion and options.companion.name,
+        "arch": options.arch,
+        "epochs": options.epochs,
+        "train": list(train_options),
+    }
+    kept = options.out / "question.json"
+    if not kept.exists():
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, json.dumps(asked).encode())
+    elif (before := json.loads(kept.read_text())) != asked:
+        other = [
+            f"{key} {before[key]}, now {value}"
+            for key, value in asked.items()
+            if before[key] != value
+        ]
+        sys.exit(
+            f"{options.out}: expected to go on with the same runs, but before they had "
+            f"{'; '.join(other)}. Choose another --out"
+        )
 
 
 def folder_of(variation: str, seed: int, out: Path) -> Path:
@@ -212,12 +250,13 @@ def train(
             sys.exit(f"{variation.name}: expected {teacher} to be trained first; add it to --only")
         places = {
             **bundles,
-            **relatives(train_options),
+            **relatives(options.arch),
             "with": options.companion,
             "epochs": 2 * options.epochs,
         }
         # What comes later on the command line counts.
         words += [str(options.data), "--recipe", "scratch", "--epochs", str(options.epochs)]
+        words += ["--arch", options.arch]
         words += [*train_options, "--seed", str(seed), "--name", variation.name]
         words += [word.format_map(places) for word in variation.options.split()]
         words += ["--out", str(folder)]
@@ -309,17 +348,27 @@ def report(planned: Sequence[Variation], options: argparse.Namespace) -> str:
     }
     plain = found.get(PLAIN, {})
     rows: list[list[object]] = [
-        [f"{one.name} `{one.options}`" if one.options else one.name, *cells(found[one.name], plain)]
+        [title(one, options.arch), *cells(found[one.name], plain)]
         for one in planned
         if found[one.name]
     ]
     heads = ["", "seeds", "right, %", "macro-F1", "ECE", "second data set, %", "min", "images/s"]
     return (
-        f"## Ablations\n\n{machine()}; trained on {device(found, options)}, {options.epochs} "
-        f"epochs each. `{command()}`\n\nMeans over seeds; in brackets the mean difference to "
-        "plain, seed by seed. Minutes are those of training, without those of a teacher.\n\n"
-        + table(heads, rows)
+        f"## Ablations\n\n{machine()}; {options.arch} trained on {device(found, options)}, "
+        f"{options.epochs} epochs each. `{command()}`\n\nMeans over seeds; in brackets the mean "
+        "difference to plain, seed by seed. Minutes are those of training, without those of a "
+        "teacher.\n\n" + table(heads, rows)
     )
+
+
+def title(variation: Variation, arch: str) -> str:
+    """Return the first cell of a row: the name, and what was asked for."""
+    if not variation.options:
+        return variation.name
+    asked = variation.options
+    for name, network in relatives(arch).items():
+        asked = asked.replace(f"{{{name}}}", network)
+    return f"{variation.name} `{asked}`"
 
 
 def cells(own: Mapping[int, Outcome], plain: Mapping[int, Outcome]) -> Iterator[str]:

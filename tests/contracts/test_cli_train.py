@@ -14,12 +14,14 @@ import pytest
 from command_line import Completed, Run, assert_one_line
 from PIL import Image
 
+from shopwindow.bundle import read_bundle
+
 OPTIONS = (
     "--labels table.csv --image-column file --label-column kind --also shade --min-images 5 "
     "--recipe scratch --epochs 1 --size 16x18 --batch-size 8 --seed 3 --split random --lr 0.01 "
     "--name kinds --card card.toml --out run --family shade --label-map map.json "
     "--group-column sender --with more.toml --outliers 0.125 --backgrounds 0.5 --balance 0.5 "
-    "--grow 0.5 --mix mixup"
+    "--grow 0.5 --blend mixup"
 )
 
 
@@ -76,7 +78,7 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
         "backgrounds": 0.5,
         "balance": 0.5,
         "grow": 0.5,
-        "mix": "mixup",
+        "blend": "mixup",
         "distil": [],
         "distil_weight": None,
         "distil_temperature": None,
@@ -97,6 +99,14 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
         "start_from": None,
         "feedback": None,
     }
+
+
+def test_card_says_how_it_was_trained(trained: tuple[Path, Completed]) -> None:
+    folder, _ = trained
+    info = read_bundle(folder / "run" / "model.onnx").info
+    shares = {name: info.data[name] for name in ("outliers", "backgrounds", "blend", "balance")}
+    assert shares == {"outliers": 0.125, "backgrounds": 0.5, "blend": "mixup", "balance": 0.5}
+    assert info.training["grow"] == 0.5
 
 
 def test_training_ends_with_the_command_that_serves_it(trained: tuple[Path, Completed]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,26 @@ def run(
 
 def test_without_time_nothing_is_begun(run: Ablations, folder: Path) -> None:
     assert "Not finished: the same command goes on." in run("--minutes", "0")
-    assert [path.name for path in (folder / "runs").iterdir()] == ["quick-data"]
+    assert {path.name for path in (folder / "runs").iterdir()} == {"quick-data", "question.json"}
+
+
+def test_runs_with_other_options_are_not_mixed(run: Ablations, folder: Path) -> None:
+    run("--minutes", "0")
+    with pytest.raises(SystemExit, match="before they had arch small_resnet, now small_resnet_w32"):
+        run("--minutes", "0", "--arch", "small_resnet_w32")
+
+
+def test_networks_are_compared_with_others_like_that_of_all_runs() -> None:
+    assert ablations.relatives("small_resnet_w32") == {
+        "narrower": "small_resnet_w24",
+        "wider": "small_resnet_w48",
+        "excited": "small_se_resnet_w32",
+    }
+    (wide,) = (one for one in ablations.VARIATIONS if one.name == "wide")
+    assert ablations.title(wide, "small_resnet") == "wide `--arch small_resnet_w96`"
+    for given in ("resnet18", "small_resnet_w16", "small_resnet_w200"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"expected small_resnet.*got {given}"):
+            ablations.read_arch(given)
 
 
 def test_teacher_has_to_be_trained_first(run: Ablations) -> None:

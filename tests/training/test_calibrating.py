@@ -62,6 +62,21 @@ def test_too_certain_answers_are_cooled(dataset: Dataset) -> None:
     assert loud.temperatures["shape"] == pytest.approx(5 * calm.temperatures["shape"], rel=0.1)
 
 
+def test_data_set_counts_by_its_share_however_few_its_images_are(dataset: Dataset) -> None:
+    calm = judged(dataset, wrong_every=4, scale=1, seed=1)
+    loud = judged(dataset, wrong_every=4, scale=5, seed=1)
+    some = np.arange(0, 90, 3)
+    few = replace(loud, indices=some, logits={"shape": loud.logits["shape"][some]})
+
+    def temperature(share: float, one: Judged) -> float:
+        both = [replace(calm, share=1 - share), replace(one, share=share)]
+        return calibrate(both, {}, precision=0.9).temperatures["shape"]
+
+    alone = [calibrate([one], {}, precision=0.9).temperatures["shape"] for one in (calm, few)]
+    assert alone[0] < temperature(0.1, few) < temperature(0.5, few) < alone[1]
+    assert temperature(0.3, few) == pytest.approx(temperature(0.3, loud), rel=0.1)
+
+
 def test_answer_within_the_allowed_set_counts_as_right(dataset: Dataset) -> None:
     one = judged(dataset, wrong_every=3, scale=3, seed=1)
     loose = replace(

@@ -56,7 +56,7 @@ def test_run_with_a_teacher_goes_on_where_the_teachers_file_is_gone(
     tmp_path: Path, shapes_run: Path, shapes_options: TrainingOptions
 ) -> None:
     teacher = Path(shutil.copy(shapes_run / "model.onnx", tmp_path / "teacher.onnx"))
-    options = replace(shapes_options, epochs=(1,), balance=0.5, mix="cutmix", distil=(teacher,))
+    options = replace(shapes_options, epochs=(1,), balance=0.5, blend="cutmix", distil=(teacher,))
     expected = _weights(train(replace(options, out=tmp_path / "whole")))
     said = tmp_path / "said"
     code = train_until(replace(options, out=tmp_path / "run"), 2, signal.SIGKILL, said)

@@ -47,7 +47,7 @@ def test_two_processes_train_one_model_together(
     )
     if recipe == "scratch":  # with all that has to be the same on both
         teacher = shapes_run / "model.onnx"
-        options = replace(options, balance=0.5, mix="mixup", distil=(teacher,))
+        options = replace(options, balance=0.5, blend="mixup", distil=(teacher,))
     launched = subprocess.run(
         [
             # accelerate's word for "several processes here", also without a GPU

@@ -19,7 +19,11 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 MIN_SURE_ANSWERS = 30
 
 
-def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
+def fit_temperature(
+    logits: NDArray[np.floating],
+    targets: NDArray[np.integer],
+    weights: NDArray[np.floating] | None = None,
+) -> float:
     """Return the temperature that makes `softmax(logits / temperature)` most honest.
 
     Temperature scaling (Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks,
@@ -31,6 +35,7 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) 
     Args:
         logits: (N, C) scores before the softmax.
         targets: (N,) index of the right class, 0 to C - 1.
+        weights: (N,) what each image counts, 0 or more; None for 1 each.
 
     Returns:
         0.05 to 20: above 1 where the network is too certain, below 1 where it is too modest.
@@ -41,13 +46,16 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) 
     """
     wide = np.asarray(logits, np.float64)
     _check_rows(wide, targets)
+    counts = np.ones(len(wide)) if weights is None else np.asarray(weights, np.float64)
+    if counts.shape != (len(wide),) or not (np.isfinite(counts) & (counts >= 0)).all():
+        raise ValueError(f"weights: expected {len(wide)} numbers of 0 or more")
     scores = wide - wide.max(1, keepdims=True)
     right = scores[np.arange(len(scores)), targets]
 
     def loss(log_temperature: float) -> float:
         factor = math.exp(-log_temperature)
-        misfit = float(np.sum(np.log(np.exp(scores * factor).sum(1)) - right * factor))
-        return misfit + log_temperature**2
+        misfits = np.log(np.exp(scores * factor).sum(1)) - right * factor
+        return float(misfits @ counts) + log_temperature**2
 
     low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
     ratio = (math.sqrt(5) - 1) / 2

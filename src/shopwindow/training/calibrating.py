@@ -30,12 +30,14 @@ class Judged:
         dataset: Where they come from; its main column has the labels of the network's.
         indices: (n,) which images.
         logits: By label column of the network, (n, C) float32.
+        share: Of the images that the confidences are to be honest about, above 0 to 1.
     """
 
     name: str
     dataset: Dataset
     indices: NDArray[np.int64]
     logits: Shares
+    share: float = 1.0
 
     def has(self, column: str) -> bool:
         """Say whether these images are labelled in a column of the network."""
@@ -90,6 +92,10 @@ def calibrate(
 ) -> Calibration:
     """Fit one temperature per label column, and the thresholds, to all judged images.
 
+    In a temperature each data set counts by its share, and not by how many of its images happen to
+    be held out: a few hundred phone photos beside ten times as many of a catalogue would hardly be
+    heard.
+
     A label is sure where `precision` holds for all images together. A family is told where the
     label is in doubt, so it has to be nearly certain, and for each kind of photo by itself: the
     highest of the thresholds that the data sets ask for.
@@ -107,7 +113,9 @@ def calibrate(
             logits = np.concatenate([one.logits[name] for one in known])
             targets = np.concatenate([one.targets(name, one.logits[name]) for one in known])
             if (some := targets >= 0).any():
-                temperatures[name] = fit_temperature(logits[some], targets[some])
+                temperatures[name] = fit_temperature(
+                    logits[some], targets[some], _weights(known, name)[some]
+                )
     fitted = Calibration(temperatures, Threshold(1.0, 0.0, 0.0), ())
     shares = [fitted.shares(one.logits)[columns[0]] for one in judged]
     allowed = [one.allowed(columns[0]) for one in judged]
@@ -137,6 +145,16 @@ def calibrate(
             for kind, of in families.items()
         ),
     )
+
+
+def _weights(known: Sequence[Judged], column: str) -> NDArray[np.float64]:
+    """Return what each image counts; 1 in the mean, and alike where there is one data set."""
+    rows = [
+        np.full(len(one.indices), one.share / max(1, int(one.allowed(column).any(axis=1).sum())))
+        for one in known
+    ]
+    counts: NDArray[np.float64] = np.concatenate(rows)
+    return counts / float(counts.mean())
 
 
 def _answers(shares: NDArray[np.floating], allowed: NDArray[np.bool_]) -> _Answers:

@@ -150,7 +150,8 @@ class GrowImages(Callback):  # type: ignore[misc]
         to_come = [
             size
             for end, (_, size) in zip(ends, self.sizes, strict=True)
-            if self.learn.epoch < int(end * self.learn.n_epoch)
+            # 0.58 of 50 are 29, and not the 28.999999999999996 of floats.
+            if self.learn.epoch < int(round(end * self.learn.n_epoch, 6))
         ]
         self.size_px = to_come[0] if to_come else self.sizes[-1][1]
 

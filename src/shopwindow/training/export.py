@@ -21,7 +21,7 @@ from shopwindow.errors import TrainingError
 from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.training.graph import in_half_precision, to_onnx
 from shopwindow.training.measuring import ask, quality_of
-from shopwindow.training.mixture import Side, describe
+from shopwindow.training.mixture import Side, describe, own_share
 from shopwindow.training.network import Classifier, pooled_answer
 from shopwindow.training.proof import write_proven_bundle
 from shopwindow.training.run import Run
@@ -210,9 +210,11 @@ def _logits(
 def _judge(trainer: Trainer) -> list[Judged]:
     """Ask the network about the validation parts of all data sets, the main one first."""
     columns = trainer.dataset.label_columns
-    parts = [(trainer.options.data.name, trainer.dataset, trainer.split.valid)]
+    sides = trainer.mixture.sides
+    parts = [(trainer.options.data.name, trainer.dataset, trainer.split.valid, own_share(sides))]
     parts += [
-        (side.companion.data.name, side.dataset, side.split.valid) for side in trainer.mixture.sides
+        (side.companion.data.name, side.dataset, side.split.valid, side.companion.share)
+        for side in sides
     ]
     return [
         Judged(
@@ -225,8 +227,9 @@ def _judge(trainer: Trainer) -> list[Judged]:
                     columns, _logits(trainer.model, dataset, valid), strict=True
                 )
             },
+            share,
         )
-        for name, dataset, valid in parts
+        for name, dataset, valid, share in parts
     ]
 
 
@@ -244,7 +247,7 @@ def _data_facts(trainer: Trainer) -> dict[str, Any]:
         **_correction_facts(trainer.mixture.corrections),
         "outliers": options.outliers,
         "backgrounds": options.backgrounds,
-        "mix": options.mix,
+        "blend": options.blend,
         "balance": options.balance,
         "read": {
             # A name, never a path: the bundle travels to other machines.

@@ -15,11 +15,11 @@ from fastai.learner import Learner
 from fastai.torch_core import num_distrib, rank_distrib
 from torch import nn
 
+from shopwindow.training.blending import Cutmix, Mixup
 from shopwindow.training.callbacks import mixed_precision
 from shopwindow.training.loaders import SeededDistributedDL
 from shopwindow.training.loss import ColumnsLoss, column_accuracy
 from shopwindow.training.mixture import Mixture
-from shopwindow.training.mixup import Cutmix, Mixup
 from shopwindow.training.network import Classifier, Splitter
 from shopwindow.training.run import FINDER_DIR, Run
 from shopwindow.training.teaching import Distil, TaughtLoss, Teacher
@@ -72,7 +72,7 @@ def build_learner(
     wd: float,
     moms: tuple[float, float, float],
 ) -> ColumnsLearner:
-    """Put data, network, loss, metrics, teachers, mixing and precision together."""
+    """Put data, network, loss, metrics, teachers, blending and precision together."""
     sizes = model.sizes
     metrics = [
         column_accuracy(
@@ -87,8 +87,8 @@ def build_learner(
         weight, temperature = run.options.teaching
         loss = TaughtLoss(usual, weight=weight, temperature=temperature)
         callbacks.append(Distil(teachers, temperature))
-    if run.options.mix != "none":
-        callbacks.append({"mixup": Mixup, "cutmix": Cutmix}[run.options.mix]())
+    if run.options.blend != "none":
+        callbacks.append({"mixup": Mixup, "cutmix": Cutmix}[run.options.blend]())
     learn = ColumnsLearner(
         loaders,
         model,

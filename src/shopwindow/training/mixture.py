@@ -308,6 +308,11 @@ def batch_sizes(sources: Sequence[Source], batch_size: int) -> tuple[int, ...]:
     return (batch_size - sum(sizes), *sizes)
 
 
+def own_share(sides: Sequence[Side]) -> float:
+    """Return what the further data sets leave to the main one, above 0 to 1."""
+    return 1 - sum(side.companion.share for side in sides)
+
+
 def describe(mixture: Mixture) -> list[dict[str, Any]]:
     """Return what the card says about the further data sets: names and numbers, never paths."""
     return [

@@ -36,7 +36,7 @@ DEFAULTS = {
     "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128, 0.6),
 }
 RECIPES = tuple(DEFAULTS)
-MIXES = ("mixup", "cutmix")
+BLENDS = ("mixup", "cutmix")
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class TrainingOptions:
         batch_size: Images in a step; None for the recipe's own.
         lr: Peak learning rate; None for the recipe's own choice (a finder, or a constant).
         companions: TOML files, each of which describes a further data set; see `Companion`.
-        grow: Share of the epochs, at first, on smaller images; None for the recipe's own.
-        mix: How two images of a batch become one: one of `MIXES`, or `none`.
+        grow: Share of the epochs, the first ones, on smaller images; None for the recipe's own.
+        blend: How two images of a batch become one: one of `BLENDS`, or `none`.
         outliers: Share of each batch that shows none of the labels, drawn by chance.
         backgrounds: Share of the images, of items on white, that are put before something else.
         balance: Power by which images of rare labels are drawn more often, 0 to 1; 0 for images as
@@ -107,7 +107,7 @@ class TrainingOptions:
     lr: float | None = None
     companions: tuple[Path, ...] = ()
     grow: float | None = None
-    mix: str = "none"
+    blend: str = "none"
     outliers: float = 0.0
     backgrounds: float = 0.0
     balance: float = 0.0
@@ -157,10 +157,10 @@ class TrainingOptions:
                     "--grow has no effect on transfer, which sees images in full size throughout; "
                     "choose --recipe scratch"
                 )
-            if not 0 <= self.grow <= 1:
-                raise UsageError(f"grow: expected a share from 0 to 1, got {self.grow}")
-        if self.mix not in ("none", *MIXES):
-            raise UsageError(f"mix: expected none, {' or '.join(MIXES)}, got {self.mix!r}")
+            if not 0 <= self.grow < 1:  # the last epochs see what will be served
+                raise UsageError(f"grow: expected a share from 0 to below 1, got {self.grow}")
+        if self.blend not in ("none", *BLENDS):
+            raise UsageError(f"blend: expected none, {' or '.join(BLENDS)}, got {self.blend!r}")
         if not 0 <= self.balance <= 1:
             raise UsageError(f"balance: expected a power from 0 to 1, got {self.balance}")
         weight, temperature = self.teaching

@@ -127,7 +127,7 @@ def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
         "split": split.get("method"),
         "outliers": data.get("outliers") or 0.0,
         "backgrounds": data.get("backgrounds") or 0.0,
-        "mix": data.get("mix") or "none",
+        "blend": data.get("blend") or "none",
         "balance": data.get("balance") or 0.0,
         "name": info.name,
     }

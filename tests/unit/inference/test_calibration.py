@@ -46,6 +46,21 @@ def test_adding_to_all_scores_of_an_image_changes_nothing() -> None:
     assert fit_temperature(logits + 500, targets) == pytest.approx(fit_temperature(logits, targets))
 
 
+def test_an_image_that_counts_thrice_is_one_that_is_there_three_times() -> None:
+    logits, targets = labelled_logits(300)
+    logits[:100] *= 4  # too certain
+    counts = np.where(np.arange(300) < 100, 3, 1)
+    repeated = fit_temperature(logits.repeat(counts, 0), targets.repeat(counts))
+    assert fit_temperature(logits, targets, counts) == pytest.approx(repeated)
+    assert repeated > 1.2 * fit_temperature(logits, targets)
+
+
+@pytest.mark.parametrize("weights", [np.ones(2), -np.ones(3), np.full(3, np.nan)])
+def test_weights_that_are_none_are_refused(weights: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="weights: expected 3 numbers of 0 or more"):
+        fit_temperature(np.eye(3), np.arange(3), weights)
+
+
 def test_a_few_images_that_are_all_right_do_not_make_answers_certain() -> None:
     """The likelihood alone would ask for the lowest temperature that there is."""
     assert 0.5 < fit_temperature(np.eye(4).repeat(2, 0) * 4, np.arange(4).repeat(2)) <= 1
