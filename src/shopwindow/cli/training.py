@@ -128,13 +128,15 @@ def network_options(command: Command) -> Command:
 @click.option(
     "--grow",
     metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    help="Share of the epochs, at first, on smaller images; for scratch.  [default: 0.6]",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the epochs, the first ones, on smaller images, in whole epochs; for scratch.  "
+    "[default: 0.6]",
 )
 @click.option(
-    "--mix",
+    "--blend",
     type=click.Choice(["none", "mixup", "cutmix"]),
-    help="Two images in one: shining through each other, or a rectangle of one.  [default: none]",
+    help="Learn from pairs: mixup blends two images, cutmix puts a rectangle of one into the "
+    "other.  [default: none]",
 )
 @click.option(
     "--balance",
