@@ -14,8 +14,13 @@ PHONES ?=
 # What train-fashion does (shipped, long, ablations), and for how many minutes: scripts/train-fashion
 PLAN ?=
 MINUTES ?=
+# Of the plan ablations: each run's epochs and network, further options of train, where runs are kept.
+EPOCHS ?=
+NETWORK ?=
+OPTIONS ?=
+RUNS ?=
 # Which of its runs becomes the bundled model.
-RUN ?= runs/fashion
+RUN ?= runs/fashion-taught
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' Makefile
@@ -39,7 +44,8 @@ format: dev-environment  ## rewrite the code as `make check` wants it
 	.venv-dev/bin/ruff format .
 
 train-fashion: dev-environment  ## train the bundled model, or go on; DATA, PHONES, PLAN, MINUTES: scripts/train-fashion
-	@DATA="$(DATA)" PHONES="$(PHONES)" PLAN="$(PLAN)" MINUTES="$(MINUTES)" scripts/train-fashion
+	@DATA="$(DATA)" PHONES="$(PHONES)" PLAN="$(PLAN)" MINUTES="$(MINUTES)" EPOCHS="$(EPOCHS)" \
+		NETWORK="$(NETWORK)" OPTIONS="$(OPTIONS)" RUNS="$(RUNS)" scripts/train-fashion
 
 install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
 	.venv-dev/bin/shopwindow export "$(RUN)" --out src/shopwindow/models/fashion.onnx

@@ -194,13 +194,15 @@ def keep_question(options: argparse.Namespace, train_options: Sequence[str]) -> 
         SystemExit: The runs that are there were asked for otherwise.
     """
     asked = {
-        "data": options.data.name,
-        "with": options.companion and options.companion.name,
+        "data": str(options.data.resolve()),
+        "with": options.companion and str(options.companion.resolve()),
         "arch": options.arch,
         "epochs": options.epochs,
         "train": list(train_options),
     }
     kept = options.out / "question.json"
+    if not kept.exists() and any(options.out.glob("*-*/run.json")):
+        sys.exit(f"{options.out}: expected question.json beside the runs; choose another --out")
     if not kept.exists():
         options.out.mkdir(parents=True, exist_ok=True)
         write_atomically(kept, json.dumps(asked).encode())

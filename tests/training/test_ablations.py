@@ -46,6 +46,16 @@ def test_runs_with_other_options_are_not_mixed(run: Ablations, folder: Path) -> 
         run("--minutes", "0", "--arch", "small_resnet_w32")
 
 
+def test_runs_of_which_nobody_knows_what_was_asked_are_left_alone(
+    run: Ablations, folder: Path
+) -> None:
+    stranger = folder / "strange" / "plain-1"
+    stranger.mkdir(parents=True)
+    (stranger / "run.json").write_text("{}")
+    with pytest.raises(SystemExit, match=r"expected question\.json beside the runs"):
+        run("--minutes", "0", "--out", str(folder / "strange"))
+
+
 def test_networks_are_compared_with_others_like_that_of_all_runs() -> None:
     assert ablations.relatives("small_resnet_w32") == {
         "narrower": "small_resnet_w24",

@@ -26,7 +26,7 @@ def judged(dataset: Dataset, *, wrong_every: int, scale: float, seed: int) -> Ju
     strength = np.random.default_rng(seed).uniform(0.5, 3, 90)
     strength[::wrong_every] *= 0.6
     logits = scale * strength[:, None] * np.eye(3)[says]
-    return Judged("shapes", dataset, np.arange(90), {"shape": logits.astype(np.float32)})
+    return Judged("shapes", dataset, np.arange(90), {"shape": logits.astype(np.float32)}, 1.0)
 
 
 def test_threshold_holds_for_all_data_sets_together(dataset: Dataset) -> None:
@@ -75,6 +75,26 @@ def test_data_set_counts_by_its_share_however_few_its_images_are(dataset: Datase
     alone = [calibrate([one], {}, precision=0.9).temperatures["shape"] for one in (calm, few)]
     assert alone[0] < temperature(0.1, few) < temperature(0.5, few) < alone[1]
     assert temperature(0.3, few) == pytest.approx(temperature(0.3, loud), rel=0.1)
+
+
+def test_images_without_a_label_take_no_weight_from_the_others(dataset: Dataset) -> None:
+    calm = judged(dataset, wrong_every=4, scale=1, seed=1)
+    loud = judged(dataset, wrong_every=4, scale=5, seed=2)
+    codes = dataset.codes["shape"].copy()
+    codes[10:] = -1
+    ten, none = (
+        replace(loud, dataset=replace(dataset, codes={**dataset.codes, "shape": chosen}))
+        for chosen in (codes, np.full(90, -1))
+    )
+    first = np.arange(10)
+    alone = replace(loud, indices=first, logits={"shape": loud.logits["shape"][first]})
+
+    def temperature(*further: Judged) -> float:
+        both = [replace(calm, share=0.7), *(replace(one, share=0.3) for one in further)]
+        return calibrate(both, {}, precision=0.9).temperatures["shape"]
+
+    assert temperature(ten) == pytest.approx(temperature(alone))
+    assert temperature(none) == pytest.approx(temperature())
 
 
 def test_answer_within_the_allowed_set_counts_as_right(dataset: Dataset) -> None:

@@ -248,6 +248,15 @@ def test_calibration_draws_from_training_images_alone_and_always_the_same(
     assert learned_from.isdisjoint(held_out)
 
 
+def test_data_sets_count_by_their_shares_in_eight_bits_too(
+    learned: Path, dataset: Dataset, shapes: Path
+) -> None:
+    split = Split.read(learned / "split.json", dataset)
+    origin = Origin(dataset, split, (Side(Companion(shapes, 0.25), dataset, split),))
+    judged = origin.judge(Predictor(read_bundle(learned / "model.onnx")))
+    assert [one.share for one in judged] == [0.75, 0.25]
+
+
 def test_data_that_the_bundle_was_not_trained_on_are_refused(
     learned: Path, shapes: Path, tmp_path: Path
 ) -> None:

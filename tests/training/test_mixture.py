@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from shopwindow.bundle import read_bundle
 from shopwindow.dataset.split import split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.grading import Reading, grade_bundle
-from shopwindow.training import TrainingOptions, train
+from shopwindow.training import TrainingOptions, export, train
 from shopwindow.training.augmentations import build_augmentations
+from shopwindow.training.calibrating import Calibration, Judged
 from shopwindow.training.loaders import CachedLoader
 from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
 from shopwindow.training.trainer import open_dataset
@@ -136,8 +139,19 @@ def test_every_image_of_a_companion_comes_before_any_comes_again(mixture: Mixtur
 
 
 def test_run_with_companions_is_exported_with_figures_for_each(
-    shapes_options: TrainingOptions, companion_file: Path, tmp_path: Path
+    shapes_options: TrainingOptions,
+    companion_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    counted: list[list[float]] = []
+    calibrate = export.calibrate
+
+    def watched(judged: Sequence[Judged], *args: Any, **settings: Any) -> Calibration:
+        counted.append([one.share for one in judged])
+        return calibrate(judged, *args, **settings)
+
+    monkeypatch.setattr(export, "calibrate", watched)
     options = replace(
         shapes_options,
         companions=(companion_file,),
@@ -149,6 +163,7 @@ def test_run_with_companions_is_exported_with_figures_for_each(
         out=tmp_path / "run",
     )
     bundle = read_bundle(train(options) / "model.onnx")
+    assert counted == [[0.75, 0.25]], "whatever is drawn besides"
     (record,) = bundle.info.data["also"]
     assert record["source"] == options.data.name
     assert str(options.data) not in json.dumps(bundle.info.as_json()), "names, never paths"

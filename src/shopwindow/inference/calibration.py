@@ -28,9 +28,9 @@ def fit_temperature(
 
     Temperature scaling (Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks,
     ICML 2017): the one number that minimises the negative log-likelihood; it changes no answer.
-    To it a weak prior for 1 is added, of the weight of about one image: where all of a few images
-    are right, the likelihood alone would call every answer certain. A golden-section search over
-    the log-temperature finds the minimum.
+    To it a weak prior for 1 is added, that counts about 1: where all of a few images are right, the
+    likelihood alone would call every answer certain. A golden-section search over the
+    log-temperature finds the minimum.
 
     Args:
         logits: (N, C) scores before the softmax.
@@ -41,14 +41,14 @@ def fit_temperature(
         0.05 to 20: above 1 where the network is too certain, below 1 where it is too modest.
 
     Raises:
-        ValueError: No images, shapes that do not fit, targets out of range, or scores that are not
-            finite.
+        ValueError: No images, shapes that do not fit, targets out of range, scores that are not
+            finite, or weights that are not or below 0.
     """
     wide = np.asarray(logits, np.float64)
     _check_rows(wide, targets)
     counts = np.ones(len(wide)) if weights is None else np.asarray(weights, np.float64)
     if counts.shape != (len(wide),) or not (np.isfinite(counts) & (counts >= 0)).all():
-        raise ValueError(f"weights: expected {len(wide)} numbers of 0 or more")
+        raise ValueError(f"weights: expected {len(wide)} numbers of 0 or more, got {weights}")
     scores = wide - wide.max(1, keepdims=True)
     right = scores[np.arange(len(scores)), targets]
 

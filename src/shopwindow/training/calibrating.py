@@ -30,14 +30,14 @@ class Judged:
         dataset: Where they come from; its main column has the labels of the network's.
         indices: (n,) which images.
         logits: By label column of the network, (n, C) float32.
-        share: Of the images that the confidences are to be honest about, above 0 to 1.
+        share: What its images count together in a temperature, above 0 to 1; see `shares_of`.
     """
 
     name: str
     dataset: Dataset
     indices: NDArray[np.int64]
     logits: Shares
-    share: float = 1.0
+    share: float
 
     def has(self, column: str) -> bool:
         """Say whether these images are labelled in a column of the network."""
@@ -111,19 +111,15 @@ def calibrate(
         temperatures[name] = 1.0
         if known := [one for one in judged if one.has(name)]:
             logits = np.concatenate([one.logits[name] for one in known])
-            targets = np.concatenate([one.targets(name, one.logits[name]) for one in known])
-            if (some := targets >= 0).any():
+            targets = [one.targets(name, one.logits[name]) for one in known]
+            weights = _weights([one.share for one in known], targets)
+            if (some := weights > 0).any():
                 temperatures[name] = fit_temperature(
-                    logits[some], targets[some], _weights(known, name)[some]
+                    logits[some], np.concatenate(targets)[some], weights[some]
                 )
     fitted = Calibration(temperatures, Threshold(1.0, 0.0, 0.0), ())
     shares = [fitted.shares(one.logits)[columns[0]] for one in judged]
     allowed = [one.allowed(columns[0]) for one in judged]
-
-    def threshold_of(
-        answers: Sequence[tuple[NDArray[np.floating], NDArray[np.bool_]]],
-    ) -> Threshold:
-        return _strictest(answers, precision)
 
     return Calibration(
         temperatures,
@@ -147,14 +143,20 @@ def calibrate(
     )
 
 
-def _weights(known: Sequence[Judged], column: str) -> NDArray[np.float64]:
-    """Return what each image counts; 1 in the mean, and alike where there is one data set."""
+def _weights(shares: Sequence[float], targets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """Return what each image counts: 0 without a label, else 1 in the mean.
+
+    Args:
+        shares: Of each data set; those without any label leave theirs to the others.
+        targets: Of each data set, (n,) codes, -1 where there is no label.
+    """
     rows = [
-        np.full(len(one.indices), one.share / max(1, int(one.allowed(column).any(axis=1).sum())))
-        for one in known
+        np.where(codes >= 0, share / max(1, int((codes >= 0).sum())), 0.0)
+        for share, codes in zip(shares, targets, strict=True)
     ]
-    counts: NDArray[np.float64] = np.concatenate(rows)
-    return counts / float(counts.mean())
+    weights: NDArray[np.float64] = np.concatenate(rows)
+    some = weights > 0
+    return weights / float(weights[some].mean()) if some.any() else weights
 
 
 def _answers(shares: NDArray[np.floating], allowed: NDArray[np.bool_]) -> _Answers:

@@ -21,7 +21,7 @@ from shopwindow.errors import TrainingError
 from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.training.graph import in_half_precision, to_onnx
 from shopwindow.training.measuring import ask, quality_of
-from shopwindow.training.mixture import Side, describe, own_share
+from shopwindow.training.mixture import Side, describe, shares_of
 from shopwindow.training.network import Classifier, pooled_answer
 from shopwindow.training.proof import write_proven_bundle
 from shopwindow.training.run import Run
@@ -210,26 +210,21 @@ def _logits(
 def _judge(trainer: Trainer) -> list[Judged]:
     """Ask the network about the validation parts of all data sets, the main one first."""
     columns = trainer.dataset.label_columns
-    sides = trainer.mixture.sides
-    parts = [(trainer.options.data.name, trainer.dataset, trainer.split.valid, own_share(sides))]
-    parts += [
-        (side.companion.data.name, side.dataset, side.split.valid, side.companion.share)
-        for side in sides
-    ]
+    shares = shares_of(trainer.mixture.sides)
     return [
         Judged(
             name,
             dataset,
-            valid,
+            split.valid,
             {
                 column: part.numpy()
                 for column, part in zip(
-                    columns, _logits(trainer.model, dataset, valid), strict=True
+                    columns, _logits(trainer.model, dataset, split.valid), strict=True
                 )
             },
             share,
         )
-        for name, dataset, valid, share in parts
+        for (name, dataset, split), share in zip(trainer.parts, shares, strict=True)
     ]
 
 

@@ -26,7 +26,7 @@ class ColumnsLoss(nn.Module):
         label_smoothing: Szegedy et al. 2015, arXiv:1512.00567; for images with one label.
     """
 
-    y_int = True  # for fastai: the targets are numbers of labels, which cannot be mixed themselves
+    y_int = True  # for fastai: the targets are numbers of labels, which cannot be blended
 
     def __init__(
         self,

@@ -308,9 +308,13 @@ def batch_sizes(sources: Sequence[Source], batch_size: int) -> tuple[int, ...]:
     return (batch_size - sum(sizes), *sizes)
 
 
-def own_share(sides: Sequence[Side]) -> float:
-    """Return what the further data sets leave to the main one, above 0 to 1."""
-    return 1 - sum(side.companion.share for side in sides)
+def shares_of(sides: Sequence[Side]) -> list[float]:
+    """Return how much of a training each data set makes up, the main one first; 1 together.
+
+    Corrections and drawn pictures, of which none are held out, count as the main one's.
+    """
+    further = [side.companion.share for side in sides]
+    return [1 - sum(further), *further]
 
 
 def describe(mixture: Mixture) -> list[dict[str, Any]]:

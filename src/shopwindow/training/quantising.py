@@ -30,7 +30,7 @@ from shopwindow.training.eight_bits import in_eight_bits
 from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
 from shopwindow.training.graph import with_info
 from shopwindow.training.measuring import ask, quality_of
-from shopwindow.training.mixture import Companion, Side, open_companion, own_share
+from shopwindow.training.mixture import Companion, Side, open_companion, shares_of
 from shopwindow.training.proof import Proof, write_proven_bundle
 from shopwindow.training.recalibrating import as_logits, recalibrated, with_temperatures
 
@@ -74,11 +74,8 @@ class Origin:
     def judge(self, predictor: Predictor) -> list[Judged]:
         """Ask a bundle about the validation images of all data sets, the main one first."""
         name = str(predictor.bundle.info.data.get("source"))
-        parts = [(name, self.dataset, self.split, own_share(self.sides))]
-        parts += [
-            (side.companion.data.name, side.dataset, side.split, side.companion.share)
-            for side in self.sides
-        ]
+        parts = [(name, self.dataset, self.split)]
+        parts += [(side.companion.data.name, side.dataset, side.split) for side in self.sides]
         return [
             Judged(
                 name,
@@ -87,7 +84,7 @@ class Origin:
                 as_logits(ask(predictor, dataset, split.valid)),
                 share,
             )
-            for name, dataset, split, share in parts
+            for (name, dataset, split), share in zip(parts, shares_of(self.sides), strict=True)
         ]
 
 

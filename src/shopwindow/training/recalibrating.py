@@ -59,7 +59,7 @@ def calibrate_bundle(
         TrainingError: The graph would not answer as was worked out.
     """
     logits = as_logits(ask(Predictor(bundle), dataset, indices))
-    judged = [Judged(source, dataset, indices, logits)]
+    judged = [Judged(source, dataset, indices, logits, share=1.0)]
     if not judged[0].allowed(bundle.info.main.name).any():
         raise DataError(f"expected images with labels to measure by, found none in {source}")
     families = {one.name: one.of for one in bundle.info.families}

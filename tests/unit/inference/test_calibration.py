@@ -56,7 +56,7 @@ def test_an_image_that_counts_thrice_is_one_that_is_there_three_times() -> None:
 
 
 @pytest.mark.parametrize("weights", [np.ones(2), -np.ones(3), np.full(3, np.nan)])
-def test_weights_that_are_none_are_refused(weights: np.ndarray) -> None:
+def test_weights_that_do_not_fit_are_refused(weights: np.ndarray) -> None:
     with pytest.raises(ValueError, match="weights: expected 3 numbers of 0 or more"):
         fit_temperature(np.eye(3), np.arange(3), weights)
 
