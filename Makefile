@@ -48,7 +48,7 @@ train-fashion: dev-environment  ## train the bundled model, or go on; DATA, PHON
 		NETWORK="$(NETWORK)" OPTIONS="$(OPTIONS)" RUNS="$(RUNS)" scripts/train-fashion
 
 install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
-	.venv-dev/bin/shopwindow export "$(RUN)" --out src/shopwindow/models/fashion.onnx
+	.venv-dev/bin/shopwindow export "$(RUN)" --int8 --out src/shopwindow/models/fashion.onnx
 	@echo "Its page is written by benchmarks/model.py, the pictures of docs by: SCREENS=docs/screens make test ARGS=tests/browser/test_screens.py"
 
 .venv-peers: benchmarks/requirements.txt

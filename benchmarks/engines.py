@@ -1,13 +1,16 @@
 """What runs the model fastest: onnxruntime and OpenVINO, in each precision, by batch and threads.
 
-    python benchmarks/engines.py [--model M] [--images DIR] [--quick] [--write docs/benchmarks.md]
+    python benchmarks/engines.py [--model M] [--float F] [--images DIR] [--write docs/benchmarks.md]
 
 Wall clock and processor time per image, for batches of 1 to 32; for a batch of 8 also with several
 threads and streams (runs at a time). All are timed in turns, a few runs each, so that what else the
 machine does falls on all of them alike. With `--images`, a folder of photos, it also says on how
 many the first answer is that of onnxruntime in float32: what a precision costs in accuracy.
-int8 is what `shopwindow export --int8` makes of a bundle in float, calibrated on half of these
-photos, judged on the other half. It needs the packages of the development environment.
+
+A model in 8 bits is compared with the one in float that it was made of, where `--float` names it.
+Of a model in float, what `shopwindow export --int8` would make of it is tried too, calibrated on
+half of these photos and judged on the other half. It needs the packages of the development
+environment.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ import onnx
 from numpy.typing import NDArray
 
 from sections import command, machine, table, write_section
-from shopwindow.bundle import arithmetic_of, bundled_model_path, read_bundle
+from shopwindow.bundle import Bundle, arithmetic_of, bundled_model_path, read_bundle
 from shopwindow.errors import ImageError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 from shopwindow.inference.engine import (
@@ -59,10 +62,8 @@ def main() -> None:
     """Time what the command line asks for, and print tables."""
     options = parse()
     bundle = read_bundle(options.model or bundled_model_path())
-    if arithmetic_of(bundle.model) == "int8":
-        sys.exit(f"{options.model}: expected a bundle in float, to compare 8 bits with it.")
     images = read_images(options.model, options.images, most=16 if options.quick else 1000)
-    contenders = line_up(bundle.model, images)
+    contenders = line_up(models_of(bundle, options.float, images))
     text = "\n\n".join(report(contenders, images, bundle.info.main.name, options))
     print(text)
     if options.write:
@@ -73,6 +74,7 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", type=Path, help="A bundle; the bundled one where left out.")
+    parser.add_argument("--float", type=Path, help="The bundle that MODEL, in 8 bits, was made of.")
     parser.add_argument("--images", type=Path, help="A folder of photos, to compare answers on.")
     parser.add_argument("--quick", action="store_true", help="Only show that it works.")
     parser.add_argument("--write", type=Path, help="Put the tables into this Markdown file.")
@@ -98,24 +100,41 @@ def read_images(model: Path | None, folder: Path | None, *, most: int) -> Images
     return np.stack(images)
 
 
-def line_up(model: bytes, images: Images) -> Sequence[Contender]:
-    """Return every way to run the model that this machine has."""
-    graph = in_eight_bits(onnx.load_model_from_string(model), images[::2][:CALIBRATION_IMAGES])
-    int8 = graph.SerializeToString()
-    contenders = [
-        Contender("onnxruntime float32", lambda threads: OnnxRuntimeEngine(model, threads=threads)),
-        Contender("onnxruntime int8", lambda threads: OnnxRuntimeEngine(int8, threads=threads)),
-    ]
-    if importlib.util.find_spec("openvino") is None:
-        return contenders
+def models_of(bundle: Bundle, in_float: Path | None, images: Images) -> dict[str, bytes]:
+    """Return the model to time in each arithmetic that there is, float first."""
+    if arithmetic_of(bundle.model) == "float32":
+        graph = onnx.load_model_from_string(bundle.model)
+        small = in_eight_bits(graph, images[::2][:CALIBRATION_IMAGES])
+        return {"float32": bundle.model, "int8": small.SerializeToString()}
+    if in_float is None:
+        return {"int8": bundle.model}
+    origin = read_bundle(in_float)
+    expected = bundle.info.training["quantised"]["from_sha256"]
+    if origin.sha256 != expected:
+        sys.exit(
+            f"--float {in_float}: expected the bundle that {bundle.info.name} "
+            f"{bundle.info.version} was made of, with the SHA-256 {expected}, got {origin.sha256}."
+        )
+    return {"float32": origin.model, "int8": bundle.model}
+
+
+def line_up(models: dict[str, bytes]) -> Sequence[Contender]:
+    """Return every way to run the models that this machine has."""
+
+    def onnxruntime(model: bytes) -> Callable[[int], Engine]:
+        return lambda threads: OnnxRuntimeEngine(model, threads=threads)
 
     def openvino(model: bytes, *, bf16: bool) -> Callable[[int], Engine]:
         return lambda threads: OpenVinoEngine(model, threads=threads, bf16=bf16)
 
-    contenders.append(Contender("OpenVINO float32", openvino(model, bf16=False)))
-    contenders.append(Contender("OpenVINO int8", openvino(int8, bf16=False)))
-    if computes_bf16():
-        contenders.append(Contender("OpenVINO bfloat16", openvino(model, bf16=True)))
+    contenders = [Contender(f"onnxruntime {name}", onnxruntime(m)) for name, m in models.items()]
+    if importlib.util.find_spec("openvino") is None:
+        return contenders
+    contenders += [
+        Contender(f"OpenVINO {name}", openvino(m, bf16=False)) for name, m in models.items()
+    ]
+    if computes_bf16() and "float32" in models:
+        contenders.append(Contender("OpenVINO bfloat16", openvino(models["float32"], bf16=True)))
     return contenders
 
 

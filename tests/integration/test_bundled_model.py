@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shopwindow.bundle import Bundle, bundled_model_path, read_bundle
+from shopwindow.bundle import Bundle, arithmetic_of, bundled_model_path, read_bundle
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.split import split_images
 from shopwindow.grading import Reading, grade_bundle, recorded_reading
@@ -62,7 +62,8 @@ def five_hundred(
 
 
 def test_bundled_model_is_small_and_right_as_often_as_the_issue_asks(bundled: Bundle) -> None:
-    assert len(bundled.model) <= 25_000_000
+    assert len(bundled.model) <= 12_000_000
+    assert arithmetic_of(bundled.model) == "int8"
     assert bundled.info.main.name == "articleType"
     assert bundled.info.quality["accuracy"] >= 0.88
     assert bundled.info.quality["macro_f1"] >= 0.72
