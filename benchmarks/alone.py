@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="Another checkout, measured in turns.")
     options = parser.parse_args()
     model = bundled_model_path()
-    predictor = load_predictor(model, engine="auto")
+    predictor = load_predictor(model)
     images = make_images(SIZES)
     rows: list[list[object]] = []
     with (

@@ -5,9 +5,11 @@
 Wall clock and processor time per image, for batches of 1 to 32; for a batch of 8 also with several
 threads and streams (runs at a time). All are timed in turns, a few runs each, so that what else the
 machine does falls on all of them alike. With `--images`, a folder of photos, it also says on how
-many the first answer is that of onnxruntime in float32: what a precision costs in accuracy.
+many the first answer is that of onnxruntime in float32, or of the first row where that is missing:
+what a precision costs in accuracy.
 
 A model in 8 bits is compared with the one in float that it was made of, where `--float` names it.
+That of the bundled model is in the history: git show 6022eac:src/shopwindow/models/fashion.onnx
 Of a model in float, what `shopwindow export --int8` would make of it is tried too, calibrated on
 half of these photos and judged on the other half. It needs the packages of the development
 environment.
@@ -103,13 +105,20 @@ def read_images(model: Path | None, folder: Path | None, *, most: int) -> Images
 def models_of(bundle: Bundle, in_float: Path | None, images: Images) -> dict[str, bytes]:
     """Return the model to time in each arithmetic that there is, float first."""
     if arithmetic_of(bundle.model) == "float32":
+        if in_float is not None:
+            sys.exit(
+                f"--float {in_float}: expected a MODEL in 8 bits beside it, "
+                f"{bundle.path} is in float itself."
+            )
         graph = onnx.load_model_from_string(bundle.model)
         small = in_eight_bits(graph, images[::2][:CALIBRATION_IMAGES])
         return {"float32": bundle.model, "int8": small.SerializeToString()}
     if in_float is None:
         return {"int8": bundle.model}
     origin = read_bundle(in_float)
-    expected = bundle.info.training["quantised"]["from_sha256"]
+    expected = bundle.info.training.get("quantised", {}).get("from_sha256")
+    if expected is None:
+        sys.exit(f"{bundle.path} does not say what it was made of: leave --float out.")
     if origin.sha256 != expected:
         sys.exit(
             f"--float {in_float}: expected the bundle that {bundle.info.name} "
@@ -192,7 +201,7 @@ def report(
         }
         exact = answers[contenders[0].name]
         rows = [[name, f"{(found == exact).mean():.2%}"] for name, found in answers.items()]
-        heads = [f"Same first answer, {len(judged)} photos", "share"]
+        heads = [f"Same first answer as {contenders[0].name}, {len(judged)} photos", "share"]
         parts.append(table(heads, rows))
     return parts
 

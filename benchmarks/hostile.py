@@ -205,8 +205,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder, pictures = read_corpus(options.data, Path(scratch))
         ways = [by_command_line(folder, pictures)]
-        # As `predict`: engines round differently in 8 bits, and noise is a toss-up.
-        with running_app(engine="onnxruntime") as served:
+        with running_app() as served:
             ways += [
                 by_http("API, body", served, pictures, send_body),
                 by_http("API, form", served, pictures, send_form),

@@ -3,7 +3,8 @@
     python benchmarks/model.py CATALOGUE PHONES [--nothing FOLDER ...] [--write PAGE]
 
 CATALOGUE and PHONES are the folders that scripts/train-fashion trains on. Each is graded through
-the predictor that serves the model, as `shopwindow evaluate` does; no picture goes into the page.
+the predictor that serves the model, as `shopwindow evaluate` does, with onnxruntime; no picture
+goes into the page.
 The folders of `--nothing` hold pictures without any clothes, which the model should not be sure of.
 Those on the page are Debian 12's: animals, food, naturalforces, plants, space, symbols, town and
 vehicles in /usr/share/tuxpaint/stamps (package tuxpaint-stamps-default), and
@@ -22,10 +23,12 @@ from shopwindow.errors import ImageError
 from shopwindow.evaluation.report import Evaluation
 from shopwindow.evaluation.summary import percent
 from shopwindow.grading import Reading, grade_bundle
+from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 
 CONFUSIONS, FAILURES = 20, 20
 PICTURES = (".png", ".jpg", ".webp")
+ENGINE: EngineName = "onnxruntime"  # as the bundle's own figures, and as without any extra
 
 
 def main() -> None:
@@ -52,14 +55,16 @@ def main() -> None:
             label_map=options.phones / "phone-labels.json",
             group_column="sender_id",
         ),
+        engine=ENGINE,
     )
-    catalogue = grade_bundle(bundle, options.catalogue)
+    catalogue = grade_bundle(bundle, options.catalogue, engine=ENGINE)
+    predictor = Predictor(bundle, engine=ENGINE)
     text = "\n\n".join(
         [
             f"## {bundle.info.name} {bundle.info.version}",
             f"SHA-256 `{bundle.sha256}`, {len(bundle.model) / 1e6:.1f} MB.",
             figures(catalogue, phones),
-            *([nothing(Predictor(bundle), options.nothing)] if options.nothing else []),
+            *([nothing(predictor, options.nothing)] if options.nothing else []),
             attributes(catalogue),
             labels(catalogue),
             confusions(catalogue),

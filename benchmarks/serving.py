@@ -195,7 +195,7 @@ class BareLimit:
     """Decode + run in a loop: what no server around the same code can exceed."""
 
     def __init__(self, model: Path) -> None:
-        self._predictor = load_predictor(model, engine="auto")
+        self._predictor = load_predictor(model)
 
     def measure(self, image: bytes, askers: int, seconds: float) -> Figures:
         """Return the figures of batches for so many askers."""

@@ -26,6 +26,7 @@ from shopwindow.grading import (
     read_dataset,
     recorded_splits,
 )
+from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 
 FORMAT = 1
@@ -74,6 +75,7 @@ def compare_bundles(
     part: Part | None = None,
     cache_dir: Path | None = None,
     progress: bool = True,
+    engine: EngineName = "auto",
 ) -> BundleComparison:
     """Compare the main columns of two bundles, each through the predictor that serves it.
 
@@ -90,6 +92,7 @@ def compare_bundles(
             was trained on `data`; `all` compares on every image.
         cache_dir: As for `load_dataset`.
         progress: Whether to show progress on stderr.
+        engine: What runs the bundles; see `choose_engine`.
 
     Raises:
         UsageError: `part` is `valid`, but a bundle was not trained on `data`.
@@ -135,8 +138,8 @@ def compare_bundles(
                 f"{name} alone knows {len(others):,} more labels, and every answer with one of "
                 "them is wrong here"
             )
-    right_a = right_answers(a, dataset, indices, allowed, progress=progress)
-    right_b = right_answers(b, dataset, indices, allowed, progress=progress)
+    right_a = right_answers(a, dataset, indices, allowed, progress=progress, engine=engine)
+    right_b = right_answers(b, dataset, indices, allowed, progress=progress, engine=engine)
     single = allowed.sum(axis=1) == 1
     targets = np.where(single, allowed.argmax(axis=1), -1)
     occurring = len(np.unique(targets[single]))
@@ -227,6 +230,7 @@ def right_answers(
     allowed: NDArray[np.bool_],
     *,
     progress: bool,
+    engine: EngineName,
 ) -> NDArray[np.bool_]:
     """Ask a bundle about n images, through the predictor that serves it.
 
@@ -236,12 +240,14 @@ def right_answers(
         indices: (n,) which images.
         allowed: (n, C) which labels of the data set are right for each; maybe none of them.
         progress: Whether to show progress on stderr.
+        engine: What runs the bundle; see `choose_engine`.
 
     Returns:
         (n,) bool: whether the most probable label is right; where none is, whether it is not sure.
     """
     main = bundle.info.main
-    answers = ask_bundle(Predictor(bundle), dataset, indices, progress=progress)[main.name]
+    predictor = Predictor(bundle, engine=engine)
+    answers = ask_bundle(predictor, dataset, indices, progress=progress)[main.name]
     labels = dataset.vocabularies[dataset.label_columns[0]]
     code_of = {label: code for code, label in enumerate(labels)}
     codes = np.array([code_of.get(label, -1) for label in main.labels], np.int64)

@@ -25,6 +25,7 @@ from shopwindow.errors import DataError, ShopwindowError, UsageError
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import Evaluation, hardest_images
 from shopwindow.evaluation.summary import percent
+from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 
 BATCH_SIZE = 64
@@ -82,6 +83,7 @@ def grade_bundle(
     answer: Answer | None = None,
     cache_dir: Path | None = None,
     progress: bool = True,
+    engine: EngineName = "auto",
 ) -> Evaluation:
     """Grade a bundle through the predictor that serves it.
 
@@ -94,6 +96,7 @@ def grade_bundle(
         answer: Whom to ask instead of the bundle, such as the trained model it was made from.
         cache_dir: As for `load_dataset`.
         progress: Whether to show progress on stderr.
+        engine: What runs the bundle; see `choose_engine`.
 
     Raises:
         UsageError: `part` is `valid`, but `data` is not what the bundle was trained on.
@@ -106,8 +109,11 @@ def grade_bundle(
 
     started = time.perf_counter()
     if answer is None:
-        probabilities = ask_bundle(Predictor(bundle), dataset, indices, progress=progress)
+        predictor = Predictor(bundle, engine=engine)
+        probabilities = ask_bundle(predictor, dataset, indices, progress=progress)
+        computed_by = predictor.engine_name
     else:
+        computed_by = ""
         probabilities = answer(dataset, indices)
         notes.append("answers of the trained model itself, before its confidences were calibrated")
     seconds = time.perf_counter() - started
@@ -168,6 +174,7 @@ def grade_bundle(
             [dataset.references[index] for index in indices],
             lambda chosen: dataset.images(indices[chosen]),
         ),
+        engine=computed_by,
         notes=tuple(notes),
     )
 

@@ -46,6 +46,21 @@ def test_evaluate_grades_a_bundle_on_other_data(
     assert (tmp_path / "graded" / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_evaluate_says_which_engine_answered_and_takes_the_one_of_the_settings(
+    engine: str, run_shopwindow: Run, colour_bundle: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    completed = run_shopwindow(
+        "evaluate", colour_bundle, colour_photos, env={"SHOPWINDOW_ENGINE": engine}
+    )
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert f" s with {engine} " in completed.stdout
+    figures = json.loads((tmp_path / "evaluation" / "report.json").read_text())
+    assert figures["engine"].split()[0] == engine
+    assert f" s with {figures['engine']}<" in (tmp_path / "evaluation" / "report.html").read_text()
+
+
 def test_evaluate_cannot_find_a_validation_part_in_other_data(
     run_shopwindow: Run, colour_bundle: Path, colour_photos: Path, tmp_path: Path
 ) -> None:

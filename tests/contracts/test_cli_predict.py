@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 from command_line import Run, assert_one_line, run_until
 
 from colour_bundle import colour_info, write_colour_bundle
@@ -48,6 +49,23 @@ def test_unreadable_inputs_have_rows_and_the_exit_code_is_1(
     assert [row["path"] for row in rows] == ["broken.jpg", str(good), "gone.png"]
     assert [row["label"] for row in rows] == [None, "red", None]
     assert [bool(row["error"]) for row in rows] == [True, False, True]
+
+
+def test_predict_takes_the_engine_of_the_settings(
+    run_shopwindow: Run, colour_bundle: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    command = ("predict", colour_photos, "--model", colour_bundle, "--output", "labels.csv")
+    said = assert_one_line(run_shopwindow(*command, env={"SHOPWINDOW_ENGINE": "abacus"}), 2)
+    assert said.startswith("engine: expected one of auto, onnxruntime, openvino, found 'abacus'")
+    assert not list(tmp_path.glob("labels*"))
+    # A run that another engine began is refused with the names of both.
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    begun = tmp_path / "labels.csv.partial"
+    begun.mkdir()
+    (begun / "_manifest.json").write_text('{"format": 1, "engine": "abacus"}')
+    for engine in ("onnxruntime", "openvino"):
+        said = assert_one_line(run_shopwindow(*command, env={"SHOPWINDOW_ENGINE": engine}), 2)
+        assert f"expected abacus, got {engine}. " in said
 
 
 def test_format_follows_the_name_of_the_output(

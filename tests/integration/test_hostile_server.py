@@ -17,8 +17,7 @@ def test_every_file_gets_what_it_deserves_by_every_way(
     monkeypatch.setattr(hostile, "MAX_SECONDS", 30)
     folder, pictures = hostile.read_corpus(hostile_images, tmp_path)
     ways = [hostile.by_command_line(folder, pictures)]
-    # The engine of `predict`: engines round differently in 8 bits, and noise is a toss-up.
-    with running_app(log_level="error", engine="onnxruntime") as served:
+    with running_app(log_level="error") as served:
         for name, send, at_once in (
             ("form", hostile.send_form, 1),
             ("page", hostile.send_page, 1),

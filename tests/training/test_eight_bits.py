@@ -154,6 +154,7 @@ def test_card_tells_how_right_it_was_in_float_and_is_in_8_bits(
     if importlib.util.find_spec("openvino"):
         assert told["accuracy"]["openvino"] >= told["from_accuracy"] - 0.003
     assert told["images"] == info.data["train"] == 72
+    assert told["percentile"] == 99.99
     assert run("card", quantised) == 0
     assert re.search(r"^ *computes +int8$", capsys.readouterr().out, re.MULTILINE)
 
@@ -302,6 +303,44 @@ def test_network_without_convolutions_is_refused(colour_bundle: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (4, 8, 6, 3), np.uint8)
     with pytest.raises(TrainingError, match="expected a network of convolutions"):
         in_eight_bits(onnx.load(colour_bundle), noise)
+
+
+def ranges_of(graph: onnx.ModelProto) -> dict[str, float]:
+    """Return the step of each activation that is in 8 bits, by its name."""
+    values = {one.name: numpy_helper.to_array(one) for one in graph.graph.initializer}
+    return {
+        node.input[0]: float(values[node.input[1]])
+        for node in graph.graph.node
+        if node.op_type == "QuantizeLinear" and values[node.input[1]].ndim == 0
+    }
+
+
+def test_one_pixel_of_very_many_does_not_widen_a_range() -> None:
+    """Two convolutions that pass on what they get: activations are the pixels themselves."""
+    same = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+    graph = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> passing (uint8[N, 16, 16, 3] images) '
+        "=> (float[N, 3, 16, 16] out) { pixels = Cast <to = 1> (images) "
+        "planes = Transpose <perm = [0, 3, 1, 2]> (pixels) first = Conv (planes, one) "
+        "middle = Relu (first) second = Conv (middle, two) out = Relu (second) }"
+    )
+    graph.graph.initializer.extend([numpy_helper.from_array(same, name) for name in ("one", "two")])
+    for node in graph.graph.node:
+        node.name = node.output[0]
+    images = np.random.default_rng(0).integers(0, 101, (64, 16, 16, 3), np.uint8)
+    images[7, 5, 5] = 255  # three of 49,152 values, which is less than one in ten thousand
+    steps = ranges_of(in_eight_bits(graph, images))
+    assert steps["middle"] == pytest.approx(100 / 127, rel=0.05)
+
+
+def test_any_number_of_images_will_do_and_nothing_is_printed(
+    learned: Path, images: np.ndarray, capfd: pytest.CaptureFixture[str]
+) -> None:
+    graph = onnx.load(learned / "model.onnx")
+    few = [ranges_of(in_eight_bits(graph, images[:count])) for count in (5, 16, 37)]
+    assert few[0].keys() == few[1].keys() == few[2].keys()
+    assert ranges_of(in_eight_bits(graph, images[:32])) == few[2], "16 at a time, the rest is left"
+    assert capfd.readouterr().out == ""
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.split import split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.grading import Reading, grade_bundle, recorded_reading
+from shopwindow.inference.predictor import Predictor
 
 RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
 TABLE = Reading(labels_file=Path("table.csv"), label_column="colour", also=("brightness",))
@@ -94,6 +95,7 @@ def test_validation_part_is_found_again_and_graded_alone(
     wrong = sum(dataset.references[index] >= "25" for index in split.valid)
     assert graded.grades.accuracy == pytest.approx(1 - wrong / graded.images)
     assert set(graded.attributes) == {"brightness"}
+    assert graded.engine == Predictor(trained).engine_name
 
 
 def test_all_images_are_graded_when_asked_for(
@@ -187,7 +189,7 @@ def test_another_answer_is_graded_in_place_of_the_bundle(
         progress=False,
     )
     assert graded.grades.accuracy == pytest.approx(10 / 30)
-    assert graded.model_sha256 == ""
+    assert (graded.model_sha256, graded.engine) == ("", "")
 
 
 def test_recorded_table_is_taken_by_name_only(tmp_path: Path) -> None:

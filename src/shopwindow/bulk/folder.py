@@ -89,11 +89,13 @@ class PartialOutput:
             "model": {"name": info.name, "version": info.version, "sha256": work.bundle.sha256},
             "inputs": {"count": spool.count, "sha256": spool.sha256},
             "output": {"format": work.fmt, "top": work.top},
+            "engine": work.engine,
             "shard_inputs": shard_size(spool.count),
         }
         if earlier is None:
             write_atomically(manifest, json.dumps(wanted, indent=2).encode("utf-8"))
             return spool, wanted["shard_inputs"]
+        earlier = {"engine": "onnxruntime"} | earlier  # which older versions did not say
         for key, what in _MEANINGS.items():
             if earlier.get(key) != wanted[key]:
                 raise UsageError(
@@ -169,6 +171,7 @@ class PartialOutput:
 
 _MEANINGS = {
     "format": "by another version of shopwindow",
+    "engine": "with another engine (SHOPWINDOW_ENGINE)",
     "model": "with another model",
     "inputs": "on another list of inputs",
     "output": "for another output",

@@ -17,7 +17,7 @@ from shopwindow.errors import BulkError, MissingExtraError
 _PER_CPU = 2  # shards under way for each processor, so that none waits for us
 
 # In a process of Ray: the predictor of the last model, since a process runs many shards.
-_predictors: dict[tuple[str, str, int], ShardPredictor] = {}
+_predictors: dict[tuple[str, str, int, str], ShardPredictor] = {}
 
 
 def start_ray(address: str | None = None) -> StartEngine:
@@ -89,7 +89,7 @@ class RayEngine:
 
 
 def _predict(work: Work, shard: Shard, inputs: list[Input]) -> Part:
-    key = work.bundle.sha256, work.fmt, work.top
+    key = work.bundle.sha256, work.fmt, work.top, work.engine
     if key not in _predictors:
         _predictors.clear()
         _predictors[key] = ShardPredictor(work)

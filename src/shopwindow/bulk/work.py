@@ -11,6 +11,7 @@ from shopwindow.bulk.rows import RowFormat, encode_rows
 from shopwindow.bulk.spool import Shard
 from shopwindow.bulk.stream import TableCells, predict_inputs
 from shopwindow.bundle import Bundle
+from shopwindow.inference.engine import ChosenEngine
 from shopwindow.inference.predictor import Predictor
 
 
@@ -21,6 +22,7 @@ class Work:
     bundle: Bundle
     fmt: RowFormat
     top: int = 5
+    engine: ChosenEngine = "onnxruntime"  # one for all machines: none of them chooses
 
 
 class Part(NamedTuple):
@@ -40,7 +42,7 @@ class ShardPredictor:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._predictor = Predictor(work.bundle, threads=1)
+        self._predictor = Predictor(work.bundle, threads=1, engine=work.engine)
         self._cells = TableCells()
 
     def predict(self, shard: Shard, inputs: list[Input]) -> Part:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from shopwindow.cli.options import example, model_option
+from shopwindow.cli.options import example, model_option, wanted_engine
 from shopwindow.errors import UsageError
 
 
@@ -75,6 +75,7 @@ def predict(
     from shopwindow.bulk.rows import format_of
     from shopwindow.bulk.run import predict_to_file, predict_to_stream, start_local
     from shopwindow.bulk.work import Work
+    from shopwindow.inference.engine import choose_engine
     from shopwindow.inference.predictor import load_bundle
 
     if engine == "ray" and workers is not None:
@@ -82,7 +83,9 @@ def predict(
     if engine != "ray" and ray_address is not None:
         raise UsageError("--ray-address has no effect without --engine ray.")
     fmt = format_of(output, format_name)
-    work = Work(load_bundle(model), fmt, top)
+    bundle = load_bundle(model)
+    # Chosen here, once: the machines of a cluster may differ, and a run has one engine.
+    work = Work(bundle, fmt, top, choose_engine(bundle.model, wanted_engine()))
     inputs = list_inputs(paths, image_column=image_column)
     start_engine = start_local(workers)
     if engine == "ray":

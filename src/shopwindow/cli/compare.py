@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shopwindow.cli.evaluate import wanted_reading
-from shopwindow.cli.options import data_argument, data_options, example, given
+from shopwindow.cli.options import data_argument, data_options, example, given, wanted_engine
 
 if TYPE_CHECKING:
     from shopwindow.grading import Part
@@ -68,6 +68,7 @@ def compare(
         part=part,
         cache_dir=cache_dir,
         progress=sys.stderr.isatty(),
+        engine=wanted_engine(),
     )
     click.echo(format_comparison(found))
     if out is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shopwindow.cli.options import data_argument, data_options, example, given
+from shopwindow.cli.options import data_argument, data_options, example, given, wanted_engine
 from shopwindow.cli.training import import_training
 from shopwindow.errors import TrainingError
 
@@ -92,6 +92,7 @@ def evaluate(
         answer=answer,
         cache_dir=cache_dir,
         progress=sys.stderr.isatty(),
+        engine=wanted_engine(),
     )
     click.echo(format_summary(evaluation))
     page, _figures = write_report(out, evaluation)

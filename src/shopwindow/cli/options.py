@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+
+if TYPE_CHECKING:
+    from shopwindow.inference.engine import EngineName
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,6 +57,19 @@ def parse_names(
     if not all(names):
         raise click.BadParameter(f"expected names with single commas between them, got {text!r}")
     return names
+
+
+def wanted_engine() -> EngineName:
+    """Return the setting `engine`, which holds for every command that runs a model.
+
+    Raises:
+        UsageError: Not one of its choices.
+    """
+    from shopwindow.settings import PREFIX, Settings
+
+    variable = f"{PREFIX}ENGINE"
+    given = {variable: os.environ[variable]} if variable in os.environ else {}
+    return cast("EngineName", Settings.from_environment(given).engine)
 
 
 def data_argument(command: Command) -> Command:

@@ -11,7 +11,7 @@ import click
 
 from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.cli.feedback import corrections_to_judge_by
-from shopwindow.cli.options import data_options, example, given
+from shopwindow.cli.options import data_options, example, given, wanted_engine
 from shopwindow.errors import PromotionError
 
 _in_service = click.option(
@@ -92,6 +92,7 @@ def promote(
                 margin_points=MARGIN_POINTS if margin is None else margin,
                 cache_dir=cache_dir,
                 progress=sys.stderr.isatty(),
+                engine=wanted_engine(),
             )
         head = [f"in service: {_title(current)}", f"new:        {_title(candidate)}"]
         click.echo(printable([*head, *found.lines()]))

@@ -77,6 +77,7 @@ class Evaluation:
         sure: What the model's threshold does to the main column's answers.
         hardest: The images of highest loss, worst first (`hardest_images` picks them).
         seconds: How long answering all images took.
+        engine: What computed the answers, such as "onnxruntime int8"; may be empty.
         notes: What else a reader must know, such as images that were left out and why.
     """
 
@@ -93,6 +94,7 @@ class Evaluation:
     seconds: float
     attributes: Mapping[str, Grades] = field(default_factory=dict)
     hardest: tuple[LossImage, ...] = ()
+    engine: str = ""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -125,6 +127,7 @@ class Evaluation:
             "notes": list(self.notes),
             "images": self.images,
             "seconds": round(self.seconds, 3),
+            "engine": self.engine,
             "column": self.column,
             "grades": self.grades.as_json(),
             "sure": self.sure.as_json(),

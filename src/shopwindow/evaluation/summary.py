@@ -27,7 +27,8 @@ def format_summary(evaluation: Evaluation) -> str:
         )
     lines = [
         f"{evaluation.model_name} {evaluation.model_version}".strip()
-        + f": {evaluation.column} of {evaluation.images:,} images in {evaluation.seconds:.1f} s",
+        + f": {evaluation.column} of {evaluation.images:,} images in {evaluation.seconds:.1f} s"
+        + (f" with {evaluation.engine}" if evaluation.engine else ""),
         "",
         f"  accuracy     {percent(grades.accuracy, 2):>8}   {100 * low:.1f} to {percent(high)} "
         "is the 95 % interval for this many images",

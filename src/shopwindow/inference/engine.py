@@ -20,6 +20,7 @@ from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME, arithmetic_of
 from shopwindow.errors import MissingExtraError
 
 EngineName = Literal["auto", "onnxruntime", "openvino"]
+ChosenEngine = Literal["onnxruntime", "openvino"]
 
 
 class Engine(ABC):
@@ -71,7 +72,7 @@ def open_engine(
     *,
     threads: int | None = None,
     streams: int = 1,
-    name: EngineName = "onnxruntime",
+    name: EngineName = "auto",
 ) -> Engine:
     """Make a model ready to run.
 
@@ -80,8 +81,7 @@ def open_engine(
         threads: Processor threads for one run; None takes one per core that this process may use.
         streams: Runs at a time that are to be expected. With more than one, onnxruntime gives all
             threads to a run that is alone, and one to each of those that are not.
-        name: Who runs it. `auto` takes OpenVINO where it is installed and was measured to be much
-            faster, see `suits_openvino`, else onnxruntime.
+        name: Who runs it; see `choose_engine`.
 
     Raises:
         MissingExtraError: OpenVINO was asked for and is not installed.
@@ -91,16 +91,33 @@ def open_engine(
         raise ValueError(f"streams: expected at least 1, got {streams}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads: expected at least 1 (or None), got {threads}")
+    if choose_engine(model, name) == "openvino":
+        from shopwindow.inference.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(model, threads=threads or available_cores(), bf16=computes_bf16())
+    return OnnxRuntimeEngine(model, threads=threads, streams=streams)
+
+
+def choose_engine(model: bytes, name: EngineName = "auto") -> ChosenEngine:
+    """Return who will run a model on this machine.
+
+    Args:
+        model: See `open_engine`.
+        name: `auto` takes OpenVINO where it is installed and was measured to be much faster, see
+            `suits_openvino`, else onnxruntime.
+
+    Raises:
+        MissingExtraError: OpenVINO was asked for and is not installed.
+        ValueError: Another name.
+    """
     if name not in get_args(EngineName):
         raise ValueError(f"engine: expected {', '.join(get_args(EngineName))}, got {name!r}")
     installed = importlib.util.find_spec("openvino") is not None
     if name == "openvino" and not installed:
         raise MissingExtraError("Running a model with OpenVINO", "openvino")
-    if name == "openvino" or (name == "auto" and installed and suits_openvino(model)):
-        from shopwindow.inference.openvino import OpenVinoEngine
-
-        return OpenVinoEngine(model, threads=threads or available_cores(), bf16=computes_bf16())
-    return OnnxRuntimeEngine(model, threads=threads, streams=streams)
+    if name == "auto":
+        return "openvino" if installed and suits_openvino(model) else "onnxruntime"
+    return name
 
 
 def available_cores() -> int:

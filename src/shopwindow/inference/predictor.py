@@ -35,7 +35,12 @@ class Predictor:
         threads: Processor threads for one run of the model; None takes one per core.
         streams: Runs of the model at a time that are to be expected; see `open_engine`.
         limits: What is refused unseen; the usual where left out.
-        engine: What runs the model; see `open_engine`.
+        engine: What runs the model; see `choose_engine`. The same everywhere unless told otherwise,
+            so that a picture gets one answer by every way.
+
+    Attributes:
+        bundle: The model and what it says about itself.
+        engine_name: What runs it, and how exactly: "onnxruntime int8".
     """
 
     def __init__(
@@ -45,11 +50,12 @@ class Predictor:
         threads: int | None = None,
         streams: int = 1,
         limits: ImageLimits | None = None,
-        engine: EngineName = "onnxruntime",
+        engine: EngineName = "auto",
     ) -> None:
         self.bundle = bundle
         self._limits = limits or ImageLimits()
         self._engine = open_engine(bundle.model, threads=threads, streams=streams, name=engine)
+        self.engine_name = self._engine.name
 
     def identify(self, blob: bytes) -> str:
         """Return the format of an image file, told from how it begins; this costs nothing.
@@ -184,7 +190,7 @@ def load_predictor(
     threads: int | None = None,
     streams: int = 1,
     limits: ImageLimits | None = None,
-    engine: EngineName = "onnxruntime",
+    engine: EngineName = "auto",
 ) -> Predictor:
     """Read a bundle and make it ready to predict.
 

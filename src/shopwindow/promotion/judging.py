@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +24,7 @@ from shopwindow.dataset.split import Split
 from shopwindow.errors import BundleError, DataError, PromotionError, ShopwindowError
 from shopwindow.evaluation.comparison import Compared, compare_answers
 from shopwindow.grading import Reading, allowed_in, find_split, read_dataset, recorded_splits
+from shopwindow.inference.engine import EngineName
 
 # A loss that is too small to be told from chance is let pass up to here, in points of accuracy.
 MARGIN_POINTS = 0.5
@@ -100,6 +102,7 @@ def judge(
     margin_points: float = MARGIN_POINTS,
     cache_dir: Path | None = None,
     progress: bool = True,
+    engine: EngineName = "auto",
 ) -> Judgement:
     """Ask both bundles about the held-out images and the corrections.
 
@@ -112,6 +115,7 @@ def judge(
         margin_points: Points of accuracy, 0 to 100, that may be lost on the held-out images.
         cache_dir: As for `load_dataset`.
         progress: Whether to show progress on stderr.
+        engine: What runs the bundles; see `choose_engine`.
 
     Raises:
         PromotionError: The held-out images cannot be found again, or `new` may have learned from
@@ -127,6 +131,7 @@ def judge(
         other = read_dataset(new, data, readings[1], cache_dir=cache_dir, progress=progress)
     _check_unseen(new, other, {dataset.references[index] for index in split.valid})
     notes = list(_losses(in_service, new))
+    compare = partial(_compare, in_service, new, progress=progress, engine=engine)
     compared = None
     if corrections is not None:
         with TemporaryDirectory(prefix="shopwindow-") as cache:
@@ -134,9 +139,9 @@ def judge(
             found = _read_corrections(corrections, in_service, new, Path(cache), progress, notes)
             if found is not None:
                 everything = np.arange(len(found), dtype=np.int64)
-                compared = _compare(in_service, new, found, everything, progress=progress)
+                compared = compare(found, everything)
     return Judgement(
-        held_out=_compare(in_service, new, dataset, split.valid, progress=progress),
+        held_out=compare(dataset, split.valid),
         corrections=compared,
         margin_points=margin_points,
         notes=tuple(notes),
@@ -216,17 +221,19 @@ def _compare(
     indices: NDArray[np.int64],
     *,
     progress: bool,
+    engine: EngineName,
 ) -> Compared:
     column = dataset.label_columns[0]
     allowed = allowed_in(dataset, column, indices)
-    right_a = right_answers(in_service, dataset, indices, allowed, progress=progress)
+    ask = partial(right_answers, progress=progress, engine=engine)
+    right_a = ask(in_service, dataset, indices, allowed)
     try:
-        right_b = right_answers(new, dataset, indices, allowed, progress=progress)
+        right_b = ask(new, dataset, indices, allowed)
     except (ShopwindowError, OSError):
         raise
-    except Exception as error:  # onnxruntime's own classes share no base but Exception
+    except Exception as error:  # the engines' own classes share no base but Exception
         raise BundleError(
-            f"{new.path}: expected a bundle that answers, but onnxruntime cannot run it "
+            f"{new.path}: expected a bundle that answers, found one that cannot be run "
             f"({str(error)[:200]}); export it again"
         ) from error
     targets = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)

@@ -31,7 +31,7 @@ from shopwindow.training.graph import in_half_precision
 
 _KINDS = ["Conv", "Add", "Relu"]
 # Of the values that an activation takes, those that its range holds; the rest is cut off.
-_PERCENTILE = 99.99
+PERCENTILE = 99.99
 # All that the network computes for so many images is held in memory at a time.
 _IMAGES_AT_A_TIME = 16
 
@@ -74,7 +74,7 @@ def in_eight_bits(graph: onnx.ModelProto, images_nhwc: NDArray[np.uint8]) -> onn
                 extra_options={
                     # Without a zero point: OpenVINO goes wrong with one on such processors.
                     "ActivationSymmetric": True,
-                    "CalibPercentile": _PERCENTILE,
+                    "CalibPercentile": PERCENTILE,
                     "CalibTensorRangeSymmetric": True,
                     # Named after another method, but heeded by all; it must divide the number.
                     "CalibStridedMinMax": at_a_time,

@@ -67,7 +67,7 @@ def write_proven_bundle(
     try:
         for graph in graphs:
             write_atomically(draft, with_info(graph, info))
-            predictor = Predictor(read_bundle(draft))
+            predictor = Predictor(read_bundle(draft), engine="onnxruntime")
             answers = ask(predictor)
             difference, column = _largest_difference(expected, answers)
             if difference <= allowed:

@@ -26,7 +26,7 @@ from shopwindow.evaluation.summary import aligned, percent, printable
 from shopwindow.grading import find_split, read_dataset, recorded_reading
 from shopwindow.inference.predictor import Predictor
 from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate
-from shopwindow.training.eight_bits import in_eight_bits
+from shopwindow.training.eight_bits import PERCENTILE, in_eight_bits
 from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
 from shopwindow.training.graph import with_info
 from shopwindow.training.measuring import ask, quality_of
@@ -185,7 +185,7 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
     images = origin.training_images(CALIBRATION_IMAGES)
     graph = in_eight_bits(onnx.load_model_from_string(bundle.model), images)
     draft = Bundle(bundle.info, with_info(graph, bundle.info), "")
-    judged = origin.judge(Predictor(draft))
+    judged = origin.judge(Predictor(draft, engine="onnxruntime"))
     calibration = calibrate(
         judged,
         {families.name: families.of for families in bundle.info.families},
@@ -193,7 +193,7 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
     )
     # Metadata of the build, as Semantic Versioning has it: the same model, built otherwise.
     info = recalibrated(bundle.info, calibration, version=f"{bundle.info.version}+int8")
-    whole = Predictor(bundle)
+    whole = Predictor(bundle, engine="onnxruntime")
     in_float = Proof(whole, ask(whole, dataset, valid), 0.0)
     before = quality_of(judged, in_float, bundle.info.threshold)
 
@@ -216,6 +216,7 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
             "from_accuracy": before["accuracy"],
             "accuracy": accuracy,
             "images": len(images),
+            "percentile": PERCENTILE,
             "onnxruntime": version("onnxruntime"),
         }
         return replace(info, quality=quality, training=info.training | {"quantised": quantised})

@@ -58,7 +58,7 @@ def calibrate_bundle(
         DataError: None of the images shows a label.
         TrainingError: The graph would not answer as was worked out.
     """
-    logits = as_logits(ask(Predictor(bundle), dataset, indices))
+    logits = as_logits(ask(Predictor(bundle, engine="onnxruntime"), dataset, indices))
     judged = [Judged(source, dataset, indices, logits, share=1.0)]
     if not judged[0].allowed(bundle.info.main.name).any():
         raise DataError(f"expected images with labels to measure by, found none in {source}")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,36 @@ def test_a_part_without_its_line_or_a_line_without_its_part_does_not_count(
     again = PartialOutput(tmp_path / "rows.csv")
     again.begin(INPUTS, work)
     assert list(again.done) == ["part-000000"]
+    again.close()
+
+
+def test_a_run_goes_on_with_its_own_engine_only(work: Work, tmp_path: Path) -> None:
+    by_openvino = replace(work, engine="openvino")
+    partial = PartialOutput(tmp_path / "rows.csv")
+    partial.begin(INPUTS, by_openvino)
+    partial.close()
+    again = PartialOutput(tmp_path / "rows.csv")
+    with pytest.raises(UsageError, match=r"another engine \(SHOPWINDOW_ENGINE\): expected openv"):
+        again.begin(INPUTS, work)
+    again.begin(INPUTS, by_openvino)
+    again.close()
+
+
+def test_a_run_of_a_version_that_knew_one_engine_goes_on_with_it(
+    work: Work, tmp_path: Path
+) -> None:
+    partial = PartialOutput(tmp_path / "rows.csv")
+    store_all(partial, work)
+    partial.close()
+    manifest = partial.folder / "_manifest.json"
+    told = json.loads(manifest.read_text())
+    del told["engine"]
+    manifest.write_text(json.dumps(told))
+    again = PartialOutput(tmp_path / "rows.csv")
+    with pytest.raises(UsageError, match=r"another engine .* onnxruntime, got openvino"):
+        again.begin(INPUTS, replace(work, engine="openvino"))
+    again.begin(INPUTS, work)
+    assert again.done
     again.close()
 
 

@@ -33,6 +33,7 @@ def small_evaluation(**changes: Any) -> Evaluation:
         "grades": grade(probabilities, targets, LABELS),
         "sure": sure_answers(probabilities, targets, 0.5),
         "seconds": 0.5,
+        "engine": "onnxruntime int8",
         "attributes": {
             "gender": grade(np.array([[0.9, 0.1]] * 6), [0, 0, 0, 1, -1, -1], ["Men", "Women"])
         },

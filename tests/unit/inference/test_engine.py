@@ -7,8 +7,9 @@ import pytest
 from shopwindow.bundle import ACTIVATION_OUTPUT, bundled_model_path, read_bundle
 from shopwindow.errors import MissingExtraError
 from shopwindow.inference import engine as engines
-from shopwindow.inference.engine import Engine, EngineName, open_engine
-from shopwindow.inference.predictor import Predictor
+from shopwindow.inference.engine import Engine, EngineName, choose_engine, open_engine
+from shopwindow.inference.predictor import Predictor, load_predictor
+from shopwindow.settings import Settings
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
@@ -135,6 +136,21 @@ def test_auto_takes_openvino_only_where_bfloat16_is_native(
     for native, expected in ((False, "onnxruntime float32"), (True, "openvino bfloat16")):
         monkeypatch.setattr(engines, "computes_bf16", lambda native=native: native)
         assert open_engine(colour_bundle.read_bytes(), name="auto").name == expected
+
+
+def test_a_picture_gets_one_engine_by_every_way_unless_it_is_told_otherwise(
+    colour_bundle: Path,
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    for path in (colour_bundle, bundled_model_path()):
+        model = path.read_bytes()
+        chosen = choose_engine(model)
+        assert choose_engine(model, Settings().engine) == chosen  # type: ignore[arg-type]
+        assert load_predictor(path, threads=1).engine_name.split()[0] == chosen
+        for name in ("onnxruntime", "openvino"):
+            assert choose_engine(model, name) == name
+            predictor = load_predictor(path, threads=1, engine=name)
+            assert predictor.engine_name.split()[0] == name
 
 
 def test_openvino_that_is_not_installed_is_named_with_its_extra(
