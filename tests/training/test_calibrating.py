@@ -77,6 +77,20 @@ def test_data_set_counts_by_its_share_however_few_its_images_are(dataset: Datase
     assert temperature(0.3, few) == pytest.approx(temperature(0.3, loud), rel=0.1)
 
 
+def test_threshold_listens_to_a_data_set_by_its_share(dataset: Dataset) -> None:
+    good = judged(dataset, wrong_every=30, scale=3, seed=1)
+    poor = judged(dataset, wrong_every=4, scale=3, seed=2)
+    some = np.arange(0, 90, 2)
+    few = replace(poor, indices=some, logits={"shape": poor.logits["shape"][some]})
+
+    def least(share: float, one: Judged) -> float:
+        both = [replace(good, share=1 - share), replace(one, share=share)]
+        return calibrate(both, {}, precision=0.9).threshold.min_confidence
+
+    assert least(0.05, few) < least(0.25, few) < least(0.6, few)
+    assert least(0.6, few) == pytest.approx(least(0.6, poor), rel=0.1)
+
+
 def test_images_without_a_label_take_no_weight_from_the_others(dataset: Dataset) -> None:
     calm = judged(dataset, wrong_every=4, scale=1, seed=1)
     loud = judged(dataset, wrong_every=4, scale=5, seed=2)

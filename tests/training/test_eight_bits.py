@@ -121,8 +121,8 @@ def test_int8_bundle_is_one_small_file_with_the_same_outputs(
     assert after.info.columns == before.info.columns
     assert after.info.rule == before.info.rule
     assert after.info.version == f"{before.info.version}+int8"
-    expected = Predictor(before).probabilities(images, with_activation=True)
-    found = Predictor(after).probabilities(images, with_activation=True)
+    expected = Predictor(before, engine="onnxruntime").probabilities(images, with_activation=True)
+    found = Predictor(after, engine="onnxruntime").probabilities(images, with_activation=True)
     assert {n: r.shape for n, r in found.items()} == {n: r.shape for n, r in expected.items()}
     for column in ("shape", "colour"):
         assert (found[column].argmax(1) == expected[column].argmax(1)).mean() >= 0.97
@@ -179,7 +179,11 @@ def test_confidences_and_threshold_are_fitted_to_the_8_bit_answers(
         known = valid[dataset.codes[column][valid] >= 0]
         temperatures = [
             fit_temperature(
-                np.log(load_predictor(path).probabilities(dataset.images(known))[column]),
+                np.log(
+                    load_predictor(path, engine="onnxruntime").probabilities(dataset.images(known))[
+                        column
+                    ]
+                ),
                 dataset.codes[column][known],
             )
             for path in (off, anew)
@@ -221,7 +225,7 @@ def test_network_that_8_bits_cost_too_much_is_refused_with_the_figures(
 ) -> None:
     source = write_outlier_bundle(learned / "model.onnx", tmp_path / "outliers.onnx")
     shares = [
-        load_predictor(path).probabilities(images)["shape"]
+        load_predictor(path, engine="onnxruntime").probabilities(images)["shape"]
         for path in (learned / "model.onnx", source)
     ]
     np.testing.assert_allclose(*shares, atol=0.05)
@@ -254,7 +258,7 @@ def test_data_sets_count_by_their_shares_in_eight_bits_too(
 ) -> None:
     split = Split.read(learned / "split.json", dataset)
     origin = Origin(dataset, split, (Side(Companion(shapes, 0.25), dataset, split),))
-    judged = origin.judge(Predictor(read_bundle(learned / "model.onnx")))
+    judged = origin.judge(Predictor(read_bundle(learned / "model.onnx"), engine="onnxruntime"))
     assert [one.share for one in judged] == [0.75, 0.25]
 
 
@@ -350,7 +354,7 @@ def test_training_starts_from_8_bit_weights_too(
     model = narrow_network(dataset)
     load_bundle_weights(model, quantised, dataset.vocabularies, dataset.images(np.arange(90)))
     logits = model.eval()(torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 255)
-    served = load_predictor(quantised).probabilities(images)["shape"]
+    served = load_predictor(quantised, engine="onnxruntime").probabilities(images)["shape"]
     assert (logits[:, :3].argmax(1).numpy() == served.argmax(1)).mean() >= 0.97
 
 

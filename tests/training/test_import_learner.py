@@ -159,7 +159,7 @@ def test_hundred_real_photos_get_the_same_answers_from_learner_and_bundle(
     said = capfd.readouterr()
     assert status == 0, said.err
     assert len([line for line in said.out.splitlines() if ".jpg  " in line]) == 10
-    answers = load_predictor(tmp_path / "bundle.onnx").predict_bytes(
+    answers = load_predictor(tmp_path / "bundle.onnx", engine="onnxruntime").predict_bytes(
         [path.read_bytes() for path in files], top=100
     )
     for probabilities, answer in zip(expected, answers, strict=True):

@@ -191,7 +191,7 @@ def test_classifier_from_elsewhere_becomes_a_bundle_that_answers_like_it(
         "--preview", photos[0].parent, "--yes", "--out", tmp_path / "bundle.onnx",
     )  # fmt: skip
     assert status == 0, capsys.readouterr().err
-    answers = load_predictor(tmp_path / "bundle.onnx").predict_bytes(
+    answers = load_predictor(tmp_path / "bundle.onnx", engine="onnxruntime").predict_bytes(
         [path.read_bytes() for path in photos]
     )
     found = np.array(

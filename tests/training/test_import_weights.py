@@ -41,7 +41,9 @@ def assert_bundle_answers_like(
     with torch.inference_mode():
         pixels = torch.stack([prepare(Image.open(path)) for path in photos])
         expected = model(pixels).softmax(dim=1).numpy()
-    answers = load_predictor(bundle).predict_bytes([path.read_bytes() for path in photos])
+    answers = load_predictor(bundle, engine="onnxruntime").predict_bytes(
+        [path.read_bytes() for path in photos]
+    )
     found = np.array(
         [
             [{one.label: one.confidence for one in answer.top}[label] for label in LABELS]

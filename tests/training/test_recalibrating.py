@@ -49,7 +49,10 @@ def test_calibrated_bundle_is_as_sure_as_it_is_often_right(
     assert "Measured on all 240 images of" in said
     assert "1 rows or images were left out" in said  # the model knows no pink
     assert colour_bundle.read_bytes() == before
-    old, new = load_predictor(colour_bundle), load_predictor(out)
+    old, new = (
+        load_predictor(colour_bundle, engine="onnxruntime"),
+        load_predictor(out, engine="onnxruntime"),
+    )
     info = new.bundle.info
     assert info.data["measured_on"] == {"source": photos.name, "images": 240}
     assert info.quality["images"] == 240

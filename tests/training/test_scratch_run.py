@@ -53,7 +53,9 @@ def test_bundle_answers_like_the_trained_network(
     )
     valid = Split.read(shapes_run / "split.json", dataset).valid
     trained = run_probabilities(shapes_run, dataset, valid)
-    served = load_predictor(shapes_run / "model.onnx").probabilities(dataset.images(valid))
+    served = load_predictor(shapes_run / "model.onnx", engine="onnxruntime").probabilities(
+        dataset.images(valid)
+    )
     for column in ("shape", "colour"):
         assert np.array_equal(trained[column].argmax(1), served[column].argmax(1))
     right = served["shape"].argmax(1) == dataset.codes["shape"][valid]
@@ -65,7 +67,7 @@ def test_bundle_maps_what_its_linear_layer_weighs(
     shapes_run: Path, shapes_options: TrainingOptions
 ) -> None:
     """The mean of the map, and the bias, are how far the answer's logit is above the mean logit."""
-    predictor = load_predictor(shapes_run / "model.onnx")
+    predictor = load_predictor(shapes_run / "model.onnx", engine="onnxruntime")
     images = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)
     outputs = predictor.probabilities(images, with_activation=True)
     assert outputs["activation_map"].shape == (5, 2, 2)

@@ -65,7 +65,7 @@ def test_bundle_with_excitation_maps_starts_teaches_and_fits_eight_bits(
     trainer = Trainer(Run.create(options))
     assert trainer.arch == "small_se_resnet_w16"
     images = trainer.dataset.images(np.arange(90))
-    outputs = load_predictor(path).probabilities(images, with_activation=True)
+    outputs = load_predictor(path, engine="onnxruntime").probabilities(images, with_activation=True)
     assert outputs["activation_map"].shape == (90, 2, 2)
 
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

@@ -99,7 +99,7 @@ def test_teachers_answer_is_the_bundles_over_image_and_mirror(
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     found = Distil([teacher], 1.0).answers(pixels)[0]
     assert torch.allclose(found, Distil([teacher], 1.0).answers(pixels.flip(-1))[0], atol=1e-5)
-    predictor = Predictor(read_bundle(shapes_run / "model.onnx"))
+    predictor = Predictor(read_bundle(shapes_run / "model.onnx"), engine="onnxruntime")
     served = [predictor.probabilities(i)["shape"] for i in (images, images[:, :, ::-1].copy())]
     # The bundle's softmax has a temperature of its own. Undone, the answers are the same.
     logits = teacher.model(pixels)[:, :3]

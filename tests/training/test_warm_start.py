@@ -43,7 +43,9 @@ def best_labels(model: Classifier, images: np.ndarray) -> torch.Tensor:
 def test_network_answers_as_the_bundle_does(shapes_run: Path, dataset: Dataset) -> None:
     model = started(shapes_run, dataset, "small_resnet")
     images = dataset.images(np.arange(90))
-    served = Predictor(read_bundle(shapes_run / "model.onnx")).probabilities(images)["shape"]
+    served = Predictor(read_bundle(shapes_run / "model.onnx"), engine="onnxruntime").probabilities(
+        images
+    )["shape"]
     logits = best_labels(model, images)
     # The bundle's softmax has a temperature; the order of the answers does not depend on it.
     assert (logits.argmax(1).numpy() == served.argmax(1)).mean() > 0.98
@@ -81,7 +83,9 @@ def test_run_starts_from_a_bundle(shapes_run: Path, shapes_options: TrainingOpti
     options = replace(shapes_options, weights=str(shapes_run / "model.onnx"), out=Path("unused"))
     trainer = Trainer(Run.create(options))
     images = trainer.dataset.images(np.arange(90))
-    served = Predictor(read_bundle(shapes_run / "model.onnx")).probabilities(images)["shape"]
+    served = Predictor(read_bundle(shapes_run / "model.onnx"), engine="onnxruntime").probabilities(
+        images
+    )["shape"]
     logits = best_labels(trainer.model, images)
     assert (logits.argmax(1).numpy() == served.argmax(1)).mean() > 0.98
 

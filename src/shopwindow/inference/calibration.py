@@ -74,7 +74,11 @@ def fit_temperature(
 
 
 def choose_threshold(
-    confidences: NDArray[np.floating], correct: NDArray[np.bool_], *, precision: float = 0.95
+    confidences: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    *,
+    precision: float = 0.95,
+    weights: NDArray[np.floating] | None = None,
 ) -> Threshold:
     """Return the lowest confidence above which at least `precision` of the answers are right.
 
@@ -82,9 +86,11 @@ def choose_threshold(
         confidences: (N,) confidence of each answer, 0 to 1.
         correct: (N,) whether the answer was right.
         precision: The share of right answers, 0 to 1, that is asked of the sure ones.
+        weights: (N,) what each answer counts, above 0; 1 each where left out.
 
     Returns:
-        The threshold with the precision that it reached, and the share of answers above it. Where
+        The threshold with the precision that it reached, and the share of answers above it, both
+        as `weights` count. Where
         even the most confident answers are wrong too often, or fewer than `MIN_SURE_ANSWERS` would
         be sure, nothing is: the threshold is 1.0 with coverage 0 and precision 0.
 
@@ -104,21 +110,25 @@ def choose_threshold(
         raise ValueError("confidences: expected 0 to 1")
     if not 0 <= precision <= 1:
         raise ValueError(f"precision: expected 0 to 1, got {precision}")
+    weights = np.ones(len(confidences)) if weights is None else np.asarray(weights, np.float64)
+    if weights.shape != confidences.shape or not (np.isfinite(weights) & (weights > 0)).all():
+        raise ValueError(f"weights: expected {len(confidences)} numbers above 0")
     order = np.argsort(-confidences, kind="stable")
-    ranked, hits = confidences[order], np.cumsum(correct[order])
+    ranked = confidences[order]
+    hits, sums = np.cumsum((weights * correct)[order]), np.cumsum(weights[order])
     counts = np.arange(1, len(ranked) + 1)
     # Answers of equal confidence are sure together or not at all: only the last of them counts.
     last_of_equals = np.append(ranked[1:] != ranked[:-1], True)
     good = np.flatnonzero(
-        last_of_equals & (hits / counts >= precision) & (counts >= MIN_SURE_ANSWERS)
+        last_of_equals & (hits / sums >= precision) & (counts >= MIN_SURE_ANSWERS)
     )
     if len(good) == 0:
         return Threshold(min_confidence=1.0, precision=0.0, coverage=0.0)
     chosen = good[-1]
     return Threshold(
         min_confidence=min(1.0, float(ranked[chosen])),
-        precision=float(hits[chosen] / counts[chosen]),
-        coverage=float(counts[chosen] / len(ranked)),
+        precision=float(hits[chosen] / sums[chosen]),
+        coverage=float(sums[chosen] / sums[-1]),
     )
 
 

@@ -30,7 +30,7 @@ class Judged:
         dataset: Where they come from; its main column has the labels of the network's.
         indices: (n,) which images.
         logits: By label column of the network, (n, C) float32.
-        share: What its images count together in a temperature, above 0 to 1; see `shares_of`.
+        share: What its images count together, above 0 to 1; see `shares_of`.
     """
 
     name: str
@@ -92,9 +92,8 @@ def calibrate(
 ) -> Calibration:
     """Fit one temperature per label column, and the thresholds, to all judged images.
 
-    In a temperature each data set counts by its share, and not by how many of its images happen to
-    be held out: a few hundred phone photos beside ten times as many of a catalogue would hardly be
-    heard.
+    Each data set counts by its share, and not by how many of its images happen to be held out: a
+    few hundred phone photos beside ten times as many of a catalogue would hardly be heard.
 
     A label is sure where `precision` holds for all images together. A family is told where the
     label is in doubt, so it has to be nearly certain, and for each kind of photo by itself: the
@@ -124,7 +123,9 @@ def calibrate(
     return Calibration(
         temperatures,
         _pooled(
-            [_answers(rows, right) for rows, right in zip(shares, allowed, strict=True)], precision
+            [_answers(rows, right) for rows, right in zip(shares, allowed, strict=True)],
+            [one.share for one in judged],
+            precision,
         ),
         tuple(
             Families(
@@ -175,9 +176,15 @@ def _by_family(
     return np.minimum(summed, 1), counts > 0
 
 
-def _pooled(answers: Sequence[_Answers], precision: float) -> Threshold:
+def _pooled(answers: Sequence[_Answers], shares: Sequence[float], precision: float) -> Threshold:
     confidences, right = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    found = choose_threshold(confidences, right, precision=precision)
+    weights = np.concatenate(
+        [
+            np.full(len(one), share / max(1, len(one)))
+            for (one, _), share in zip(answers, shares, strict=True)
+        ]
+    )
+    found = choose_threshold(confidences, right, precision=precision, weights=weights)
     return found if found.coverage == 0 else _worth(found.min_confidence, answers)
 
 

@@ -92,6 +92,28 @@ def test_the_threshold_is_the_lowest_that_keeps_the_precision() -> None:
     assert threshold.coverage == 0.8
 
 
+def test_an_answer_that_counts_thrice_is_one_that_is_there_three_times() -> None:
+    generator = np.random.default_rng(3)
+    confidences = generator.random(300)
+    correct = generator.random(300) < 0.4 + confidences / 2
+    weights = generator.integers(1, 4, 300)
+    counted = choose_threshold(confidences, correct, precision=0.8, weights=weights)
+    repeated = choose_threshold(confidences.repeat(weights), correct.repeat(weights), precision=0.8)
+    assert counted.min_confidence == repeated.min_confidence < 1
+    assert counted.precision == pytest.approx(repeated.precision)
+    assert counted.coverage == pytest.approx(repeated.coverage)
+    assert counted != choose_threshold(confidences, correct, precision=0.8)
+    # However much they count, a few answers promise nothing.
+    heavy = np.full(MIN_SURE_ANSWERS - 1, 1000.0)
+    assert choose_threshold(np.full(len(heavy), 0.9), heavy > 0, weights=heavy).coverage == 0
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, float("nan")]])
+def test_weights_of_answers_that_do_not_fit_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="weights: expected 2 numbers above 0"):
+        choose_threshold(np.array([0.5, 0.6]), np.array([True, True]), weights=np.array(weights))
+
+
 def test_equal_confidences_are_sure_together_or_not_at_all() -> None:
     confidences = np.array([0.9, 0.7, 0.7, 0.7]).repeat(MIN_SURE_ANSWERS)
     correct = np.array([True, True, False, False]).repeat(MIN_SURE_ANSWERS)
