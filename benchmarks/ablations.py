@@ -322,7 +322,9 @@ def grade_other(bundle: Bundle, folder: Path, companion: Path) -> float:
         progress=False,
     )
     main, valid = side.dataset.label_columns[0], side.split.valid
-    shares = ask_bundle(Predictor(bundle), side.dataset, valid, progress=False)
+    shares = ask_bundle(
+        Predictor(bundle, engine="onnxruntime"), side.dataset, valid, progress=False
+    )
     best = shares[bundle.info.main.name].argmax(axis=1)
     allowed = allowed_labels(side.dataset.codes[main][valid], side.dataset.sets[main])
     known = allowed.any(axis=1)

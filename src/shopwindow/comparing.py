@@ -44,6 +44,7 @@ class BundleComparison:
         compared: Which images of it, and which labels, in words.
         notes: What else a reader must know, such as images that were left out and why.
         comparison: The figures.
+        engines: What computed the answers of either; see `Predictor.engine_name`.
     """
 
     a: Bundle
@@ -52,13 +53,14 @@ class BundleComparison:
     compared: str
     notes: tuple[str, ...]
     comparison: Comparison
+    engines: tuple[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON-ready data, in the shape that docs/evaluation.md promises."""
         return {
             "format": FORMAT,
-            "a": _named(self.a),
-            "b": _named(self.b),
+            "a": _named(self.a) | {"engine": self.engines[0]},
+            "b": _named(self.b) | {"engine": self.engines[1]},
             "data": self.data,
             "compared": self.compared,
             "notes": list(self.notes),
@@ -98,6 +100,7 @@ def compare_bundles(
         UsageError: `part` is `valid`, but a bundle was not trained on `data`.
         DataError: No image is fair to both.
     """
+    asked = [Predictor(bundle, engine=engine) for bundle in (a, b)]  # fails early, if at all
     dataset = read_dataset(a, data, readings[0], cache_dir=cache_dir, progress=progress)
     other = dataset
     # A split is found again only in data that was read as for the training, at the same size.
@@ -138,8 +141,9 @@ def compare_bundles(
                 f"{name} alone knows {len(others):,} more labels, and every answer with one of "
                 "them is wrong here"
             )
-    right_a = right_answers(a, dataset, indices, allowed, progress=progress, engine=engine)
-    right_b = right_answers(b, dataset, indices, allowed, progress=progress, engine=engine)
+    right_a, right_b = (
+        right_answers(one, dataset, indices, allowed, progress=progress) for one in asked
+    )
     single = allowed.sum(axis=1) == 1
     targets = np.where(single, allowed.argmax(axis=1), -1)
     occurring = len(np.unique(targets[single]))
@@ -153,6 +157,7 @@ def compare_bundles(
         ),
         notes=tuple(notes),
         comparison=compare_answers(right_a, right_b, targets, labels),
+        engines=(asked[0].engine_name, asked[1].engine_name),
     )
 
 
@@ -163,6 +168,7 @@ def format_comparison(found: BundleComparison) -> str:
         f"A: {found.a.info.name} {found.a.info.version}, B: {found.b.info.name} "
         f"{found.b.info.version}",
         f"on {found.compared}",
+        f"with {' and '.join(dict.fromkeys(found.engines))}",
         "",
         *figure_lines(overall, ("accuracy of A", "accuracy of B", "B - A")),
         "",
@@ -224,29 +230,27 @@ def verdict(overall: Compared) -> str:
 
 
 def right_answers(
-    bundle: Bundle,
+    predictor: Predictor,
     dataset: Dataset,
     indices: NDArray[np.int64],
     allowed: NDArray[np.bool_],
     *,
     progress: bool,
-    engine: EngineName,
 ) -> NDArray[np.bool_]:
     """Ask a bundle about n images, through the predictor that serves it.
 
     Args:
-        bundle: Its main column is asked.
+        predictor: Of the bundle, whose main column is asked.
         dataset: Its main column has the labels that are right.
         indices: (n,) which images.
         allowed: (n, C) which labels of the data set are right for each; maybe none of them.
         progress: Whether to show progress on stderr.
-        engine: What runs the bundle; see `choose_engine`.
 
     Returns:
         (n,) bool: whether the most probable label is right; where none is, whether it is not sure.
     """
-    main = bundle.info.main
-    predictor = Predictor(bundle, engine=engine)
+    info = predictor.bundle.info
+    main = info.main
     answers = ask_bundle(predictor, dataset, indices, progress=progress)[main.name]
     labels = dataset.vocabularies[dataset.label_columns[0]]
     code_of = {label: code for code, label in enumerate(labels)}
@@ -254,7 +258,7 @@ def right_answers(
     given = codes[answers.argmax(axis=1)]
     right: NDArray[np.bool_] = (given >= 0) & allowed[np.arange(len(given)), given]
     for index in np.flatnonzero(~allowed.any(axis=1)):
-        right[index] = not bundle.info.threshold.is_sure(float(answers[index].max()))
+        right[index] = not info.threshold.is_sure(float(answers[index].max()))
     return right
 
 

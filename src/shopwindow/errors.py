@@ -47,9 +47,14 @@ class MissingExtraError(UsageError):
     """
 
     def __init__(self, what: str, extra: str) -> None:
+        self.what, self.extra = what, extra
         super().__init__(
             f"{what} needs packages that are not installed here: pip install 'shopwindow[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        """Let it travel between processes, which pickle exceptions by their message alone."""
+        return type(self), (self.what, self.extra)
 
 
 class DataError(ShopwindowError):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -103,18 +104,17 @@ def grade_bundle(
         DataError: Nothing in `data` has a label that the model knows.
     """
     info = bundle.info
+    ask, computed_by = answer, ""
+    if ask is None:
+        predictor = Predictor(bundle, engine=engine)  # fails before anything is read, if at all
+        ask, computed_by = partial(ask_bundle, predictor, progress=progress), predictor.engine_name
     reading = reading or recorded_reading(bundle, data)
     dataset = read_dataset(bundle, data, reading, cache_dir=cache_dir, progress=progress)
     indices, split_text, notes = choose_images(dataset, recorded_splits(bundle), part)
 
     started = time.perf_counter()
-    if answer is None:
-        predictor = Predictor(bundle, engine=engine)
-        probabilities = ask_bundle(predictor, dataset, indices, progress=progress)
-        computed_by = predictor.engine_name
-    else:
-        computed_by = ""
-        probabilities = answer(dataset, indices)
+    probabilities = ask(dataset, indices)
+    if answer is not None:
         notes.append("answers of the trained model itself, before its confidences were calibrated")
     seconds = time.perf_counter() - started
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from command_line import Run, assert_one_line
 
 from colour_bundle import colour_info, write_colour_bundle
@@ -34,6 +35,22 @@ def test_compare_names_the_better_model_and_writes_all_figures(
     assert found["overall"]["better"] == "b"
     assert found["overall"]["only_b_right"] == 40
     assert [one["label"] for one in found["per_class"]] == ["blue", "red"]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_compare_asks_with_the_engine_of_the_settings(
+    engine: str, run_shopwindow: Run, colour_bundle: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    command = ("compare", colour_bundle, colour_bundle, colour_photos, "--out", "found.json")
+    completed = run_shopwindow(*command, env={"SHOPWINDOW_ENGINE": engine})
+    assert completed.returncode == 0, completed.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["a"]["engine"] == found["b"]["engine"]
+    assert found["a"]["engine"].split()[0] == engine
+    assert f"\nwith {found['a']['engine']}\n" in completed.stdout
+    said = assert_one_line(run_shopwindow(*command, env={"SHOPWINDOW_ENGINE": "abacus"}), 2)
+    assert said.startswith("engine: expected one of auto, onnxruntime, openvino")
 
 
 def test_validation_part_of_strange_data_is_refused(

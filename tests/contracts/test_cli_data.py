@@ -61,6 +61,19 @@ def test_evaluate_says_which_engine_answered_and_takes_the_one_of_the_settings(
     assert f" s with {figures['engine']}<" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
+def test_evaluate_refuses_an_engine_that_there_is_not_before_it_reads(
+    run_shopwindow: Run, colour_bundle: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    said = assert_one_line(
+        run_shopwindow(
+            "evaluate", colour_bundle, colour_photos, env={"SHOPWINDOW_ENGINE": "abacus"}
+        ),
+        2,
+    )
+    assert said.startswith("engine: expected one of auto, onnxruntime, openvino")
+    assert not (tmp_path / "cache" / "shopwindow").exists()
+
+
 def test_evaluate_cannot_find_a_validation_part_in_other_data(
     run_shopwindow: Run, colour_bundle: Path, colour_photos: Path, tmp_path: Path
 ) -> None:

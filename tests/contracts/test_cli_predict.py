@@ -58,14 +58,18 @@ def test_predict_takes_the_engine_of_the_settings(
     said = assert_one_line(run_shopwindow(*command, env={"SHOPWINDOW_ENGINE": "abacus"}), 2)
     assert said.startswith("engine: expected one of auto, onnxruntime, openvino, found 'abacus'")
     assert not list(tmp_path.glob("labels*"))
-    # A run that another engine began is refused with the names of both.
+    # A run that another engine began goes on with it, unless that is not wanted.
     pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
     begun = tmp_path / "labels.csv.partial"
     begun.mkdir()
     (begun / "_manifest.json").write_text('{"format": 1, "engine": "abacus"}')
-    for engine in ("onnxruntime", "openvino"):
+    for engine, got in (("onnxruntime", "onnxruntime. "), ("openvino", "openvino ")):
         said = assert_one_line(run_shopwindow(*command, env={"SHOPWINDOW_ENGINE": engine}), 2)
-        assert f"expected abacus, got {engine}. " in said
+        assert f"expected abacus, got {got}" in said
+    for begun_by in ("onnxruntime", "openvino float32"):
+        told = {"format": 1, "engine": begun_by, "model": "another"}
+        (begun / "_manifest.json").write_text(json.dumps(told))
+        assert "begun with another model" in assert_one_line(run_shopwindow(*command), 2)
 
 
 def test_format_follows_the_name_of_the_output(

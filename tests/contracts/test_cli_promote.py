@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,6 +63,19 @@ def wait_for(served: Served, picture: bytes, version: str) -> str:
         assert time.monotonic() < deadline, found
     label: str = found["predictions"][0]["label"]
     return label
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_promote_asks_with_the_engine_of_the_settings(
+    engine: str, run_shopwindow: Run, bundles: dict[str, Path], colour_photos: Path
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    command = ("promote", bundles["again"], "--model", bundles["good"], "--data", colour_photos)
+    said = assert_one_line(run_shopwindow(*command, env={"SHOPWINDOW_ENGINE": "abacus"}), 2)
+    assert said.startswith("engine: expected one of auto, onnxruntime, openvino")
+    completed = run_shopwindow(*command, env={"SHOPWINDOW_ENGINE": engine})
+    assert completed.returncode == 0, completed.stderr
+    assert re.search(rf"with {engine} \w+, on \d+ held-out images", completed.stdout)
 
 
 def test_running_server_takes_a_promoted_bundle_and_goes_back(

@@ -38,7 +38,7 @@ def write(colour_bundle: Path) -> Write:
     """Predict into a file, in this process."""
 
     def predict(paths: list[Path], output: Path, *, top: int = 5) -> Written:
-        work = Work(read_bundle(colour_bundle), format_of(output, None), top)
+        work = Work(read_bundle(colour_bundle), format_of(output, None), "onnxruntime", top)
         return predict_to_file(work, [Input(str(path)) for path in paths], output, start_local(1))
 
     return predict
@@ -128,7 +128,7 @@ def test_rows_go_to_a_stream_in_order(
     colour_bundle: Path, inputs: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     stream = io.BytesIO()
-    work = Work(read_bundle(colour_bundle), "csv")
+    work = Work(read_bundle(colour_bundle), "csv", "onnxruntime")
     paths = [Input(str(path)) for path in inputs * 100]
     written = predict_to_stream(work, paths, stream, start_local(2))
     rows = list(csv.DictReader(io.StringIO(stream.getvalue().decode("utf-8"))))
@@ -163,7 +163,7 @@ def test_ctrl_c_leaves_the_old_file_and_the_next_run_goes_on(
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / name).write_text("from last time")
-    work = Work(read_bundle(colour_bundle), format_of(folder / name, None))
+    work = Work(read_bundle(colour_bundle), format_of(folder / name, None), "onnxruntime")
     many = inputs * 100
     with pytest.raises(KeyboardInterrupt):
         predict_to_file(

@@ -186,6 +186,7 @@ def test_run_with_companions_is_exported_with_figures_for_each(
         ),
         cache_dir=options.cache_dir,
         progress=False,
+        engine="onnxruntime",  # as what export writes into a bundle
     )
     assert evaluation.images == record["valid"]
     assert evaluation.grades.accuracy == pytest.approx(also["accuracy"], abs=1e-5)

@@ -24,13 +24,14 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from shopwindow.bulk.inputs import Input
 from shopwindow.bulk.rows import RowFormat, join_parts
 from shopwindow.bulk.spool import Spool, shard_size, write_spool
 from shopwindow.bulk.work import Part, Work
 from shopwindow.errors import UsageError
+from shopwindow.inference.engine import ChosenEngine
 from shopwindow.writing import replacing, write_atomically
 
 FORMAT = 1
@@ -47,6 +48,18 @@ class Done:
     failed: int
 
 
+def begun_engine(output: Path | None) -> ChosenEngine | None:
+    """Return the engine of a run into `output` that was begun and not finished, if there is one."""
+    if output is None:
+        return None
+    try:
+        told = json.loads((_partial(output) / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None  # no such run, or none that could go on
+    found = told.get("engine", _FIRST_ENGINE) if isinstance(told, dict) else None
+    return found if found in get_args(ChosenEngine) else None
+
+
 class PartialOutput:
     """`OUT.partial`: the parts of one run, begun or taken up again.
 
@@ -61,7 +74,7 @@ class PartialOutput:
         if output.is_dir() and not (output / MANIFEST).is_file():
             raise UsageError(f"Cannot write {output}: expected a file name, this is a folder.")
         self.output = output
-        self.folder = output.with_name(f"{output.name}.partial")
+        self.folder = _partial(output)
         self.done: dict[str, Done] = {}
         try:
             self.folder.mkdir(exist_ok=True)
@@ -95,7 +108,7 @@ class PartialOutput:
         if earlier is None:
             write_atomically(manifest, json.dumps(wanted, indent=2).encode("utf-8"))
             return spool, wanted["shard_inputs"]
-        earlier = {"engine": "onnxruntime"} | earlier  # which older versions did not say
+        earlier = {"engine": _FIRST_ENGINE} | earlier
         for key, what in _MEANINGS.items():
             if earlier.get(key) != wanted[key]:
                 raise UsageError(
@@ -169,6 +182,11 @@ class PartialOutput:
         return self.folder / f"{name}.{fmt}"
 
 
+def _partial(output: Path) -> Path:
+    return output.with_name(f"{output.name}.partial")
+
+
+_FIRST_ENGINE: ChosenEngine = "onnxruntime"  # of versions that knew one, and did not say so
 _MEANINGS = {
     "format": "by another version of shopwindow",
     "engine": "with another engine (SHOPWINDOW_ENGINE)",

@@ -21,8 +21,8 @@ class Work:
 
     bundle: Bundle
     fmt: RowFormat
+    engine: ChosenEngine  # one for all machines: none of them chooses
     top: int = 5
-    engine: ChosenEngine = "onnxruntime"  # one for all machines: none of them chooses
 
 
 class Part(NamedTuple):
@@ -44,6 +44,7 @@ class ShardPredictor:
         self._work = work
         self._predictor = Predictor(work.bundle, threads=1, engine=work.engine)
         self._cells = TableCells()
+        self.engine_name = self._predictor.engine_name
 
     def predict(self, shard: Shard, inputs: list[Input]) -> Part:
         """Return the rows of one shard."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from shopwindow.cli.options import example, model_option, wanted_engine
 from shopwindow.errors import UsageError
+
+if TYPE_CHECKING:
+    from shopwindow.inference.engine import ChosenEngine, EngineName
 
 
 @click.command(
@@ -71,6 +75,7 @@ def predict(
     there is any such. With --output, a run that was stopped goes on where it was when the same
     command is given again.
     """
+    from shopwindow.bulk.folder import begun_engine
     from shopwindow.bulk.inputs import list_inputs
     from shopwindow.bulk.rows import format_of
     from shopwindow.bulk.run import predict_to_file, predict_to_stream, start_local
@@ -84,8 +89,11 @@ def predict(
         raise UsageError("--ray-address has no effect without --engine ray.")
     fmt = format_of(output, format_name)
     bundle = load_bundle(model)
-    # Chosen here, once: the machines of a cluster may differ, and a run has one engine.
-    work = Work(bundle, fmt, top, choose_engine(bundle.model, wanted_engine()))
+    # Chosen here, once, and kept when the run goes on: machines differ, and a run has one engine.
+    wanted: EngineName | ChosenEngine = wanted_engine()
+    if wanted == "auto":
+        wanted = begun_engine(output) or wanted
+    work = Work(bundle, fmt, choose_engine(bundle.model, wanted), top)
     inputs = list_inputs(paths, image_column=image_column)
     start_engine = start_local(workers)
     if engine == "ray":

@@ -92,7 +92,7 @@ def evaluate(
         answer=answer,
         cache_dir=cache_dir,
         progress=sys.stderr.isatty(),
-        engine=wanted_engine(),
+        engine="auto" if answer else wanted_engine(),
     )
     click.echo(format_summary(evaluation))
     page, _figures = write_report(out, evaluation)

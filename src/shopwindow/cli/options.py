@@ -60,7 +60,7 @@ def parse_names(
 
 
 def wanted_engine() -> EngineName:
-    """Return the setting `engine`, which holds for every command that runs a model.
+    """Return the setting `engine`, which holds for every command that asks a bundle.
 
     Raises:
         UsageError: Not one of its choices.
@@ -68,8 +68,8 @@ def wanted_engine() -> EngineName:
     from shopwindow.settings import PREFIX, Settings
 
     variable = f"{PREFIX}ENGINE"
-    given = {variable: os.environ[variable]} if variable in os.environ else {}
-    return cast("EngineName", Settings.from_environment(given).engine)
+    found = {variable: os.environ[variable]} if variable in os.environ else {}
+    return cast("EngineName", Settings.from_environment(found).engine)
 
 
 def data_argument(command: Command) -> Command:

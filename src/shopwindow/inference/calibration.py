@@ -17,6 +17,7 @@ from shopwindow.bundle import Threshold
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 # Three right answers of three promise nothing; of thirty, one may be wrong at 95 % precision.
 MIN_SURE_ANSWERS = 30
+_ROUNDING = 1e-9  # what sums of weights may lose: 38 of 40 is 95 % whatever each of them counts
 
 
 def fit_temperature(
@@ -90,9 +91,9 @@ def choose_threshold(
 
     Returns:
         The threshold with the precision that it reached, and the share of answers above it, both
-        as `weights` count. Where
-        even the most confident answers are wrong too often, or fewer than `MIN_SURE_ANSWERS` would
-        be sure, nothing is: the threshold is 1.0 with coverage 0 and precision 0.
+        as `weights` count. Where even the most confident answers are wrong too often, or fewer than
+        `MIN_SURE_ANSWERS` would be sure, nothing is: the threshold is 1.0 with coverage 0 and
+        precision 0.
 
     Raises:
         ValueError: No images, shapes that do not fit, or values out of range.
@@ -120,7 +121,7 @@ def choose_threshold(
     # Answers of equal confidence are sure together or not at all: only the last of them counts.
     last_of_equals = np.append(ranked[1:] != ranked[:-1], True)
     good = np.flatnonzero(
-        last_of_equals & (hits / sums >= precision) & (counts >= MIN_SURE_ANSWERS)
+        last_of_equals & (hits / sums >= precision - _ROUNDING) & (counts >= MIN_SURE_ANSWERS)
     )
     if len(good) == 0:
         return Threshold(min_confidence=1.0, precision=0.0, coverage=0.0)

@@ -20,7 +20,8 @@ from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME, arithmetic_of
 from shopwindow.errors import MissingExtraError
 
 EngineName = Literal["auto", "onnxruntime", "openvino"]
-ChosenEngine = Literal["onnxruntime", "openvino"]
+# What `auto` and `openvino` come to on a machine: what is not in 8 bits is computed in either.
+ChosenEngine = Literal["onnxruntime", "openvino float32", "openvino bfloat16"]
 
 
 class Engine(ABC):
@@ -72,7 +73,7 @@ def open_engine(
     *,
     threads: int | None = None,
     streams: int = 1,
-    name: EngineName = "auto",
+    name: EngineName | ChosenEngine = "auto",
 ) -> Engine:
     """Make a model ready to run.
 
@@ -85,38 +86,47 @@ def open_engine(
 
     Raises:
         MissingExtraError: OpenVINO was asked for and is not installed.
+        BundleError: OpenVINO cannot run it.
         ValueError: `threads` or `streams` is below 1, or another name.
     """
     if streams < 1:
         raise ValueError(f"streams: expected at least 1, got {streams}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads: expected at least 1 (or None), got {threads}")
-    if choose_engine(model, name) == "openvino":
-        from shopwindow.inference.openvino import OpenVinoEngine
+    chosen = choose_engine(model, name)
+    if chosen == "onnxruntime":
+        return OnnxRuntimeEngine(model, threads=threads, streams=streams)
+    from shopwindow.inference.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(model, threads=threads or available_cores(), bf16=computes_bf16())
-    return OnnxRuntimeEngine(model, threads=threads, streams=streams)
+    bf16 = chosen == "openvino bfloat16"
+    return OpenVinoEngine(model, threads=threads or available_cores(), bf16=bf16)
 
 
-def choose_engine(model: bytes, name: EngineName = "auto") -> ChosenEngine:
-    """Return who will run a model on this machine.
+def choose_engine(model: bytes, name: EngineName | ChosenEngine = "auto") -> ChosenEngine:
+    """Return who will run a model on this machine, and in which arithmetic.
 
     Args:
         model: See `open_engine`.
         name: `auto` takes OpenVINO where it is installed and was measured to be much faster, see
-            `suits_openvino`, else onnxruntime.
+            `suits_openvino`, else onnxruntime. What was chosen before, here or on another machine,
+            stays as it is.
 
     Raises:
         MissingExtraError: OpenVINO was asked for and is not installed.
         ValueError: Another name.
     """
-    if name not in get_args(EngineName):
-        raise ValueError(f"engine: expected {', '.join(get_args(EngineName))}, got {name!r}")
+    names = (*get_args(EngineName), *get_args(ChosenEngine)[1:])
+    if name not in names:
+        raise ValueError(f"engine: expected {', '.join(names)}, got {name!r}")
     installed = importlib.util.find_spec("openvino") is not None
-    if name == "openvino" and not installed:
-        raise MissingExtraError("Running a model with OpenVINO", "openvino")
     if name == "auto":
-        return "openvino" if installed and suits_openvino(model) else "onnxruntime"
+        name = "openvino" if installed and suits_openvino(model) else "onnxruntime"
+    if name == "onnxruntime":
+        return name
+    if not installed:
+        raise MissingExtraError("Running a model with OpenVINO", "openvino")
+    if name == "openvino":
+        return "openvino bfloat16" if computes_bf16() else "openvino float32"
     return name
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME, arithmetic_of
+from shopwindow.errors import BundleError
 from shopwindow.inference.engine import Engine
 
 
@@ -20,24 +21,38 @@ class OpenVinoEngine(Engine):
         threads: Processor threads for one run.
         bf16: Whether to compute in bfloat16 what is not in 8 bits, which is only faster where the
             processor can do so.
+
+    Raises:
+        BundleError: OpenVINO cannot compile it.
     """
 
     def __init__(self, model: bytes, *, threads: int, bf16: bool) -> None:
         import openvino  # 300 ms and 180 MB that only those pay who use it
 
         core = openvino.Core()
-        self._compiled: Any = core.compile_model(
-            core.read_model(model),
-            "CPU",
-            {
-                "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": 1,
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
-            },
-        )
-        arithmetic = arithmetic_of(model)
-        self.name = f"openvino {'bfloat16' if bf16 and arithmetic == 'float32' else arithmetic}"
+        try:
+            self._compiled: Any = core.compile_model(
+                core.read_model(model),
+                "CPU",
+                {
+                    "INFERENCE_NUM_THREADS": threads,
+                    "NUM_STREAMS": 1,
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+                    # Each process would pin its threads to the first cores, and all to the same.
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+        except RuntimeError as error:
+            raise BundleError(
+                "expected a model that OpenVINO can run, but it says: "
+                f"{str(error).strip().splitlines()[-1][:200]}; SHOPWINDOW_ENGINE=onnxruntime goes "
+                "without it"
+            ) from error
+        arithmetic: str = arithmetic_of(model)
+        if bf16:
+            arithmetic = "bfloat16" if arithmetic == "float32" else f"{arithmetic} and bfloat16"
+        self.name = f"openvino {arithmetic}"
         shape = self._compiled.input(INPUT_NAME).get_partial_shape()
         self.input_shape = tuple(shape[axis].get_length() for axis in (1, 2, 3))
         self._output_names = [output.get_any_name() for output in self._compiled.outputs]

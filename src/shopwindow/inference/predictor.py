@@ -21,7 +21,7 @@ from shopwindow.errors import BundleError, ImageError
 from shopwindow.imaging.decode import decode_image, identify
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import preprocess
-from shopwindow.inference.engine import EngineName, open_engine
+from shopwindow.inference.engine import ChosenEngine, EngineName, open_engine
 from shopwindow.inference.prediction import LabelScore, Prediction
 
 MAX_BATCH = 64  # larger batches are no faster on a processor, but take memory in proportion
@@ -35,8 +35,8 @@ class Predictor:
         threads: Processor threads for one run of the model; None takes one per core.
         streams: Runs of the model at a time that are to be expected; see `open_engine`.
         limits: What is refused unseen; the usual where left out.
-        engine: What runs the model; see `choose_engine`. The same everywhere unless told otherwise,
-            so that a picture gets one answer by every way.
+        engine: What runs the model; see `choose_engine`. `auto` comes to the same everywhere, so
+            that a picture gets one answer by every way; only commands read `SHOPWINDOW_ENGINE`.
 
     Attributes:
         bundle: The model and what it says about itself.
@@ -50,7 +50,7 @@ class Predictor:
         threads: int | None = None,
         streams: int = 1,
         limits: ImageLimits | None = None,
-        engine: EngineName = "auto",
+        engine: EngineName | ChosenEngine = "auto",
     ) -> None:
         self.bundle = bundle
         self._limits = limits or ImageLimits()
@@ -190,7 +190,7 @@ def load_predictor(
     threads: int | None = None,
     streams: int = 1,
     limits: ImageLimits | None = None,
-    engine: EngineName = "auto",
+    engine: EngineName | ChosenEngine = "auto",
 ) -> Predictor:
     """Read a bundle and make it ready to predict.
 

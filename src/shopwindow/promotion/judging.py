@@ -7,6 +7,7 @@ whether the new one knows what people have put right; it may have learned from t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from shopwindow.errors import BundleError, DataError, PromotionError, Shopwindow
 from shopwindow.evaluation.comparison import Compared, compare_answers
 from shopwindow.grading import Reading, allowed_in, find_split, read_dataset, recorded_splits
 from shopwindow.inference.engine import EngineName
+from shopwindow.inference.predictor import Predictor
 
 # A loss that is too small to be told from chance is let pass up to here, in points of accuracy.
 MARGIN_POINTS = 0.5
@@ -40,12 +42,15 @@ class Judgement:
         corrections: On the corrections; None where there are none.
         margin_points: How many points of accuracy may be lost on the held-out images.
         notes: What else a reader must know.
+        engines: What computed the answers, of the bundle in service and of the new one; see
+            `Predictor.engine_name`.
     """
 
     held_out: Compared
     corrections: Compared | None
     margin_points: float
     notes: tuple[str, ...]
+    engines: tuple[str, str]
 
     @property
     def objections(self) -> tuple[str, ...]:
@@ -78,11 +83,15 @@ class Judgement:
             "corrections": None if self.corrections is None else self.corrections.as_json(),
             "margin_points": self.margin_points,
             "notes": list(self.notes),
+            "engines": list(self.engines),
         }
 
     def lines(self) -> list[str]:
         """Return what a person wants to see in a terminal, as aligned lines."""
-        lines = [f"on {self.held_out.counts.images:,} held-out images"]
+        lines = [
+            f"with {' and '.join(dict.fromkeys(self.engines))}, on "
+            f"{self.held_out.counts.images:,} held-out images"
+        ]
         lines += figure_lines(self.held_out, _TITLES)
         if self.corrections is None:
             lines.append("on no corrections")
@@ -123,6 +132,7 @@ def judge(
         BundleError: `new` cannot be run.
         DataError: There are no images.
     """
+    asked = Predictor(in_service, engine=engine), _open(new, engine)  # fails early, if at all
     dataset = read_dataset(in_service, data, readings[0], cache_dir=cache_dir, progress=progress)
     split = _held_out(in_service, dataset, data)
     other = dataset
@@ -131,7 +141,7 @@ def judge(
         other = read_dataset(new, data, readings[1], cache_dir=cache_dir, progress=progress)
     _check_unseen(new, other, {dataset.references[index] for index in split.valid})
     notes = list(_losses(in_service, new))
-    compare = partial(_compare, in_service, new, progress=progress, engine=engine)
+    compare = partial(_compare, *asked, progress=progress)
     compared = None
     if corrections is not None:
         with TemporaryDirectory(prefix="shopwindow-") as cache:
@@ -145,6 +155,7 @@ def judge(
         corrections=compared,
         margin_points=margin_points,
         notes=tuple(notes),
+        engines=(asked[0].engine_name, asked[1].engine_name),
     )
 
 
@@ -215,26 +226,36 @@ def _losses(in_service: Bundle, new: Bundle) -> Iterator[str]:
 
 
 def _compare(
-    in_service: Bundle,
-    new: Bundle,
+    in_service: Predictor,
+    new: Predictor,
     dataset: Dataset,
     indices: NDArray[np.int64],
     *,
     progress: bool,
-    engine: EngineName,
 ) -> Compared:
     column = dataset.label_columns[0]
     allowed = allowed_in(dataset, column, indices)
-    ask = partial(right_answers, progress=progress, engine=engine)
-    right_a = ask(in_service, dataset, indices, allowed)
+    right_a = right_answers(in_service, dataset, indices, allowed, progress=progress)
+    with _answering(new.bundle):
+        right_b = right_answers(new, dataset, indices, allowed, progress=progress)
+    targets = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
+    return compare_answers(right_a, right_b, targets, dataset.vocabularies[column]).overall
+
+
+def _open(bundle: Bundle, engine: EngineName) -> Predictor:
+    with _answering(bundle):
+        return Predictor(bundle, engine=engine)
+
+
+@contextlib.contextmanager
+def _answering(bundle: Bundle) -> Iterator[None]:
+    """Say of a bundle that cannot be run what to do about it."""
     try:
-        right_b = ask(new, dataset, indices, allowed)
+        yield
     except (ShopwindowError, OSError):
         raise
     except Exception as error:  # the engines' own classes share no base but Exception
         raise BundleError(
-            f"{new.path}: expected a bundle that answers, found one that cannot be run "
+            f"{bundle.path}: expected a bundle that answers, found one that cannot be run "
             f"({str(error)[:200]}); export it again"
         ) from error
-    targets = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
-    return compare_answers(right_a, right_b, targets, dataset.vocabularies[column]).overall

@@ -95,9 +95,9 @@ def calibrate(
     Each data set counts by its share, and not by how many of its images happen to be held out: a
     few hundred phone photos beside ten times as many of a catalogue would hardly be heard.
 
-    A label is sure where `precision` holds for all images together. A family is told where the
-    label is in doubt, so it has to be nearly certain, and for each kind of photo by itself: the
-    highest of the thresholds that the data sets ask for.
+    A label is sure where `precision` holds for all images together, so counted. A family is told
+    where the label is in doubt, so it has to be nearly certain, and for each kind of photo by
+    itself: the highest of the thresholds that the data sets ask for.
 
     Args:
         judged: The main data set first; its images were never trained on, nor those of the others.

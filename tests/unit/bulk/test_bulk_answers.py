@@ -22,7 +22,7 @@ def output(tmp_path: Path, colour_bundle: Path, image_bytes: Callable[..., bytes
         (tmp_path / f"{number}.png").write_bytes(image_bytes(colour))
     names = [*(f"{number}.png" for number in range(10)), "gone.png", "<b>.png"]
     inputs = [Input(str(tmp_path / name)) for name in names]
-    work = Work(read_bundle(colour_bundle), "parquet")
+    work = Work(read_bundle(colour_bundle), "parquet", "onnxruntime")
     predict_to_file(work, inputs, tmp_path / "out.parquet", start_local(1))
     return tmp_path / "out.parquet"
 
@@ -85,7 +85,7 @@ def test_pictures_in_the_cells_of_a_table_are_found_again(
     table = tmp_path / "shop.parquet"
     parquet.write_table(arrow.table({"raw": [image_bytes("red"), image_bytes("blue")]}), table)
     inputs = [Input(str(table), "raw", row) for row in range(2)]
-    work = Work(read_bundle(colour_bundle), "parquet")
+    work = Work(read_bundle(colour_bundle), "parquet", "onnxruntime")
     predict_to_file(work, inputs, tmp_path / "out.parquet", start_local(1))
     page = write_answers_page(read_answers(tmp_path / "out.parquet"), tmp_path / "page.html")
     assert page.read_text("utf-8").count('src="data:image/jpeg;base64,') == 2

@@ -1,23 +1,25 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from shopwindow.bulk import folder as folder_module
-from shopwindow.bulk.folder import PartialOutput
+from shopwindow.bulk.folder import PartialOutput, begun_engine
 from shopwindow.bulk.inputs import Input
 from shopwindow.bulk.run import Written, predict_to_file, start_local
 from shopwindow.bulk.work import ShardPredictor, Work
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError
+from shopwindow.inference.engine import ChosenEngine
 
 INPUTS = [Input(f"gone/{number}.png") for number in range(300)]
 
 
 @pytest.fixture
 def work(colour_bundle: Path) -> Work:
-    return Work(read_bundle(colour_bundle), "csv")
+    return Work(read_bundle(colour_bundle), "csv", "onnxruntime")
 
 
 def store_all(partial: PartialOutput, work: Work) -> None:
@@ -77,15 +79,41 @@ def test_a_part_without_its_line_or_a_line_without_its_part_does_not_count(
 
 
 def test_a_run_goes_on_with_its_own_engine_only(work: Work, tmp_path: Path) -> None:
-    by_openvino = replace(work, engine="openvino")
+    by_openvino = replace(work, engine="openvino float32")
     partial = PartialOutput(tmp_path / "rows.csv")
     partial.begin(INPUTS, by_openvino)
     partial.close()
     again = PartialOutput(tmp_path / "rows.csv")
-    with pytest.raises(UsageError, match=r"another engine \(SHOPWINDOW_ENGINE\): expected openv"):
+    with pytest.raises(UsageError, match=r"another engine \(SHOPWINDOW_ENGINE\): .*, got onn"):
         again.begin(INPUTS, work)
     again.begin(INPUTS, by_openvino)
     again.close()
+
+
+@pytest.mark.parametrize("engine", get_args(ChosenEngine))
+def test_shards_are_predicted_by_the_engine_of_the_run(work: Work, engine: ChosenEngine) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    ran = ShardPredictor(replace(work, engine=engine)).engine_name
+    assert ran == ("onnxruntime float32" if engine == "onnxruntime" else engine)
+
+
+def test_a_run_that_goes_on_keeps_its_engine(work: Work, tmp_path: Path) -> None:
+    output = tmp_path / "rows.csv"
+    assert begun_engine(output) is None
+    assert begun_engine(None) is None
+    partial = PartialOutput(output)
+    partial.begin(INPUTS, replace(work, engine="openvino bfloat16"))
+    partial.close()
+    assert begun_engine(output) == "openvino bfloat16"
+    manifest = partial.folder / "_manifest.json"
+    for text, expected in (
+        ('{"format": 1}', "onnxruntime"),  # of a version that knew one
+        ('{"engine": "abacus"}', None),
+        ("[]", None),
+        ("{", None),
+    ):
+        manifest.write_text(text)
+        assert begun_engine(output) == expected
 
 
 def test_a_run_of_a_version_that_knew_one_engine_goes_on_with_it(
@@ -99,8 +127,8 @@ def test_a_run_of_a_version_that_knew_one_engine_goes_on_with_it(
     del told["engine"]
     manifest.write_text(json.dumps(told))
     again = PartialOutput(tmp_path / "rows.csv")
-    with pytest.raises(UsageError, match=r"another engine .* onnxruntime, got openvino"):
-        again.begin(INPUTS, replace(work, engine="openvino"))
+    with pytest.raises(UsageError, match=r"another engine .* onnxruntime, got openv"):
+        again.begin(INPUTS, replace(work, engine="openvino float32"))
     again.begin(INPUTS, work)
     assert again.done
     again.close()
@@ -114,7 +142,9 @@ def test_very_many_rows_of_parquet_stay_a_folder_that_reads_as_one_table(
     output = tmp_path / "rows.parquet"
     output.write_text("from last time")
     for _ in range(2):  # the second time it takes the place of a folder
-        written = predict_to_file(Work(work.bundle, "parquet"), INPUTS, output, start_local(1))
+        written = predict_to_file(
+            Work(work.bundle, "parquet", "onnxruntime"), INPUTS, output, start_local(1)
+        )
         assert written == Written(300, 300)
         table = parquet.read_table(output)
         assert table.column("path").to_pylist() == [one.path for one in INPUTS]

@@ -351,7 +351,7 @@ def test_none_of_something_is_refused(predictor: Predictor, name: str) -> None:
 @pytest.mark.parametrize("streams", [1, 2])
 def test_every_answer_of_the_bundled_model_belongs_to_its_own_image(streams: int) -> None:
     """16 threads, each image different, compared with what the model says to it alone."""
-    predictor = load_predictor(bundled_model_path(), threads=1)
+    predictor = load_predictor(bundled_model_path(), threads=1, engine="onnxruntime")
     rule = predictor.bundle.info.rule
     random = np.random.default_rng(streams)
     coarse = random.integers(0, 256, (48, 4, 3, 3), np.uint8)

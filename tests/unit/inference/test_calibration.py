@@ -103,6 +103,10 @@ def test_an_answer_that_counts_thrice_is_one_that_is_there_three_times() -> None
     assert counted.precision == pytest.approx(repeated.precision)
     assert counted.coverage == pytest.approx(repeated.coverage)
     assert counted != choose_threshold(confidences, correct, precision=0.8)
+    # 38 of 40 is 95 %, though 1 / 60 cannot be added up exactly.
+    right, sixtieths = np.arange(60) < 38, np.full(60, 1 / 60)
+    falling = np.where(np.arange(60) < 40, 0.9, 0.5)
+    assert choose_threshold(falling, right, weights=sixtieths).min_confidence == 0.9
     # However much they count, a few answers promise nothing.
     heavy = np.full(MIN_SURE_ANSWERS - 1, 1000.0)
     assert choose_threshold(np.full(len(heavy), 0.9), heavy > 0, weights=heavy).coverage == 0

@@ -54,7 +54,7 @@ def compared(images: int, only_a: int, only_b: int) -> Compared:
 def test_rule_is_what_the_documentation_says(
     held_out: Compared, corrections: Compared | None, reason: str | None
 ) -> None:
-    found = Judgement(held_out, corrections, 0.5, ()).objections
+    found = Judgement(held_out, corrections, 0.5, (), ("", "")).objections
     assert len(found) == (reason is not None)
     assert not reason or reason in found[0]
 
