@@ -6,6 +6,7 @@ used, so that `import shopwindow` costs nothing and serving never touches the tr
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     from shopwindow.inference.predictor import Predictor, load_predictor
     from shopwindow.settings import Settings
     from shopwindow.web.app import create_app
+
+# From 1.29 on, onnxruntime reports its use to its maker unless this is set before it is imported,
+# and keeps an identifier of the machine. Who gives us a photo has not agreed to that.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

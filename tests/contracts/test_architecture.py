@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +51,32 @@ client = create_app(load_predictor(Path(sys.argv[1]))).test_client()
 answer = client.post("/api/v1/predict", data=image.getvalue(), content_type="image/png")
 print(answer.status_code, answer.json["predictions"][0]["label"])
 """
+
+
+def test_nothing_is_reported_to_the_makers_of_libraries(
+    colour_bundle: Path, tmp_path: Path
+) -> None:
+    """onnxruntime does by itself, and then keeps an identifier among the user's files."""
+    # Where it takes a machine for a test's, it keeps quiet anyway.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"CI", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY"}
+    } | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    left = {}
+    for name, first in (("alone", "import sys, onnxruntime"), ("ours", "import sys")):
+        completed = subprocess.run(
+            [sys.executable, "-c", f"{first}\n{SERVE_ONE}", colour_bundle],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert completed.stdout == "200 red\n", completed.stderr
+        left[name] = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    assert "deviceid" in left["alone"], "this test can no longer see what it is about"
+    assert left["ours"] == []
 
 
 def test_all_import_contracts_are_kept(repository_root: Path) -> None:
