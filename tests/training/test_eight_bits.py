@@ -363,6 +363,7 @@ def test_training_starts_from_8_bit_weights_too(
     [
         ("fpu sse4_2", "onnxruntime float32", "onnxruntime int8"),
         ("fpu avx2", "onnxruntime float32", "openvino int8"),
+        ("fpu avx2 amx_bf16", "openvino bfloat16", "openvino int8"),
     ],
 )
 def test_auto_takes_openvino_for_8_bits_where_that_was_measured(

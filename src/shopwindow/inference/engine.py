@@ -126,7 +126,9 @@ def choose_engine(model: bytes, name: EngineName | ChosenEngine = "auto") -> Cho
     if not installed:
         raise MissingExtraError("Running a model with OpenVINO", "openvino")
     if name == "openvino":
-        return "openvino bfloat16" if computes_bf16() else "openvino float32"
+        # In 8 bits little is left to gain, and answers would be rounded once more.
+        native = computes_bf16() and arithmetic_of(model) == "float32"
+        return "openvino bfloat16" if native else "openvino float32"
     return name
 
 
