@@ -29,6 +29,17 @@ def judged(dataset: Dataset, *, wrong_every: int, scale: float, seed: int) -> Ju
     return Judged("shapes", dataset, np.arange(90), {"shape": logits.astype(np.float32)}, 1.0)
 
 
+def every(step: int, one: Judged) -> Judged:
+    """Fewer of the same: each `step`-th drawing."""
+    some = np.arange(0, 90, step)
+    return replace(one, indices=some, logits={"shape": one.logits["shape"][some]})
+
+
+def beside(main: Judged, further: Judged, share: float) -> list[Judged]:
+    """Two data sets, of which the second has `share`."""
+    return [replace(main, share=1 - share), replace(further, share=share)]
+
+
 def test_threshold_holds_for_all_data_sets_together(dataset: Dataset) -> None:
     good = judged(dataset, wrong_every=30, scale=3, seed=1)
     poor = judged(dataset, wrong_every=4, scale=3, seed=2)
@@ -65,12 +76,10 @@ def test_too_certain_answers_are_cooled(dataset: Dataset) -> None:
 def test_data_set_counts_by_its_share_however_few_its_images_are(dataset: Dataset) -> None:
     calm = judged(dataset, wrong_every=4, scale=1, seed=1)
     loud = judged(dataset, wrong_every=4, scale=5, seed=1)
-    some = np.arange(0, 90, 3)
-    few = replace(loud, indices=some, logits={"shape": loud.logits["shape"][some]})
+    few = every(3, loud)
 
     def temperature(share: float, one: Judged) -> float:
-        both = [replace(calm, share=1 - share), replace(one, share=share)]
-        return calibrate(both, {}, precision=0.9).temperatures["shape"]
+        return calibrate(beside(calm, one, share), {}, precision=0.9).temperatures["shape"]
 
     alone = [calibrate([one], {}, precision=0.9).temperatures["shape"] for one in (calm, few)]
     assert alone[0] < temperature(0.1, few) < temperature(0.5, few) < alone[1]
@@ -80,12 +89,10 @@ def test_data_set_counts_by_its_share_however_few_its_images_are(dataset: Datase
 def test_threshold_listens_to_a_data_set_by_its_share(dataset: Dataset) -> None:
     good = judged(dataset, wrong_every=30, scale=3, seed=1)
     poor = judged(dataset, wrong_every=4, scale=3, seed=2)
-    some = np.arange(0, 90, 2)
-    few = replace(poor, indices=some, logits={"shape": poor.logits["shape"][some]})
+    few = every(2, poor)
 
     def least(share: float, one: Judged) -> float:
-        both = [replace(good, share=1 - share), replace(one, share=share)]
-        return calibrate(both, {}, precision=0.9).threshold.min_confidence
+        return calibrate(beside(good, one, share), {}, precision=0.9).threshold.min_confidence
 
     assert least(0.05, few) < least(0.25, few) < least(0.6, few)
     assert least(0.6, few) == pytest.approx(least(0.6, poor), rel=0.1)
