@@ -24,6 +24,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.schedule import Learner  # with fit_one_cycle
 from fastai.metrics import accuracy
@@ -142,7 +143,7 @@ def compare_trainings(dataset: Dataset, split: Split, options: argparse.Namespac
             metrics=partial(our_accuracy),
             wd=5e-4,
             moms=(0.9, 0.9, 0.9),
-            cbs=mixed_precision(device),
+            cbs=[ChannelsLast(), *mixed_precision(device)],
         )
         watches[name] = Watch()
         learners[name].add_cbs(
@@ -300,6 +301,7 @@ def stock_loaders(dataset: Dataset, split: Split, batch_size: int, device: torch
         item_tfms=Resize(SIZE_PX, ResizeMethod.Pad, PadMode.Border),
         batch_tfms=standard_augmentations(),
         bs=batch_size,
+        val_bs=2 * batch_size,  # as ours
         device=device,
     )
 

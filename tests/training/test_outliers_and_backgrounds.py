@@ -57,18 +57,25 @@ def test_ground_is_found_behind_corners() -> None:
 
 def test_item_stays_and_the_white_around_it_goes(items: torch.Tensor) -> None:
     torch.manual_seed(0)
-    grounds = torch.zeros(3, 3, 40, 30)
-    grounds[:, 2] = 1.0  # blue
-    pasted = replace_ground(items, grounds, 1.0)
-    assert pasted[0, :, 0, 0].tolist() == [0, 0, 1]
-    grey = (pasted[0] - 0.4).abs().amax(0) < 0.02
+    images = in_bytes(items)
+    grounds = torch.zeros(3, 3, 40, 30, dtype=torch.uint8)
+    grounds[:, 2] = 255  # blue
+    pasted = replace_ground(images, grounds, 1.0)
+    assert pasted[0, :, 0, 0].tolist() == [0, 0, 255]
+    grey = (pasted[0].int() - 102).abs().amax(0) < 5
     assert 40 < grey.sum() < 20 * 14 * 1.5, "the item is there, moved and scaled"
-    assert torch.equal(pasted[1:], items[1:]), "no item, or no ground: left as they are"
+    assert torch.equal(pasted[1:], images[1:]), "no item, or no ground: left as they are"
 
 
 def test_share_decides_how_many_are_pasted(items: torch.Tensor) -> None:
     torch.manual_seed(0)
-    many, grounds = items[:1].repeat(200, 1, 1, 1), torch.zeros(200, 3, 40, 30)
+    many = in_bytes(items[:1]).repeat(200, 1, 1, 1)
+    grounds = torch.zeros_like(many)
     assert torch.equal(replace_ground(many, grounds, 0.0), many)
     changed = (replace_ground(many, grounds, 0.3) != many).flatten(1).any(1)
     assert 35 <= int(changed.sum()) <= 85
+
+
+def in_bytes(images: torch.Tensor) -> torch.Tensor:
+    """[0, 1] -> uint8."""
+    return (255 * images).round().to(torch.uint8)

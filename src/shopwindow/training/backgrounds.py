@@ -37,8 +37,23 @@ def ground_mask(images: Tensor) -> Tensor:
         ground = torch.maximum(ground, white.flip(axis).cumprod(axis).flip(axis))
     # And round the corner from there. Whole mazes are not worth their time.
     for _ in range(_CORNER_STEPS):
-        ground = F.max_pool2d(ground, 3, 1, 1) * white
+        ground = _widened(ground) * white
     return ground
+
+
+def _widened(mask: Tensor) -> Tensor:
+    """(..., H, W) -> the same: the greatest of each pixel and its eight neighbours.
+
+    As `F.max_pool2d(mask, 3, 1, 1)`, which notes where it found each and takes ten times as long.
+    """
+    for axis in (-1, -2):
+        length = mask.shape[axis] - 1
+        wide = mask.clone()
+        before, behind = wide.narrow(axis, 0, length), wide.narrow(axis, 1, length)
+        torch.maximum(before, mask.narrow(axis, 1, length), out=before)
+        torch.maximum(behind, mask.narrow(axis, 0, length), out=behind)
+        mask = wide
+    return mask
 
 
 def replace_ground(images: Tensor, grounds: Tensor, share: float) -> Tensor:
@@ -47,30 +62,30 @@ def replace_ground(images: Tensor, grounds: Tensor, share: float) -> Tensor:
     Draws from PyTorch's generator, on the processor.
 
     Args:
-        images: (B, 3, H, W) RGB in [0, 1].
-        grounds: (B, 3, H, W) RGB in [0, 1], one for each image.
+        images: (B, 3, H, W) uint8, RGB.
+        grounds: (B, 3, H, W) uint8, RGB, one for each image.
         share: Of the images that get another ground, 0 to 1; those without a white ground never do.
 
     Returns:
-        (B, 3, H, W) RGB in [0, 1].
+        (B, 3, H, W) uint8, RGB.
     """
     chosen = torch.rand(len(images)) < share
     placing = _random_placing(len(images))
     if not chosen.any():
         return images
     rows = chosen.nonzero()[:, 0].to(images.device)
-    items = images[rows]
+    items, behind = (pixels[rows].contiguous().float() / 255 for pixels in (images, grounds))
     ground = ground_mask(items)
     covered = ground.mean((1, 2, 3))
     fits = (covered > MIN_GROUND) & (covered < MAX_GROUND)
     # One pixel of the item's edge is mixed with white: it goes with the ground.
-    alpha = 1 - F.max_pool2d(ground, 3, 1, 1)
+    alpha = 1 - _widened(ground)
     layer = torch.cat([items * alpha, alpha], 1)
     grid = F.affine_grid(placing[chosen].to(items.device), list(layer.shape), align_corners=False)
     moved = F.grid_sample(layer, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    pasted = moved[:, :3] + (1 - moved[:, 3:]) * grounds[rows]
+    pasted = (255 * (moved[:, :3] + (1 - moved[:, 3:]) * behind)).round().to(torch.uint8)
     result = images.clone()
-    result[rows] = torch.where(fits.view(-1, 1, 1, 1), pasted, items)
+    result[rows] = torch.where(fits.view(-1, 1, 1, 1), pasted, images[rows])
     return result
 
 

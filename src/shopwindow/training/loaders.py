@@ -144,10 +144,9 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         clean = len(images) - sum(self.sizes[1:])
         rows = torch.randint(len(choice), (clean,)).numpy()
         grounds = torch.from_numpy(choice[rows]).to(images.device).permute(0, 3, 1, 2)
-        items = images[:clean].as_subclass(Tensor)
-        pasted = replace_ground(items.float() / 255, grounds.float() / 255, self.ground_share)
-        bytes_ = (255 * pasted).round().to(torch.uint8)
-        mixed: Tensor = TensorImage(torch.cat([bytes_, images[clean:].as_subclass(Tensor)]))
+        pixels = images.as_subclass(Tensor)
+        pasted = replace_ground(pixels[:clean], grounds, self.ground_share)
+        mixed: Tensor = TensorImage(torch.cat([pasted, pixels[clean:]]))
         return mixed
 
 
