@@ -1,4 +1,4 @@
-"""Fit on validation images what makes a confidence honest: temperatures and thresholds."""
+"""Fit on validation images what makes a confidence honest: temperatures, curves and thresholds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import family_shares
+from shopwindow.training.confidence import Confidence, fit_confidence
 
 SURE_PRECISION = 0.95
 FAMILY_PRECISION = 0.98
@@ -71,29 +72,42 @@ class Calibration:
 
     Attributes:
         temperatures: One per label column, by which logits are divided.
+        confidence: What then makes the main column honest, for each kind of photo; None where too
+            few images were judged.
         threshold: Where an answer of the main column is sure.
         families: Coarser answers, each with a threshold of its own.
     """
 
     temperatures: dict[str, float]
+    confidence: Confidence | None
     threshold: Threshold
     families: tuple[Families, ...]
 
     def shares(self, logits: Shares) -> Shares:
         """Return calibrated probabilities, (n, C) per label column."""
-        return {
-            name: torch.softmax(torch.from_numpy(part) / self.temperatures[name], dim=1).numpy()
-            for name, part in logits.items()
-        }
+        cooled = _cooled(logits, self.temperatures)
+        if self.confidence is not None:
+            cooled[next(iter(cooled))] = self.confidence(cooled)
+        return cooled
+
+
+def _cooled(logits: Shares, temperatures: dict[str, float]) -> Shares:
+    """Return the probabilities at these temperatures, (n, C) per label column."""
+    return {
+        name: torch.softmax(torch.from_numpy(part) / temperatures[name], dim=1).numpy()
+        for name, part in logits.items()
+    }
 
 
 def calibrate(
     judged: Sequence[Judged], families: dict[str, tuple[str, ...]], *, precision: float
 ) -> Calibration:
-    """Fit one temperature per label column, and the thresholds, to all judged images.
+    """Fit a temperature per label column, and curves and thresholds for the main one.
 
-    Each data set counts by its share, and not by how many of its images happen to be held out: a
-    few hundred phone photos beside ten times as many of a catalogue would hardly be heard.
+    Temperatures and thresholds are for all judged images together, curves for each data set (see
+    `confidence`). Together, each data set counts by its share, and not by how many of its images
+    happen to be held out: a few hundred phone photos beside ten times as many of a catalogue would
+    hardly be heard.
 
     A label is sure where `precision` holds for all images together, so counted. A family is told
     where the label is in doubt, so it has to be nearly certain, and for each kind of photo by
@@ -116,12 +130,18 @@ def calibrate(
                 temperatures[name] = fit_temperature(
                     logits[some], np.concatenate(targets)[some], weights[some]
                 )
-    fitted = Calibration(temperatures, Threshold(1.0, 0.0, 0.0), ())
-    shares = [fitted.shares(one.logits)[columns[0]] for one in judged]
     allowed = [one.allowed(columns[0]) for one in judged]
+    confidence = fit_confidence(
+        [_cooled(one.logits, temperatures) for one in judged],
+        allowed,
+        [one.share for one in judged],
+    )
+    fitted = Calibration(temperatures, confidence, Threshold(1.0, 0.0, 0.0), ())
+    shares = [fitted.shares(one.logits)[columns[0]] for one in judged]
 
     return Calibration(
         temperatures,
+        confidence,
         _pooled(
             [_answers(rows, right) for rows, right in zip(shares, allowed, strict=True)],
             [one.share for one in judged],

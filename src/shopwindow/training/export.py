@@ -19,6 +19,7 @@ from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import TrainingError
 from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
+from shopwindow.training.confidence import with_confidence
 from shopwindow.training.graph import in_half_precision, to_onnx
 from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.mixture import Side, describe, shares_of
@@ -34,7 +35,7 @@ _PACKAGES = ("shopwindow", "fastai", "torch", "torchvision", "timm", "onnx", "on
 
 
 class Servable(nn.Module):
-    """What goes into the bundle: bytes in, calibrated probabilities out.
+    """What goes into the bundle: bytes in, probabilities at honest temperatures out.
 
     Args:
         model: The trained network.
@@ -138,8 +139,8 @@ def open_finished(folder: Path) -> Trainer:
 def export_trained(trainer: Trainer, out: Path) -> Path:
     """Calibrate, export, compare and grade the network of `trainer`; see `export_run`.
 
-    Temperatures and thresholds are fitted on the validation parts (Guo et al. 2017,
-    arXiv:1706.04599); the weights have never seen them.
+    Temperatures, curves and thresholds are fitted on the validation parts (see `calibrate`); the
+    weights have never seen them.
     """
     dataset, valid = trainer.dataset, trainer.split.valid
     judged = _judge(trainer)
@@ -166,8 +167,11 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
     )
     temperatures = list(calibration.temperatures.values())
     servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
-    graph = to_onnx(
-        servable, dataset.rule, [*dataset.label_columns] + ([ACTIVATION_OUTPUT] if mapped else [])
+    columns = list(dataset.label_columns)
+    graph = with_confidence(
+        to_onnx(servable, dataset.rule, columns + ([ACTIVATION_OUTPUT] if mapped else [])),
+        calibration.confidence,
+        columns,
     )
     info = write_proven_bundle(
         out,

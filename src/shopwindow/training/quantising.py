@@ -32,7 +32,7 @@ from shopwindow.training.graph import with_info
 from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.mixture import Companion, Side, open_companion, shares_of
 from shopwindow.training.proof import Proof, write_proven_bundle
-from shopwindow.training.recalibrating import as_logits, recalibrated, with_temperatures
+from shopwindow.training.recalibrating import as_logits, recalibrated, with_calibration
 
 MAX_LOSS = 0.003
 CALIBRATION_IMAGES = 256
@@ -223,7 +223,7 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
 
     write_proven_bundle(
         out,
-        [with_temperatures(graph, calibration.temperatures)],
+        [with_calibration(graph, calibration)],
         info,
         calibration.shares(judged[0].logits),
         lambda predictor: ask(predictor, dataset, valid),

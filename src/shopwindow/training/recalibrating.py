@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from shopwindow.bundle import Bundle, BundleInfo
 from shopwindow.dataset.dataset import Dataset
-from shopwindow.errors import DataError, TrainingError
+from shopwindow.errors import DataError
 from shopwindow.inference.predictor import Predictor
 from shopwindow.training.calibrating import (
     SURE_PRECISION,
@@ -27,6 +27,7 @@ from shopwindow.training.calibrating import (
     Shares,
     calibrate,
 )
+from shopwindow.training.confidence import rename_output, with_confidence
 from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.proof import write_proven_bundle
 
@@ -42,7 +43,7 @@ def calibrate_bundle(
 ) -> BundleInfo:
     """Write a bundle anew whose confidences, threshold and figures are those of labelled images.
 
-    The answers stay in their order; temperatures change how sure they are (see `calibrate`).
+    The answers stay what they are; what changes is how sure they are (see `calibrate`).
 
     Args:
         bundle: What to measure.
@@ -70,7 +71,7 @@ def calibrate_bundle(
     )
     return write_proven_bundle(
         out,
-        [with_temperatures(onnx.load_model_from_string(bundle.model), calibration.temperatures)],
+        [with_calibration(onnx.load_model_from_string(bundle.model), calibration)],
         info,
         calibration.shares(logits),
         lambda predictor: ask(predictor, dataset, indices),
@@ -91,6 +92,23 @@ def recalibrated(info: BundleInfo, calibration: Calibration, *, version: str) ->
     )
 
 
+def with_calibration(graph: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
+    """Return a graph whose answers are those that `calibration.shares` returns; it is changed.
+
+    Args:
+        graph: From images to probabilities, an output per label column.
+        calibration: Fitted to these probabilities, as `as_logits` has them.
+
+    Raises:
+        TrainingError: No step of the graph makes such an output.
+    """
+    return with_confidence(
+        with_temperatures(graph, calibration.temperatures),
+        calibration.confidence,
+        list(calibration.temperatures),
+    )
+
+
 def with_temperatures(graph: onnx.ModelProto, temperatures: Mapping[str, float]) -> onnx.ModelProto:
     """Return a graph whose outputs (N, C) are softmax(log(probabilities) / temperature).
 
@@ -106,13 +124,7 @@ def with_temperatures(graph: onnx.ModelProto, temperatures: Mapping[str, float])
             continue
         # A second calibration goes behind the first, so that names must be new each time.
         prefix = f"{name}/calibrated-{len(graph.graph.node)}-{number}"
-        before = f"{prefix}/probabilities"
-        made = [node for node in graph.graph.node if name in node.output]
-        if not made:
-            raise TrainingError(f"expected a step that makes the output {name!r}, found none")
-        for node in graph.graph.node:
-            for names in (node.input, node.output):
-                names[:] = [before if one == name else one for one in names]
+        before = rename_output(graph, name, f"{prefix}/probabilities")
         constants = {"least": _LEAST, "factor": 1 / temperature}
         for key, value in constants.items():
             tensor = helper.make_tensor(f"{prefix}/{key}", TensorProto.FLOAT, [], [value])

@@ -1,0 +1,303 @@
+"""How far a confidence can be believed, learned from held-out images of each kind.
+
+A temperature makes all answers more certain, or all less. Networks that learned from smoothed
+labels and from teachers want both at once: the most certain of their answers are right more often
+than they say, the others less often. And what holds for catalogue photos does not hold for photos
+taken with a phone. So after the temperature, the confidence of an answer goes through a curve of
+three numbers ("beta calibration": Kull, Silva Filho, Flach, AISTATS 2017), one for each data set
+that was judged; which of them a photo is like is told by the network's own answers, in all label
+columns.
+
+The answer stays the same, and the other labels share what it leaves in their old proportions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from scipy.optimize import minimize
+from scipy.special import expit, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from shopwindow.errors import TrainingError
+
+# Three numbers from fewer answers would follow chance.
+MIN_IMAGES = 200
+# Logarithms are taken of nothing smaller, nor of anything nearer to 1.
+_FLOOR = 1e-6
+# What each label gets of the rest, so that there is a rest also where all others are at 0.
+_CRUMB = 1e-9
+# The best label stays ahead of the next by this, so that rounding does not swap the two.
+_AHEAD = 1.0001
+# Of the regression that tells kinds apart: scikit-learn's C, on standardised inputs.
+_STRENGTH = 0.1
+
+Shares = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How often answers are right: logit g(c) = rise ln c - fall ln (1 - c) + shift.
+
+    With rise and fall of 0 or more it never falls; (1, 1, 0) leaves a confidence c as it is.
+    """
+
+    rise: float
+    fall: float
+    shift: float
+
+    def __call__(self, confidences: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(...) confidences, 0 to 1 -> the same shape, 0 to 1."""
+        inputs = _inputs(np.asarray(confidences, np.float64))
+        return np.asarray(expit(inputs @ [self.rise, self.fall, self.shift]), np.float64)
+
+
+def _inputs(confidences: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = np.clip(confidences, _FLOOR, 1 - _FLOOR)
+    return np.stack([np.log(inside), -np.log(1 - inside), np.ones_like(inside)], -1)
+
+
+def fit_curve(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> Curve:
+    """Return the likeliest curve.
+
+    A weak prior for the curve that changes nothing is added to the likelihood, as it is for
+    temperatures: where all answers are right, the likelihood alone knows no end.
+
+    Args:
+        confidences: (N,) of answers, 0 to 1.
+        right: (N,) whether they were right.
+    """
+    inputs = _inputs(np.asarray(confidences, np.float64))
+    signs = np.where(right, 1.0, -1.0)
+    unchanged = np.array([1.0, 1.0, 0.0])
+
+    def loss(numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margins = signs * (inputs @ numbers)
+        slopes = -(signs * expit(-margins)) @ inputs + 2 * (numbers - unchanged)
+        return float(np.logaddexp(0, -margins).sum() + ((numbers - unchanged) ** 2).sum()), slopes
+
+    bounds = [(0, None), (0, None), (None, None)]
+    found = minimize(loss, unchanged, jac=True, method="L-BFGS-B", bounds=bounds)
+    return Curve(*(float(number) for number in found.x))
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Tells from the network's answers which kind a photo is of.
+
+    Attributes:
+        weights: (D, K) float32, for the logarithms of the probabilities of all D labels.
+        bias: (K,) float32.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def __call__(self, answers: Shares) -> NDArray[np.float64]:
+        """Per label column (n, C) probabilities -> (n, K) how likely it is each of the kinds."""
+        return np.asarray(softmax(_logarithms(answers) @ self.weights + self.bias, axis=1))
+
+
+def _logarithms(answers: Shares) -> NDArray[np.float64]:
+    together = np.concatenate(list(answers.values()), axis=1).astype(np.float64)
+    return np.asarray(np.log(np.maximum(together, _FLOOR)), np.float64)
+
+
+def fit_kinds(answers: Sequence[Shares], shares: Sequence[float]) -> Kinds:
+    """Learn to tell data sets apart.
+
+    Args:
+        answers: What the network says about images of each; two data sets or more.
+        shares: What the images of each count together, above 0.
+    """
+    rows = [_logarithms(one) for one in answers]
+    scaler = StandardScaler().fit(np.concatenate(rows))
+    regression = LogisticRegression(C=_STRENGTH, max_iter=5000)
+    weights = np.concatenate(
+        [np.full(len(r), s / len(r)) for r, s in zip(rows, shares, strict=True)]
+    )
+    regression.fit(
+        scaler.transform(np.concatenate(rows)),
+        np.repeat(np.arange(len(rows)), [len(r) for r in rows]),
+        sample_weight=weights / weights.mean(),
+    )
+    slopes, bias = regression.coef_, regression.intercept_
+    if len(rows) == 2:  # there it is one number that says which of the two
+        slopes, bias = np.stack([0 * slopes[0], slopes[0]]), np.array([0.0, bias[0]])
+    slopes = slopes / scaler.scale_
+    return Kinds(slopes.T.astype(np.float32), (bias - slopes @ scaler.mean_).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What makes the confidences of the main label column honest.
+
+    Attributes:
+        curves: One for each kind of photo, at least one.
+        kinds: Which kind a photo is of; None where there is but one.
+    """
+
+    curves: tuple[Curve, ...]
+    kinds: Kinds | None = None
+
+    def __call__(self, answers: Shares) -> NDArray[np.float32]:
+        """Return the probabilities of the main label column, which comes first, anew.
+
+        Args:
+            answers: Per label column (n, C) probabilities.
+
+        Returns:
+            (n, C), each row of sum 1; the first label stays the first.
+        """
+        rows = next(iter(answers.values())).astype(np.float64)
+        numbers = np.arange(len(rows))
+        best = rows.argmax(axis=1)
+        highest = rows[numbers, best]
+        by_kind = np.stack([curve(highest) for curve in self.curves], axis=1)
+        if self.kinds is not None:
+            by_kind = by_kind * self.kinds(answers)
+        others = rows + _CRUMB
+        others[numbers, best] = 0
+        rest, second = others.sum(axis=1), others.max(axis=1)
+        # The second label gets second / rest of what is left, and is not to come before the first.
+        confidences = np.maximum(by_kind.sum(axis=1), _AHEAD * second / (rest + second))
+        others *= ((1 - confidences) / rest)[:, None]
+        others[numbers, best] = confidences
+        return others.astype(np.float32)
+
+
+def fit_confidence(
+    answers: Sequence[Shares], allowed: Sequence[NDArray[np.bool_]], shares: Sequence[float]
+) -> Confidence | None:
+    """Fit a curve for each data set of which enough images have a right answer.
+
+    Args:
+        answers: What the network says about held-out images of each, with honest temperatures: per
+            label column (n, C) probabilities, the main one first.
+        allowed: Of each, (n, C) the labels of the main column that are right.
+        shares: What the images of each count together, above 0.
+
+    Returns:
+        None where all are too small: then confidences stay as they are.
+    """
+    curves, enough = [], []
+    for number, (one, right) in enumerate(zip(answers, allowed, strict=True)):
+        known = right.any(axis=1)
+        if known.sum() >= MIN_IMAGES:
+            rows = next(iter(one.values()))[known]
+            hits = right[known][np.arange(len(rows)), rows.argmax(axis=1)]
+            curves.append(fit_curve(rows.max(axis=1), hits))
+            enough.append(number)
+    if not curves:
+        return None
+    if len(curves) == 1:
+        return Confidence(tuple(curves))
+    kinds = fit_kinds([answers[n] for n in enough], [shares[n] for n in enough])
+    return Confidence(tuple(curves), kinds)
+
+
+def with_confidence(
+    graph: onnx.ModelProto, confidence: Confidence | None, columns: Sequence[str]
+) -> onnx.ModelProto:
+    """Return a graph that does to its answers what `confidence` does.
+
+    Args:
+        graph: From images to probabilities, an output per label column; it is changed.
+        confidence: None leaves the graph as it is.
+        columns: The names of these outputs, the main one first.
+
+    Raises:
+        TrainingError: No step of the graph makes such an output.
+    """
+    if confidence is None:
+        return graph
+    main = columns[0]
+    # A second calibration goes behind the first, so that names must be new each time.
+    prefix = f"{main}/confidence-{len(graph.graph.node)}"
+    before = rename_output(graph, main, f"{prefix}/probabilities")
+    shapes = {one.name: one.type.tensor_type.shape for one in graph.graph.output}
+    count = shapes[main].dim[1].dim_value
+    curves = confidence.curves
+    constants: dict[str, Any] = {
+        "floor": np.float32(_FLOOR),
+        "ceiling": np.float32(1 - _FLOOR),
+        "one": np.float32(1),
+        "ahead": np.float32(_AHEAD),
+        "crumb": np.float32(_CRUMB),
+        "none": np.float32(0),
+        "slopes": np.array([[c.rise for c in curves], [-c.fall for c in curves]], np.float32),
+        "shifts": np.array([c.shift for c in curves], np.float32),
+        "labels": np.arange(count, dtype=np.int64)[None],
+        "all labels": np.ones((count, 1), np.float32),
+        "all kinds": np.ones((len(curves), 1), np.float32),
+    }
+    if confidence.kinds is not None:
+        constants |= {"weights": confidence.kinds.weights, "bias": confidence.kinds.bias}
+    for name, value in constants.items():
+        tensor = numpy_helper.from_array(np.asarray(value), f"{prefix}/{name}")
+        graph.graph.initializer.append(tensor)
+
+    def step(kind: str, inputs: str, output: str, **attributes: Any) -> None:
+        names = [before if name == "answers" else f"{prefix}/{name}" for name in inputs.split(", ")]
+        node = helper.make_node(kind, names, [f"{prefix}/{output}"], **attributes)
+        graph.graph.node.append(node)
+
+    # (N, 1): the best label, and how certain it is.
+    step("ArgMax", "answers", "best", axis=1, keepdims=1)
+    step("GatherElements", "answers, best", "highest", axis=1)
+    # (N, K): what the curve of each kind makes of it.
+    step("Clip", "highest, floor, ceiling", "inside")
+    step("Sub", "one, inside", "outside")
+    step("Concat", "inside, outside", "both", axis=1)
+    step("Log", "both", "logarithms")
+    step("Gemm", "logarithms, slopes, shifts", "logits")
+    step("Sigmoid", "logits", "by kind")
+    if confidence.kinds is not None:
+        together = [before, *columns[1:]]
+        graph.graph.node.append(helper.make_node("Concat", together, [f"{prefix}/all"], axis=1))
+        step("Max", "all, floor", "positive")
+        step("Log", "positive", "all logarithms")
+        step("Gemm", "all logarithms, weights, bias", "kind logits")
+        step("Softmax", "kind logits", "kinds", axis=1)
+        step("Mul", "by kind, kinds", "weighted")
+        step("MatMul", "weighted, all kinds", "curved")
+    else:
+        step("MatMul", "by kind, all kinds", "curved")
+    # The others share what is left, and none of them comes before the best.
+    step("Equal", "labels, best", "is best")
+    step("Add", "answers, crumb", "some")
+    step("Where", "is best, none, some", "others")
+    step("MatMul", "others, all labels", "rest")
+    step("ArgMax", "others", "second best", axis=1, keepdims=1)
+    step("GatherElements", "others, second best", "second", axis=1)
+    step("Add", "rest, second", "of both")
+    step("Div", "second, of both", "equal")
+    step("Mul", "equal, ahead", "least")
+    step("Max", "curved, least", "confidence")
+    step("Sub", "one, confidence", "left")
+    step("Div", "left, rest", "factor")
+    step("Mul", "others, factor", "shared")
+    step("Where", "is best, confidence, shared", "honest")
+    graph.graph.node[-1].output[0] = main
+    return graph
+
+
+def rename_output(graph: onnx.ModelProto, name: str, new: str) -> str:
+    """Give what makes an output of a graph, and all that reads it, a new name for it.
+
+    Raises:
+        TrainingError: No step of the graph makes such an output.
+    """
+    if not any(name in node.output for node in graph.graph.node):
+        raise TrainingError(f"expected a step that makes the output {name!r}, found none")
+    for node in graph.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if one == name else one for one in names]
+    return new

@@ -1,0 +1,179 @@
+"""Confidences made honest by curves, for each kind of photo, in arrays and in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from scipy.special import softmax
+
+from shopwindow.evaluation.metrics import grade
+from shopwindow.training.confidence import (
+    MIN_IMAGES,
+    Confidence,
+    Curve,
+    Shares,
+    fit_confidence,
+    fit_curve,
+    with_confidence,
+)
+
+LABELS = ("heel", "boot", "cap", "belt")
+HONEST = Curve(1, 1, 0)
+
+
+def answers(count: int, *, seed: int, floor: float = 0.0) -> Shares:
+    """Answers of any confidence, in a column of four labels and one of two."""
+    rng = np.random.default_rng(seed)
+    main = softmax(rng.uniform(0, 4, (count, 1)) * rng.normal(size=(count, 4)), axis=1)
+    ground = rng.uniform(floor, floor + 0.3, count)
+    both = {"kind": main, "ground": np.stack([ground, 1 - ground], 1)}
+    return {name: rows.astype(np.float32) for name, rows in both.items()}
+
+
+def marked(
+    rows: NDArray[np.floating], worth: Callable[..., object], seed: int
+) -> NDArray[np.bool_]:
+    """Which labels are right, where an answer is right as often as `worth` says."""
+    rng = np.random.default_rng(seed)
+    best, number = rows.argmax(axis=1), np.arange(len(rows))
+    right = rng.random(len(rows)) < worth(rows[number, best])
+    truth = np.where(right, best, (best + rng.integers(1, rows.shape[1], len(rows))) % 4)
+    return np.eye(rows.shape[1], dtype=bool)[truth]
+
+
+def calibration_error(rows: NDArray[np.floating], allowed: NDArray[np.bool_]) -> float:
+    return float(grade(rows, allowed.argmax(axis=1), LABELS).ece)
+
+
+@pytest.mark.parametrize("truth", [HONEST, Curve(0.2, 1.3, -1), Curve(0.3, 0.6, 0.2)])
+def test_curve_is_found_from_answers_that_follow_it(truth: Curve) -> None:
+    rng = np.random.default_rng(1)
+    confidences = rng.uniform(0.2, 1, 20_000)
+    found = fit_curve(confidences, rng.random(20_000) < truth(confidences))
+    at = np.linspace(0.3, 0.99, 30)
+    np.testing.assert_allclose(found(at), truth(at), atol=0.02)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_curve_stays_a_curve_where_all_answers_are_alike(*, right: bool) -> None:
+    confidences = np.linspace(0.3, 1, 300)
+    curve = fit_curve(confidences, np.full(300, right))
+    values = curve(confidences)
+    assert ((values > 0) & (values < 1)).all()
+    assert (np.diff(values) >= 0).all()
+    assert (values.mean() > confidences.mean()) == right
+
+
+def test_curve_never_falls_whatever_it_was_fitted_to() -> None:
+    confidences = np.linspace(0.01, 0.99, 500)
+    curve = fit_curve(confidences, np.random.default_rng(1).random(500) < 1 - confidences)
+    assert (np.diff(curve(confidences)) >= 0).all()
+
+
+@pytest.mark.parametrize("curve", [Curve(0.1, 1.4, -1), Curve(3, 0, 2), Curve(0, 0, -5)])
+def test_answer_stays_and_the_others_keep_their_proportions(curve: Curve) -> None:
+    odd = [[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.4, 0.4, 0.2, 0], [0.5, 0.5, 0, 0]]
+    rows = np.concatenate([answers(500, seed=2)["kind"], np.array(odd, np.float32)])
+    anew = Confidence((curve,))({"kind": rows})
+    np.testing.assert_allclose(anew.sum(axis=1), 1, atol=1e-6)
+    assert (anew >= 0).all()
+    assert (anew.argmax(axis=1) == rows.argmax(axis=1)).all()
+    # Behind the first two labels the order is what it was; before, labels could be equal.
+    np.testing.assert_array_equal(
+        np.argsort(-anew[:500], axis=1, kind="stable"),
+        np.argsort(-rows[:500], axis=1, kind="stable"),
+    )
+    second, third = np.sort(rows[:500], axis=1)[:, [-2, -3]].T
+    second_anew, third_anew = np.sort(anew[:500], axis=1)[:, [-2, -3]].T
+    some = third > 1e-4
+    np.testing.assert_allclose((third_anew / second_anew)[some], (third / second)[some], rtol=1e-3)
+
+
+def test_each_kind_of_photo_gets_its_own_curve() -> None:
+    cautious, rash = Curve(0.5, 1.5, 1), Curve(0.4, 0.5, -0.4)
+    studio, phone = (answers(4000, seed=seed, floor=0.6 * seed) for seed in (0, 1))
+    allowed = [marked(studio["kind"], cautious, 5), marked(phone["kind"], rash, 6)]
+    fitted = fit_confidence([studio, phone], allowed, [0.75, 0.25])
+    assert fitted is not None
+    assert fitted.kinds is not None
+    assert fitted.kinds(studio)[:, 0].mean() > 0.95
+    assert fitted.kinds(phone)[:, 1].mean() > 0.9
+    for worth, seed in ((cautious, 0), (rash, 1)):
+        others = answers(4000, seed=10 + seed, floor=0.6 * seed)
+        right = marked(others["kind"], worth, 20 + seed)
+        assert calibration_error(others["kind"], right) > 0.05
+        assert calibration_error(fitted(others), right) < 0.02
+
+
+def test_too_few_images_change_nothing_and_a_small_data_set_has_no_curve() -> None:
+    many, few = answers(MIN_IMAGES, seed=1), answers(MIN_IMAGES - 1, seed=2)
+    allowed = [marked(one["kind"], HONEST, 3) for one in (many, few)]
+    assert fit_confidence([few], allowed[1:], [1.0]) is None
+    fitted = fit_confidence([many, few], allowed, [0.5, 0.5])
+    assert fitted is not None
+    assert (len(fitted.curves), fitted.kinds) == (1, None)
+    allowed[0][1:] = False  # no right answer is known
+    assert fit_confidence([many], allowed[:1], [1.0]) is None
+
+
+def passing_graph() -> onnx.ModelProto:
+    """A graph that answers with what it is given."""
+    sizes = {"kind": 4, "ground": 2}
+    ends = {
+        end: [
+            helper.make_tensor_value_info(f"{prefix}{name}", TensorProto.FLOAT, ["N", size])
+            for name, size in sizes.items()
+        ]
+        for end, prefix in (("inputs", "in/"), ("outputs", ""))
+    }
+    nodes = [helper.make_node("Identity", [f"in/{name}"], [name]) for name in sizes]
+    return helper.make_model(
+        helper.make_graph(nodes, "g", ends["inputs"], ends["outputs"]),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=8,
+    )
+
+
+def ask_onnxruntime(graph: onnx.ModelProto, given: Shares) -> NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    (rows,) = session.run(["kind"], {f"in/{name}": rows for name, rows in given.items()})
+    return np.asarray(rows)
+
+
+def ask_openvino(graph: onnx.ModelProto, given: Shares) -> NDArray[np.float32]:
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}  # as the engine has it for 8 bits
+    model = core.compile_model(core.read_model(graph.SerializeToString()), "CPU", precise)
+    return np.asarray(model({f"in/{name}": rows for name, rows in given.items()})["kind"])
+
+
+@pytest.mark.parametrize("ask", [ask_onnxruntime, ask_openvino])
+def test_graph_says_what_the_arrays_say_also_the_second_time(
+    ask: Callable[[onnx.ModelProto, Shares], NDArray[np.float32]],
+) -> None:
+    both = [answers(600, seed=seed, floor=0.6 * seed) for seed in (0, 1)]
+    allowed = [marked(one["kind"], Curve(0.4, 1.6, -0.5), 7) for one in both]
+    given = {name: np.concatenate([one[name] for one in both]) for name in both[0]}
+    extremes = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0.5, 0.5, 0, 0]], np.float32)
+    given["kind"][:3] = extremes
+    graph, expected = passing_graph(), given
+    for data_sets in (2, 1):
+        fitted = fit_confidence(both[:data_sets], allowed[:data_sets], [0.6, 0.4][:data_sets])
+        assert fitted is not None
+        with_confidence(graph, fitted, ["kind", "ground"])
+        onnx.checker.check_model(graph, full_check=True)
+        expected = {**expected, "kind": fitted(expected)}
+        np.testing.assert_allclose(ask(graph, given), expected["kind"], atol=2e-4)
+
+
+def test_nothing_to_do_leaves_the_graph_alone() -> None:
+    graph = passing_graph()
+    before = graph.SerializeToString()
+    assert with_confidence(graph, None, ["kind", "ground"]).SerializeToString() == before
