@@ -31,7 +31,7 @@ def answers(count: int, *, seed: int, floor: float = 0.0) -> Shares:
     """Answers of any confidence, in a column of four labels and one of two."""
     rng = np.random.default_rng(seed)
     main = softmax(rng.uniform(0, 4, (count, 1)) * rng.normal(size=(count, 4)), axis=1)
-    ground = rng.uniform(floor, floor + 0.3, count)
+    ground = rng.uniform(floor, floor + 0.2, count)
     both = {"kind": main, "ground": np.stack([ground, 1 - ground], 1)}
     return {name: rows.astype(np.float32) for name, rows in both.items()}
 
@@ -97,7 +97,7 @@ def test_answer_stays_and_the_others_keep_their_proportions(curve: Curve) -> Non
 
 def test_each_kind_of_photo_gets_its_own_curve() -> None:
     cautious, rash = Curve(0.5, 1.5, 1), Curve(0.4, 0.5, -0.4)
-    studio, phone = (answers(4000, seed=seed, floor=0.6 * seed) for seed in (0, 1))
+    studio, phone = (answers(4000, seed=seed, floor=0.79 * seed) for seed in (0, 1))
     allowed = [marked(studio["kind"], cautious, 5), marked(phone["kind"], rash, 6)]
     fitted = fit_confidence([studio, phone], allowed, [0.75, 0.25])
     assert fitted is not None
@@ -105,10 +105,10 @@ def test_each_kind_of_photo_gets_its_own_curve() -> None:
     assert fitted.kinds(studio)[:, 0].mean() > 0.95
     assert fitted.kinds(phone)[:, 1].mean() > 0.9
     for worth, seed in ((cautious, 0), (rash, 1)):
-        others = answers(4000, seed=10 + seed, floor=0.6 * seed)
+        others = answers(4000, seed=10 + seed, floor=0.79 * seed)
         right = marked(others["kind"], worth, 20 + seed)
-        assert calibration_error(others["kind"], right) > 0.05
-        assert calibration_error(fitted(others), right) < 0.02
+        assert calibration_error(others["kind"], right) > 0.1
+        assert calibration_error(fitted(others), right) < 0.035  # chance alone makes 0.02 of 4,000
 
 
 def test_too_few_images_change_nothing_and_a_small_data_set_has_no_curve() -> None:
@@ -158,7 +158,7 @@ def ask_openvino(graph: onnx.ModelProto, given: Shares) -> NDArray[np.float32]:
 def test_graph_says_what_the_arrays_say_also_the_second_time(
     ask: Callable[[onnx.ModelProto, Shares], NDArray[np.float32]],
 ) -> None:
-    both = [answers(600, seed=seed, floor=0.6 * seed) for seed in (0, 1)]
+    both = [answers(600, seed=seed, floor=0.79 * seed) for seed in (0, 1)]
     allowed = [marked(one["kind"], Curve(0.4, 1.6, -0.5), 7) for one in both]
     given = {name: np.concatenate([one[name] for one in both]) for name in both[0]}
     extremes = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0.5, 0.5, 0, 0]], np.float32)
