@@ -18,10 +18,10 @@ from shopwindow.training.confidence import (
     Confidence,
     Curve,
     Shares,
-    fit_confidence,
     fit_curve,
     with_confidence,
 )
+from shopwindow.training.confidence import fit_confidence as fit_to_judged
 
 LABELS = ("heel", "boot", "cap", "belt")
 HONEST = Curve(1, 1, 0)
@@ -45,6 +45,19 @@ def marked(
     right = rng.random(len(rows)) < worth(rows[number, best])
     truth = np.where(right, best, (best + rng.integers(1, rows.shape[1], len(rows))) % 4)
     return np.eye(rows.shape[1], dtype=bool)[truth]
+
+
+def fit_confidence(
+    data_sets: list[Shares], allowed: list[NDArray[np.bool_]], shares: list[float]
+) -> Confidence | None:
+    """Fit to the answers that have a right label."""
+    judged = []
+    for one, right in zip(data_sets, allowed, strict=True):
+        some = right.any(axis=1)
+        rows = one["kind"][some]
+        hits = right[some][np.arange(len(rows)), rows.argmax(axis=1)]
+        judged.append((rows.max(axis=1), hits))
+    return fit_to_judged(data_sets, judged, shares)
 
 
 def calibration_error(rows: NDArray[np.floating], allowed: NDArray[np.bool_]) -> float:
@@ -80,7 +93,7 @@ def test_curve_never_falls_whatever_it_was_fitted_to() -> None:
 def test_answer_stays_and_the_others_keep_their_proportions(curve: Curve) -> None:
     odd = [[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.4, 0.4, 0.2, 0], [0.5, 0.5, 0, 0]]
     rows = np.concatenate([answers(500, seed=2)["kind"], np.array(odd, np.float32)])
-    anew = Confidence((curve,))({"kind": rows})
+    anew = Confidence((curve,), None, {})({"kind": rows})
     np.testing.assert_allclose(anew.sum(axis=1), 1, atol=1e-6)
     assert (anew >= 0).all()
     assert (anew.argmax(axis=1) == rows.argmax(axis=1)).all()
@@ -95,8 +108,36 @@ def test_answer_stays_and_the_others_keep_their_proportions(curve: Curve) -> Non
     np.testing.assert_allclose((third_anew / second_anew)[some], (third / second)[some], rtol=1e-3)
 
 
+@pytest.mark.parametrize("classes", [2, 4, 100])
+def test_answer_as_good_as_none_stays_one(classes: int) -> None:
+    """Nobody has judged such answers; the curve of the others would end at 27 %."""
+    rng = np.random.default_rng(3)
+    curve = fit_curve(rng.uniform(0.5, 1, 2000), rng.random(2000) < 0.6)
+    assert curve(np.array(0.5)) > 0.4
+    even = np.full((5, classes), 1 / classes, np.float32)
+    nearly = even.copy()
+    nearly[:, 1] *= 1.1
+    nearly /= nearly.sum(axis=1, keepdims=True)
+    anew = Confidence((curve,), None, {})
+    for rows in (even, nearly):
+        np.testing.assert_allclose(anew({"kind": rows}), rows, atol=0.1 / classes)
+
+
+def test_two_labels_that_rounding_may_swap_have_nearly_the_same_confidence() -> None:
+    lifting = Confidence((Curve(0.3, 0.6, 2),), None, {})
+    rows = np.array([[0.4501, 0.4499, 0.1001], [0.4499, 0.4501, 0.1001]], np.float32)
+    one, other = lifting({"kind": rows})
+    np.testing.assert_allclose(one, other, atol=0.005)
+    assert lifting({"kind": np.array([[0.5, 0.4, 0.1]], np.float32)})[0, 0] > 0.6
+
+
+def test_column_of_a_single_label_has_no_curve() -> None:
+    one = {"kind": np.ones((300, 1), np.float32)}
+    assert fit_to_judged([one], [(np.ones(300), np.ones(300, bool))], [1.0]) is None
+
+
 def test_each_kind_of_photo_gets_its_own_curve() -> None:
-    cautious, rash = Curve(0.5, 1.5, 1), Curve(0.4, 0.5, -0.4)
+    cautious, rash = Curve(0.8, 1.5, 0.3), Curve(0.4, 0.5, -0.4)
     studio, phone = (answers(4000, seed=seed, floor=0.79 * seed) for seed in (0, 1))
     allowed = [marked(studio["kind"], cautious, 5), marked(phone["kind"], rash, 6)]
     fitted = fit_confidence([studio, phone], allowed, [0.75, 0.25])
@@ -118,11 +159,12 @@ def test_too_few_images_change_nothing_and_a_small_data_set_has_no_curve() -> No
     fitted = fit_confidence([many, few], allowed, [0.5, 0.5])
     assert fitted is not None
     assert (len(fitted.curves), fitted.kinds) == (1, None)
+    assert fitted.fitted_to == {0: MIN_IMAGES}
     allowed[0][1:] = False  # no right answer is known
     assert fit_confidence([many], allowed[:1], [1.0]) is None
 
 
-def passing_graph() -> onnx.ModelProto:
+def passing_graph(opset: int) -> onnx.ModelProto:
     """A graph that answers with what it is given."""
     sizes = {"kind": 4, "ground": 2}
     ends = {
@@ -135,7 +177,7 @@ def passing_graph() -> onnx.ModelProto:
     nodes = [helper.make_node("Identity", [f"in/{name}"], [name]) for name in sizes]
     return helper.make_model(
         helper.make_graph(nodes, "g", ends["inputs"], ends["outputs"]),
-        opset_imports=[helper.make_opsetid("", 13)],
+        opset_imports=[helper.make_opsetid("", opset)],
         ir_version=8,
     )
 
@@ -154,18 +196,19 @@ def ask_openvino(graph: onnx.ModelProto, given: Shares) -> NDArray[np.float32]:
     return np.asarray(model({f"in/{name}": rows for name, rows in given.items()})["kind"])
 
 
+@pytest.mark.parametrize("opset", [9, 11, 13, 20])
 @pytest.mark.parametrize("ask", [ask_onnxruntime, ask_openvino])
 def test_graph_says_what_the_arrays_say_also_the_second_time(
-    ask: Callable[[onnx.ModelProto, Shares], NDArray[np.float32]],
+    ask: Callable[[onnx.ModelProto, Shares], NDArray[np.float32]], opset: int
 ) -> None:
-    both = [answers(600, seed=seed, floor=0.79 * seed) for seed in (0, 1)]
-    allowed = [marked(one["kind"], Curve(0.4, 1.6, -0.5), 7) for one in both]
-    given = {name: np.concatenate([one[name] for one in both]) for name in both[0]}
+    several = [answers(600, seed=seed, floor=0.39 * seed) for seed in (0, 1, 2)]
+    allowed = [marked(one["kind"], Curve(0.4, 1.6, -0.5), 7) for one in several]
+    given = {name: np.concatenate([one[name] for one in several]) for name in several[0]}
     extremes = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0.5, 0.5, 0, 0]], np.float32)
     given["kind"][:3] = extremes
-    graph, expected = passing_graph(), given
-    for data_sets in (2, 1):
-        fitted = fit_confidence(both[:data_sets], allowed[:data_sets], [0.6, 0.4][:data_sets])
+    graph, expected = passing_graph(opset), given
+    for count in (3, 2, 1):
+        fitted = fit_confidence(several[:count], allowed[:count], [0.5, 0.3, 0.2][:count])
         assert fitted is not None
         with_confidence(graph, fitted, ["kind", "ground"])
         onnx.checker.check_model(graph, full_check=True)
@@ -174,6 +217,6 @@ def test_graph_says_what_the_arrays_say_also_the_second_time(
 
 
 def test_nothing_to_do_leaves_the_graph_alone() -> None:
-    graph = passing_graph()
+    graph = passing_graph(13)
     before = graph.SerializeToString()
     assert with_confidence(graph, None, ["kind", "ground"]).SerializeToString() == before

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from fastai.torch_core import TensorImage
@@ -17,7 +18,7 @@ from shopwindow.bundle import read_bundle
 from shopwindow.dataset.split import split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.grading import Reading, grade_bundle
-from shopwindow.training import TrainingOptions, export, train
+from shopwindow.training import TrainingOptions, confidence, export, train
 from shopwindow.training.augmentations import build_augmentations
 from shopwindow.training.calibrating import Calibration, Judged
 from shopwindow.training.loaders import CachedLoader
@@ -152,6 +153,8 @@ def test_run_with_companions_is_exported_with_figures_for_each(
         return calibrate(judged, *args, **settings)
 
     monkeypatch.setattr(export, "calibrate", watched)
+    # So few images would have no curves; with them, export proves that the graph does the same.
+    monkeypatch.setattr(confidence, "MIN_IMAGES", 5)
     options = replace(
         shapes_options,
         companions=(companion_file,),
@@ -165,6 +168,10 @@ def test_run_with_companions_is_exported_with_figures_for_each(
     bundle = read_bundle(train(options) / "model.onnx")
     assert counted == [[0.75, 0.25]], "whatever is drawn besides"
     (record,) = bundle.info.data["also"]
+    counts = [bundle.info.data["valid"], record["valid"]]
+    assert [one["images"] for one in bundle.info.data["curves"]] == counts
+    steps = onnx.load_model_from_string(bundle.model).graph.node
+    assert sum("/confidence-" in node.output[0] for node in steps) > 30
     assert record["source"] == options.data.name
     assert str(options.data) not in json.dumps(bundle.info.as_json()), "names, never paths"
     (also,) = bundle.info.quality["also"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import max_pool2d
 
 from shopwindow.imaging.preprocess import ResizeRule
-from shopwindow.training.backgrounds import ground_mask, replace_ground
+from shopwindow.training.backgrounds import ground_mask, replace_ground, widened
 from shopwindow.training.outliers import KINDS, draw_outliers
 
 
@@ -53,6 +54,13 @@ def test_ground_is_found_behind_corners() -> None:
     picture[..., :, 2:5] = 1.0  # a lane from edge to edge
     picture[..., 10:13, 2:9] = 1.0  # and one off it, which is seen from no edge
     assert ground_mask(picture)[0, 0, 11, 8] == 1
+
+
+@pytest.mark.parametrize("size_px", [(7, 5), (1, 6), (80, 60)])
+def test_mask_widens_by_a_pixel_in_all_directions(size_px: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    mask = (torch.rand(5, 1, *size_px) < 0.2).float()
+    assert torch.equal(widened(mask), max_pool2d(mask, 3, 1, 1))
 
 
 def test_item_stays_and_the_white_around_it_goes(items: torch.Tensor) -> None:

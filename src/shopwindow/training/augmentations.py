@@ -56,10 +56,16 @@ class Project(AffineCoordTfm):  # type: ignore[misc]
     product of both matrices (a homography) says the same, and is worked out before there is a grid.
 
     Args:
-        drawn: fastai's transform, which draws the maps; its size stays as it is.
+        drawn: fastai's transform, which draws the maps.
+
+    Raises:
+        ValueError: It does not leave the size as it is, or asks for other neighbours of a pixel.
     """
 
     def __init__(self, drawn: AffineCoordTfm) -> None:
+        asked = (drawn.size, drawn.mode, drawn.align_corners)
+        if asked != (None, "bilinear", True):
+            raise ValueError(f"expected no size, bilinear and aligned corners, got {asked}")
         super().__init__(drawn.aff_fs, drawn.coord_fs, pad_mode=drawn.pad_mode, align_corners=True)
 
     def encodes(self, x: TensorImage) -> TensorImage:

@@ -37,11 +37,11 @@ def ground_mask(images: Tensor) -> Tensor:
         ground = torch.maximum(ground, white.flip(axis).cumprod(axis).flip(axis))
     # And round the corner from there. Whole mazes are not worth their time.
     for _ in range(_CORNER_STEPS):
-        ground = _widened(ground) * white
+        ground = widened(ground) * white
     return ground
 
 
-def _widened(mask: Tensor) -> Tensor:
+def widened(mask: Tensor) -> Tensor:
     """(..., H, W) -> the same: the greatest of each pixel and its eight neighbours.
 
     As `F.max_pool2d(mask, 3, 1, 1)`, which notes where it found each and takes ten times as long.
@@ -79,7 +79,7 @@ def replace_ground(images: Tensor, grounds: Tensor, share: float) -> Tensor:
     covered = ground.mean((1, 2, 3))
     fits = (covered > MIN_GROUND) & (covered < MAX_GROUND)
     # One pixel of the item's edge is mixed with white: it goes with the ground.
-    alpha = 1 - _widened(ground)
+    alpha = 1 - widened(ground)
     layer = torch.cat([items * alpha, alpha], 1)
     grid = F.affine_grid(placing[chosen].to(items.device), list(layer.shape), align_corners=False)
     moved = F.grid_sample(layer, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,10 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import family_shares
-from shopwindow.training.confidence import Confidence, fit_confidence
+from shopwindow.training.confidence import Confidence, Shares, fit_confidence
 
 SURE_PRECISION = 0.95
 FAMILY_PRECISION = 0.98
-Shares = dict[str, NDArray[np.float32]]
 _Answers = tuple[NDArray[np.floating], NDArray[np.bool_]]  # (n,) confidences, (n,) whether right
 
 
@@ -74,12 +74,14 @@ class Calibration:
         temperatures: One per label column, by which logits are divided.
         confidence: What then makes the main column honest, for each kind of photo; None where too
             few images were judged.
+        curves: `source` and `images` for each data set that has a curve: to how many it was fitted.
         threshold: Where an answer of the main column is sure.
         families: Coarser answers, each with a threshold of its own.
     """
 
     temperatures: dict[str, float]
     confidence: Confidence | None
+    curves: tuple[dict[str, Any], ...]
     threshold: Threshold
     families: tuple[Families, ...]
 
@@ -131,17 +133,23 @@ def calibrate(
                     logits[some], np.concatenate(targets)[some], weights[some]
                 )
     allowed = [one.allowed(columns[0]) for one in judged]
+    cooled = [_cooled(one.logits, temperatures) for one in judged]
     confidence = fit_confidence(
-        [_cooled(one.logits, temperatures) for one in judged],
-        allowed,
+        cooled,
+        [_answers(rows[columns[0]], right) for rows, right in zip(cooled, allowed, strict=True)],
         [one.share for one in judged],
     )
-    fitted = Calibration(temperatures, confidence, Threshold(1.0, 0.0, 0.0), ())
+    fitted_to = {} if confidence is None else confidence.fitted_to
+    curves = tuple(
+        {"source": judged[number].name, "images": images} for number, images in fitted_to.items()
+    )
+    fitted = Calibration(temperatures, confidence, curves, Threshold(1.0, 0.0, 0.0), ())
     shares = [fitted.shares(one.logits)[columns[0]] for one in judged]
 
     return Calibration(
         temperatures,
         confidence,
+        curves,
         _pooled(
             [_answers(rows, right) for rows, right in zip(shares, allowed, strict=True)],
             [one.share for one in judged],

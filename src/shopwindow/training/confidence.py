@@ -13,7 +13,7 @@ The answer stays the same, and the other labels share what it leaves in their ol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,33 +30,48 @@ from shopwindow.errors import TrainingError
 
 # Three numbers from fewer answers would follow chance.
 MIN_IMAGES = 200
+# Below the lowest hundredth of the answers that a curve was fitted to, nobody knows its course.
+_LOWEST = 0.01
 # Logarithms are taken of nothing smaller, nor of anything nearer to 1.
 _FLOOR = 1e-6
 # What each label gets of the rest, so that there is a rest also where all others are at 0.
 _CRUMB = 1e-9
-# The best label stays ahead of the next by this, so that rounding does not swap the two.
-_AHEAD = 1.0001
+# How far the best label is kept ahead of the next, as a factor.
+_AHEAD = 1.02
+# Two labels nearer than this are partly left as they are, and two alike wholly: whichever of them
+# rounding puts first, their confidences are nearly the same.
+_NEAR = 0.05
 # Of the regression that tells kinds apart: scikit-learn's C, on standardised inputs.
 _STRENGTH = 0.1
 
-Shares = Mapping[str, NDArray[np.float32]]
+Shares = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How often answers are right: logit g(c) = rise ln c - fall ln (1 - c) + shift.
+    """How often answers are right: logit g(c) = rise ln c - fall ln(1 - c) + shift.
 
-    With rise and fall of 0 or more it never falls; (1, 1, 0) leaves a confidence c as it is.
+    c is a confidence; the numbers are the paper's a, b and c. With rise and fall of 0 or more the
+    curve never falls; (1, 1, 0) leaves a confidence as it is.
+
+    Attributes:
+        rise: 0 or more.
+        fall: 0 or more.
+        shift: Any number.
+        lowest: Below it, the curve is a straight line to 0: an answer that is as good as none stays
+            one, also where all that the curve was fitted to were better.
     """
 
     rise: float
     fall: float
     shift: float
+    lowest: float = 0.0
 
     def __call__(self, confidences: NDArray[np.floating]) -> NDArray[np.float64]:
         """(...) confidences, 0 to 1 -> the same shape, 0 to 1."""
-        inputs = _inputs(np.asarray(confidences, np.float64))
-        return np.asarray(expit(inputs @ [self.rise, self.fall, self.shift]), np.float64)
+        given, lowest = np.asarray(confidences, np.float64), max(self.lowest, _FLOOR)
+        values = expit(_inputs(np.maximum(given, lowest)) @ [self.rise, self.fall, self.shift])
+        return np.asarray(values * np.minimum(given / lowest, 1), np.float64)
 
 
 def _inputs(confidences: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,7 +86,7 @@ def fit_curve(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> Cu
     temperatures: where all answers are right, the likelihood alone knows no end.
 
     Args:
-        confidences: (N,) of answers, 0 to 1.
+        confidences: (N,) of answers, 0 to 1; at least one.
         right: (N,) whether they were right.
     """
     inputs = _inputs(np.asarray(confidences, np.float64))
@@ -85,12 +100,13 @@ def fit_curve(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> Cu
 
     bounds = [(0, None), (0, None), (None, None)]
     found = minimize(loss, unchanged, jac=True, method="L-BFGS-B", bounds=bounds)
-    return Curve(*(float(number) for number in found.x))
+    rise, fall, shift = (float(number) for number in found.x)
+    return Curve(rise, fall, shift, float(np.quantile(confidences, _LOWEST)))
 
 
 @dataclass(frozen=True)
 class Kinds:
-    """Tells from the network's answers which kind a photo is of.
+    """A classifier of photos by the data set that they are like, from the network's answers.
 
     Attributes:
         weights: (D, K) float32, for the logarithms of the probabilities of all D labels.
@@ -137,15 +153,18 @@ def fit_kinds(answers: Sequence[Shares], shares: Sequence[float]) -> Kinds:
 
 @dataclass(frozen=True)
 class Confidence:
-    """What makes the confidences of the main label column honest.
+    """A calibrator of the main label column.
 
     Attributes:
         curves: One for each kind of photo, at least one.
         kinds: Which kind a photo is of; None where there is but one.
+        fitted_to: By the position of each data set that has a curve, how many of its images the
+            curve was fitted to.
     """
 
     curves: tuple[Curve, ...]
-    kinds: Kinds | None = None
+    kinds: Kinds | None
+    fitted_to: dict[int, int]
 
     def __call__(self, answers: Shares) -> NDArray[np.float32]:
         """Return the probabilities of the main label column, which comes first, anew.
@@ -167,46 +186,49 @@ class Confidence:
         others[numbers, best] = 0
         rest, second = others.sum(axis=1), others.max(axis=1)
         # The second label gets second / rest of what is left, and is not to come before the first.
-        confidences = np.maximum(by_kind.sum(axis=1), _AHEAD * second / (rest + second))
+        curved = np.maximum(by_kind.sum(axis=1), _AHEAD * second / (rest + second))
+        apart = np.clip((highest - second) / _NEAR, 0, 1)
+        confidences = highest + apart * (curved - highest)
         others *= ((1 - confidences) / rest)[:, None]
         others[numbers, best] = confidences
         return others.astype(np.float32)
 
 
 def fit_confidence(
-    answers: Sequence[Shares], allowed: Sequence[NDArray[np.bool_]], shares: Sequence[float]
+    answers: Sequence[Shares],
+    judged: Sequence[tuple[NDArray[np.floating], NDArray[np.bool_]]],
+    shares: Sequence[float],
 ) -> Confidence | None:
     """Fit a curve for each data set of which enough images have a right answer.
 
     Args:
         answers: What the network says about held-out images of each, with honest temperatures: per
             label column (n, C) probabilities, the main one first.
-        allowed: Of each, (n, C) the labels of the main column that are right.
+        judged: Of each, (m,) confidences of the answers in the main column to images that have a
+            right one, and (m,) whether they were right.
         shares: What the images of each count together, above 0.
 
     Returns:
-        None where all are too small: then confidences stay as they are.
+        None where all are too small, or the main column has one label only: then confidences stay
+        as they are.
     """
-    curves, enough = [], []
-    for number, (one, right) in enumerate(zip(answers, allowed, strict=True)):
-        known = right.any(axis=1)
-        if known.sum() >= MIN_IMAGES:
-            rows = next(iter(one.values()))[known]
-            hits = right[known][np.arange(len(rows)), rows.argmax(axis=1)]
-            curves.append(fit_curve(rows.max(axis=1), hits))
-            enough.append(number)
-    if not curves:
+    if next(iter(answers[0].values())).shape[1] < 2:
         return None
-    if len(curves) == 1:
-        return Confidence(tuple(curves))
-    kinds = fit_kinds([answers[n] for n in enough], [shares[n] for n in enough])
-    return Confidence(tuple(curves), kinds)
+    enough = [number for number, (sure, _) in enumerate(judged) if len(sure) >= MIN_IMAGES]
+    if not enough:
+        return None
+    kinds = None
+    if len(enough) > 1:
+        kinds = fit_kinds([answers[n] for n in enough], [shares[n] for n in enough])
+    return Confidence(
+        tuple(fit_curve(*judged[n]) for n in enough), kinds, {n: len(judged[n][0]) for n in enough}
+    )
 
 
 def with_confidence(
     graph: onnx.ModelProto, confidence: Confidence | None, columns: Sequence[str]
 ) -> onnx.ModelProto:
-    """Return a graph that does to its answers what `confidence` does.
+    """Return a graph that does to its answers what `confidence` does; of opset 9 or later.
 
     Args:
         graph: From images to probabilities, an output per label column; it is changed.
@@ -225,15 +247,15 @@ def with_confidence(
     shapes = {one.name: one.type.tensor_type.shape for one in graph.graph.output}
     count = shapes[main].dim[1].dim_value
     curves = confidence.curves
-    constants: dict[str, Any] = {
-        "floor": np.float32(_FLOOR),
-        "ceiling": np.float32(1 - _FLOOR),
-        "one": np.float32(1),
-        "ahead": np.float32(_AHEAD),
-        "crumb": np.float32(_CRUMB),
-        "none": np.float32(0),
-        "slopes": np.array([[c.rise for c in curves], [-c.fall for c in curves]], np.float32),
-        "shifts": np.array([c.shift for c in curves], np.float32),
+    numbers: dict[str, float] = {"floor": _FLOOR, "ceiling": 1 - _FLOOR, "one": 1, "none": 0}
+    numbers |= {"crumb": _CRUMB, "ahead": _AHEAD, "per nearness": 1 / _NEAR}
+    constants: dict[str, NDArray[Any]] = {
+        **{name: np.array(number, np.float32) for name, number in numbers.items()},
+        "rises": np.diag([c.rise for c in curves]).astype(np.float32),
+        "falls": np.diag([c.fall for c in curves]).astype(np.float32),
+        "shifts": np.array([[c.shift for c in curves]], np.float32),
+        "lowest": np.array([[max(c.lowest, _FLOOR) for c in curves]], np.float32),
+        "same": np.ones((1, 1), np.float32),
         "labels": np.arange(count, dtype=np.int64)[None],
         "all labels": np.ones((count, 1), np.float32),
         "all kinds": np.ones((len(curves), 1), np.float32),
@@ -241,46 +263,69 @@ def with_confidence(
     if confidence.kinds is not None:
         constants |= {"weights": confidence.kinds.weights, "bias": confidence.kinds.bias}
     for name, value in constants.items():
-        tensor = numpy_helper.from_array(np.asarray(value), f"{prefix}/{name}")
-        graph.graph.initializer.append(tensor)
+        graph.graph.initializer.append(numpy_helper.from_array(value, f"{prefix}/{name}"))
 
     def step(kind: str, inputs: str, output: str, **attributes: Any) -> None:
         names = [before if name == "answers" else f"{prefix}/{name}" for name in inputs.split(", ")]
         node = helper.make_node(kind, names, [f"{prefix}/{output}"], **attributes)
         graph.graph.node.append(node)
 
-    # (N, 1): the best label, and how certain it is.
+    # The best label, and all others.
     step("ArgMax", "answers", "best", axis=1, keepdims=1)
-    step("GatherElements", "answers, best", "highest", axis=1)
-    # (N, K): what the curve of each kind makes of it.
-    step("Clip", "highest, floor, ceiling", "inside")
+    step("Equal", "labels, best", "is best")
+    step("Where", "is best, answers, none", "only best")
+    step("MatMul", "only best, all labels", "highest")
+    step("Add", "answers, crumb", "some")
+    step("Where", "is best, none, some", "others")
+    step("MatMul", "others, all labels", "rest")
+    # The best of the others.
+    step("ArgMax", "others", "next", axis=1, keepdims=1)
+    step("Equal", "labels, next", "is next")
+    step("Where", "is next, others, none", "only next")
+    step("MatMul", "only next, all labels", "second")
+    # (N, K): what the curve of each kind makes of the highest.
+    step("Max", "highest, lowest", "known")
+    step("Min", "known, ceiling", "inside")
+    step("Log", "inside", "log")
     step("Sub", "one, inside", "outside")
-    step("Concat", "inside, outside", "both", axis=1)
-    step("Log", "both", "logarithms")
-    step("Gemm", "logarithms, slopes, shifts", "logits")
-    step("Sigmoid", "logits", "by kind")
+    step("Log", "outside", "log outside")
+    step("MatMul", "log, rises", "rising")
+    step("MatMul", "log outside, falls", "falling")
+    step("Sub", "rising, falling", "unshifted")
+    step("Add", "unshifted, shifts", "logits")
+    step("Sigmoid", "logits", "curve")
+    step("Div", "highest, lowest", "height")
+    step("Min", "height, one", "line")
+    step("Mul", "curve, line", "by kind")
     if confidence.kinds is not None:
         together = [before, *columns[1:]]
         graph.graph.node.append(helper.make_node("Concat", together, [f"{prefix}/all"], axis=1))
         step("Max", "all, floor", "positive")
         step("Log", "positive", "all logarithms")
-        step("Gemm", "all logarithms, weights, bias", "kind logits")
+        step("MatMul", "all logarithms, weights", "unbiased")
+        step("Add", "unbiased, bias", "kind logits")
         step("Softmax", "kind logits", "kinds", axis=1)
         step("Mul", "by kind, kinds", "weighted")
-        step("MatMul", "weighted, all kinds", "curved")
+        step("MatMul", "weighted, all kinds", "mean")
     else:
-        step("MatMul", "by kind, all kinds", "curved")
-    # The others share what is left, and none of them comes before the best.
-    step("Equal", "labels, best", "is best")
-    step("Add", "answers, crumb", "some")
-    step("Where", "is best, none, some", "others")
-    step("MatMul", "others, all labels", "rest")
-    step("ArgMax", "others", "second best", axis=1, keepdims=1)
-    step("GatherElements", "others, second best", "second", axis=1)
+        step("MatMul", "by kind, all kinds", "mean")
+    # Not below the second, and less changed the nearer that is. Without the products with 1,
+    # OpenVINO 2026.4 makes one loop of all these steps, and runs out of registers for it.
     step("Add", "rest, second", "of both")
     step("Div", "second, of both", "equal")
-    step("Mul", "equal, ahead", "least")
-    step("Max", "curved, least", "confidence")
+    step("Mul", "equal, ahead", "a little more")
+    step("MatMul", "a little more, same", "least")
+    step("Max", "mean, least", "curved")
+    step("Sub", "highest, second", "gap")
+    step("Mul", "gap, per nearness", "gaps")
+    step("Max", "gaps, none", "not below")
+    step("Min", "not below, one", "not above")
+    step("MatMul", "not above, same", "apart")
+    step("Sub", "curved, highest", "change")
+    step("Mul", "apart, change", "changed")
+    step("Add", "highest, changed", "sum")
+    step("MatMul", "sum, same", "confidence")
+    # The others share what is left.
     step("Sub", "one, confidence", "left")
     step("Div", "left, rest", "factor")
     step("Mul", "others, factor", "shared")

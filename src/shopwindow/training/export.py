@@ -160,7 +160,7 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         threshold=calibration.threshold,
         families=calibration.families,
         quality={},
-        data=_data_facts(trainer),
+        data=_data_facts(trainer) | {"curves": list(calibration.curves)},
         training=_training_facts(trainer),
         card=trainer.run.facts["card"],
         activation_map=mapped,
@@ -168,15 +168,14 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
     temperatures = list(calibration.temperatures.values())
     servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
     columns = list(dataset.label_columns)
-    graph = with_confidence(
-        to_onnx(servable, dataset.rule, columns + ([ACTIVATION_OUTPUT] if mapped else [])),
-        calibration.confidence,
-        columns,
-    )
+    graph = to_onnx(servable, dataset.rule, columns + ([ACTIVATION_OUTPUT] if mapped else []))
     info = write_proven_bundle(
         out,
         # Half precision is enough for nearly every network; for the others there is the whole.
-        (in_half_precision(graph), graph),
+        (
+            with_confidence(one, calibration.confidence, columns)
+            for one in (in_half_precision(graph), graph)
+        ),
         info,
         calibration.shares(judged[0].logits),
         lambda predictor: ask(predictor, dataset, valid),

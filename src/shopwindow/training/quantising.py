@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -191,8 +192,10 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
         {families.name: families.of for families in bundle.info.families},
         precision=SURE_PRECISION,
     )
-    # Metadata of the build, as Semantic Versioning has it: the same model, built otherwise.
-    info = recalibrated(bundle.info, calibration, version=f"{bundle.info.version}+int8")
+    # Metadata of the build, as Semantic Versioning has it: the same model, built otherwise. With
+    # the day, since thresholds and confidences are fitted anew each time.
+    version_of_build = f"{bundle.info.version}+int8.{datetime.now(UTC):%Y%m%d}"
+    info = recalibrated(bundle.info, calibration, version=version_of_build)
     whole = Predictor(bundle, engine="onnxruntime")
     in_float = Proof(whole, ask(whole, dataset, valid), 0.0)
     before = quality_of(judged, in_float, bundle.info.threshold)

@@ -24,17 +24,16 @@ from shopwindow.training.calibrating import (
     SURE_PRECISION,
     Calibration,
     Judged,
-    Shares,
     calibrate,
 )
-from shopwindow.training.confidence import rename_output, with_confidence
+from shopwindow.training.confidence import Shares, rename_output, with_confidence
 from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.proof import write_proven_bundle
 
 # Softmax of the logarithm of a probability is that probability, so a bundle's answers do as logits.
 # The least normal float32 stands for 0, which has no logarithm.
 _LEAST = float(np.finfo(np.float32).tiny)
-# Nothing else is done to the answers, here in numpy and there in the graph.
+# The same is done to the answers, here in numpy and there in the graph: to within rounding.
 _ALLOWED = 0.001
 
 
@@ -65,9 +64,9 @@ def calibrate_bundle(
         raise DataError(f"expected images with labels to measure by, found none in {source}")
     families = {one.name: one.of for one in bundle.info.families}
     calibration = calibrate(judged, families, precision=SURE_PRECISION)
+    fitted = recalibrated(bundle.info, calibration, version=f"{datetime.now(UTC):%Y.%m.%d}")
     info = replace(
-        recalibrated(bundle.info, calibration, version=f"{datetime.now(UTC):%Y.%m.%d}"),
-        data=bundle.info.data | {"measured_on": {"source": source, "images": len(indices)}},
+        fitted, data=fitted.data | {"measured_on": {"source": source, "images": len(indices)}}
     )
     return write_proven_bundle(
         out,
@@ -89,6 +88,7 @@ def recalibrated(info: BundleInfo, calibration: Calibration, *, version: str) ->
         threshold=calibration.threshold,
         families=calibration.families,
         quality={},
+        data=info.data | {"curves": list(calibration.curves)},
     )
 
 
