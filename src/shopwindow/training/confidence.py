@@ -270,19 +270,19 @@ def with_confidence(
         node = helper.make_node(kind, names, [f"{prefix}/{output}"], **attributes)
         graph.graph.node.append(node)
 
-    # The best label, and all others.
-    step("ArgMax", "answers", "best", axis=1, keepdims=1)
-    step("Equal", "labels, best", "is best")
-    step("Where", "is best, answers, none", "only best")
-    step("MatMul", "only best, all labels", "highest")
+    def greatest(rows: str, name: str) -> None:
+        """Of each row, its place and itself; without GatherElements, which opset 9 has not."""
+        step("ArgMax", rows, f"place of {name}", axis=1, keepdims=1)
+        step("Equal", f"labels, place of {name}", f"is {name}")
+        step("Where", f"is {name}, {rows}, none", f"only {name}")
+        step("MatMul", f"only {name}, all labels", name)
+
+    # The best label, all others, and the best of these.
+    greatest("answers", "highest")
     step("Add", "answers, crumb", "some")
-    step("Where", "is best, none, some", "others")
+    step("Where", "is highest, none, some", "others")
     step("MatMul", "others, all labels", "rest")
-    # The best of the others.
-    step("ArgMax", "others", "next", axis=1, keepdims=1)
-    step("Equal", "labels, next", "is next")
-    step("Where", "is next, others, none", "only next")
-    step("MatMul", "only next, all labels", "second")
+    greatest("others", "second")
     # (N, K): what the curve of each kind makes of the highest.
     step("Max", "highest, lowest", "known")
     step("Min", "known, ceiling", "inside")
@@ -329,7 +329,7 @@ def with_confidence(
     step("Sub", "one, confidence", "left")
     step("Div", "left, rest", "factor")
     step("Mul", "others, factor", "shared")
-    step("Where", "is best, confidence, shared", "honest")
+    step("Where", "is highest, confidence, shared", "honest")
     graph.graph.node[-1].output[0] = main
     return graph
 
