@@ -117,6 +117,8 @@ def compare_bundles(
     labels = dataset.vocabularies[column]
     known = [set(bundle.info.main.labels) for bundle in (a, b)]
     allowed = allowed_in(dataset, column, indices)
+    if count := int((~allowed.any(axis=1)).sum()):
+        notes.append(f"{count:,} images were left out: they show none of the labels")
     strange = [
         np.array([label not in labels_known for label in labels], np.bool_)
         for labels_known in known

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shopwindow.bundle import Bundle
-from shopwindow.dataset.catalogue import LABEL_COLUMN_NAME
+from shopwindow.dataset.catalogue import LABEL_COLUMN_NAME, has_table
 from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.label_sets import NO_LABEL, allowed_labels, read_label_map
+from shopwindow.dataset.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, ShopwindowError, UsageError
 from shopwindow.evaluation.metrics import grade, sure_answers
@@ -48,7 +48,7 @@ class Reading:
     image_column: str | None = None
     label_column: str | None = None
     also: tuple[str, ...] = ()
-    label_map: Path | None = None
+    label_map: LabelMap | None = None
     group_column: str | None = None
     min_images: int = 1
 
@@ -56,20 +56,31 @@ class Reading:
 def recorded_reading(bundle: Bundle, data: Path) -> Reading:
     """Return how the bundle's own training data was read, so that it is read the same way again.
 
-    Data that has no table of the recorded name is other data, and is read as it comes.
+    Data without a table where there was one, or without one of the recorded name, is other data,
+    and is read as it comes. A recorded label map may meet such data too, so that the labels of the
+    model, which it leads to, mean themselves.
     """
     record = bundle.info.data.get("read")
     if not isinstance(record, dict):
         return Reading()
     # Only the name: a bundle may come from anywhere, and says nothing about where to read.
     labels = Path(record["labels"]).name if record.get("labels") else None
-    if labels and not any(Path(folder, labels).exists() for folder in (data, ".")):
+    columns = [record.get(key) for key in ("image_column", "label_column", "also", "group_column")]
+    if labels:
+        is_other = not any(Path(folder, labels).exists() for folder in (data, "."))
+    else:
+        is_other = any(columns) and not has_table(data)
+    if is_other:
         return Reading()
+    label_map = record.get("label_map")
+    if label_map is not None:
+        label_map = {label: (label,) for label in bundle.info.main.labels} | as_label_map(label_map)
     return Reading(
         labels_file=Path(labels) if labels else None,
         image_column=record.get("image_column"),
         label_column=record.get("label_column"),
         also=tuple(record.get("also") or ()),
+        label_map=label_map,
         group_column=record.get("group_column"),
         min_images=record.get("min_images") or 1,
     )
@@ -131,7 +142,8 @@ def grade_bundle(
             f"{percent(1 - sum(sure) / len(sure))} of their answers are not sure"
         )
     if unknown:
-        notes.append(_unknown_note(unknown, targets))
+        strange = int(((targets < 0) & ~nothing).sum())
+        notes.append(_unknown_note(unknown, strange))
     if not (targets >= 0).any():
         if nothing.all():
             raise DataError(
@@ -164,7 +176,7 @@ def grade_bundle(
         images=len(indices),
         column=main.name,
         grades=grade(shares, targets, main.labels),
-        sure=sure_answers(shares, targets, info.threshold.min_confidence),
+        sure=sure_answers(shares, targets, info.threshold.least),
         seconds=seconds,
         attributes=attributes,
         hardest=hardest_images(
@@ -206,7 +218,7 @@ def read_dataset(
         image_column=reading.image_column,
         label_column=reading.label_column,
         also=reading.also,
-        label_map=None if reading.label_map is None else read_label_map(reading.label_map),
+        label_map=reading.label_map,
         group_column=reading.group_column,
         vocabularies=_vocabularies(bundle, reading)
         if labels_of_model or reading.label_map is not None
@@ -245,10 +257,18 @@ def choose_images(
 
 def recorded_splits(bundle: Bundle) -> list[object]:
     """Return what the bundle recorded of the splits of all data sets that it learned from."""
+    return [record.get("split") for record in _recorded(bundle)]
+
+
+def recorded_sources(bundle: Bundle) -> list[object]:
+    """Return what the data sets that a bundle learned from were called."""
+    return [record.get("source") for record in _recorded(bundle)]
+
+
+def _recorded(bundle: Bundle) -> list[dict[str, Any]]:
     also = bundle.info.data.get("also")
     further = also if isinstance(also, list) else []
-    records = [bundle.info.data, *further]
-    return [record.get("split") for record in records if isinstance(record, dict)]
+    return [record for record in (bundle.info.data, *further) if isinstance(record, dict)]
 
 
 def _vocabularies(bundle: Bundle, reading: Reading) -> dict[str, tuple[str, ...]]:
@@ -316,9 +336,6 @@ def allowed_in(dataset: Dataset, column: str, indices: NDArray[np.int64]) -> NDA
     return allowed_labels(dataset.codes[column][indices], dataset.sets[column])
 
 
-def _unknown_note(unknown: Sequence[str], targets: NDArray[np.int64]) -> str:
+def _unknown_note(unknown: Sequence[str], images: int) -> str:
     names = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    return (
-        f"{int((targets < 0).sum()):,} images were not graded: the model does not know their "
-        f"labels ({names})"
-    )
+    return f"{images:,} images were not graded: the model does not know their labels ({names})"

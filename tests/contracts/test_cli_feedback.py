@@ -47,7 +47,10 @@ def test_export_writes_what_was_reviewed_and_says_so_where_nothing_was(
     run_shopwindow: Run, store: Path, tmp_path: Path
 ) -> None:
     none = run_shopwindow("feedback", "export", "out", "--feedback", store)
-    assert "reviewed at /review or taken unseen with --all, found none" in assert_one_line(none, 1)
+    assert (
+        "reviewed at /review or taken unseen by shopwindow feedback export --all, found none"
+        in assert_one_line(none, 1)
+    )
     every = run_shopwindow(
         "feedback", "export", "all", "--all", env={"SHOPWINDOW_FEEDBACK": str(store)}
     )

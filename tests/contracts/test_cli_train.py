@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from command_line import Completed, Run, assert_one_line
 from PIL import Image
 
 from shopwindow.bundle import read_bundle
+from shopwindow.errors import UsageError
+from shopwindow.training import TrainingOptions
+from shopwindow.training.options import read_card
 
 OPTIONS = (
     "--labels table.csv --image-column file --label-column kind --also shade --min-images 5 "
@@ -41,18 +45,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Completed]:
     """A folder with `data`, a finished run in `run`, and what training it said."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "data").mkdir()
+    (folder / "more").mkdir()
     rows = ["file,kind,shade,sender"]
-    for number in range(40):
-        kind, colour = (("red", (220, 30, 30)), ("blue", (30, 30, 220)))[number % 2]
+    more = ["file,kind"]
+    for number in range(60):
+        kind, colour = (("crimson", (220, 30, 30)), ("blue", (30, 30, 220)))[number % 2]
         image = Image.new("RGB", (18, 16), colour)
         image.paste((255, 255, 255), (number % 9, number % 7, number % 9 + 3, number % 7 + 5))
+        if number >= 40:
+            image.save(folder / "more" / f"{number:02}.png")
+            more.append(f"{number:02}.png,{'red' if kind == 'crimson' else kind}")
+            continue
         image.save(folder / "data" / f"{number:02}.png")
+        kind = "junk" if number >= 36 else kind  # which the label map leaves out
         rows.append(f"{number:02}.png,{kind},{('plain', 'deep', '')[number % 3]},{number // 2}")
     (folder / "data" / "table.csv").write_text("\n".join(rows))
+    (folder / "more" / "table.csv").write_text("\n".join(more))
     (folder / "card.toml").write_text('title = "Kinds"\n')
-    (folder / "map.json").write_text('{"red": ["red"], "blue": ["blue"]}')
-    more = 'data = "data/table.csv"\nimage_column = "file"\nlabel_column = "kind"\nshare = 0.125\n'
-    (folder / "more.toml").write_text(more)
+    (folder / "map.json").write_text('{"crimson": ["red"], "blue": ["blue"], "junk": null}')
+    text = 'data = "more/table.csv"\nimage_column = "file"\nlabel_column = "kind"\nshare = 0.125\n'
+    (folder / "more.toml").write_text(text)
     return folder, run_in(folder, "train", "data", *OPTIONS.split())
 
 
@@ -130,8 +142,9 @@ def test_bundle_and_trained_model_have_the_same_accuracy(
     assert said["run"][1] == said["run/model.onnx"][1]
     reports = [json.loads(path.read_text()) for path in folder.glob("report-of-*/report.json")]
     assert len(reports) == 2
-    # A fifth of 40, found again by the recorded split; the page lies beside the figures.
-    assert [report["images"] for report in reports] == [8, 8]
+    # A fifth of 36, found again by the recorded split, and the recorded meaning of the labels; the
+    # page lies beside the figures.
+    assert [report["images"] for report in reports] == [7, 7]
     assert all("validation part" in report["split"] for report in reports)
     assert len(list(folder.glob("report-of-*/report.html"))) == 2
 
@@ -215,3 +228,80 @@ def test_unfinished_run_cannot_be_graded(run_shopwindow: Run, tmp_path: Path) ->
     said = assert_one_line(run_shopwindow("evaluate", "run", "."), 1)
     assert "expected a finished run" in said
     assert "shopwindow train --resume --out run" in said
+
+
+def test_trained_model_is_graded_on_data_whose_columns_are_called_otherwise(
+    trained: tuple[Path, Completed],
+) -> None:
+    folder, _ = trained
+    table = (folder / "more" / "table.csv").read_text().replace("kind", "sort")
+    (folder / "more" / "other.csv").write_text(table)
+    options = ["--labels", "other.csv", "--label-column", "sort", "--out", "report-of-others"]
+    completed = run_in(folder, "evaluate", "run", "more", *options)
+    assert completed.returncode == 0, completed.stderr
+    assert "kind of 4 images" in completed.stdout, "those held out of a further data set"
+
+
+def test_calibrating_with_what_may_have_been_learned_is_said(
+    trained: tuple[Path, Completed],
+) -> None:
+    folder, _ = trained
+    grown = folder / "grown" / "data"
+    shutil.copytree(folder / "data", grown)
+    table = (grown / "table.csv").read_text()
+    shutil.copy(folder / "more" / "59.png", grown)
+    (grown / "table.csv").write_text(f"{table}\n59.png,blue,deep,99")
+    out = ["--out", "calibrated.onnx"]
+    completed = run_in(folder, "calibrate", "run/model.onnx", str(grown), *out)
+    assert completed.returncode == 0, completed.stderr
+    assert "kinds was trained on data called data too" in completed.stdout
+    completed = run_in(folder, "calibrate", "run/model.onnx", "data", *out)
+    assert completed.returncode == 0, completed.stderr
+    assert "Note" not in completed.stdout
+
+
+def test_folders_that_are_not_utf8_are_trained_on_but_for_their_labels(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    for number, label in enumerate(["red", "blue", odd]):
+        (tmp_path / odd / label).mkdir(parents=True)
+        for shade in range(12):
+            image = Image.new("RGB", (16, 16), (250 - 120 * number, 20 * shade, 120 * number))
+            image.paste((9, 9, 9), (shade, 0, shade + 4, 3 + shade))
+            image.save(tmp_path / odd / label / f"{shade}.png")
+    options = "--recipe scratch --epochs 1 --size 16 --batch-size 8 --lr 0.01 --out run".split()
+    completed = run_in(tmp_path, "train", odd, *options)
+    assert completed.returncode == 0, completed.stderr
+    info = read_bundle(tmp_path / "run" / "model.onnx").info
+    assert info.main.labels == ("blue", "red")
+    assert info.data["source"] == "caf?"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"), [("updated = 2026-01-01", "updated"), ("limit = inf", "limit")]
+)
+def test_card_that_no_bundle_could_carry_is_refused_before_training(
+    tmp_path: Path, line: str, shown: str
+) -> None:
+    (tmp_path / "card.toml").write_text(line)
+    with pytest.raises(UsageError, match=rf"expected texts, numbers .* for {shown}; write it as a"):
+        read_card(tmp_path / "card.toml")
+
+
+def test_model_is_called_as_the_folder_or_as_the_file_without_its_ending(tmp_path: Path) -> None:
+    (tmp_path / "shoes-1.5").mkdir()
+    (tmp_path / "shoes.csv").touch()
+    names = [TrainingOptions(data=tmp_path / name).model_name for name in os.listdir(tmp_path)]
+    assert sorted(names) == ["shoes", "shoes-1.5"]
+
+
+def test_weight_file_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "resnet.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    found = {
+        name: TrainingOptions(data=tmp_path, weights=name).resolved().weights
+        for name in ("resnet.pth", "imagenet", "gone.pth")
+    }
+    whole = str(tmp_path / "resnet.pth")
+    assert found == {"resnet.pth": whole, "imagenet": "imagenet", "gone.pth": "gone.pth"}

@@ -10,6 +10,7 @@ import pytest
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.training import TrainingOptions
 from shopwindow.training.calibrating import Judged, calibrate, families_of
+from shopwindow.training.confidence import MIN_IMAGES
 from shopwindow.training.trainer import open_dataset
 
 
@@ -143,3 +144,23 @@ def test_family_is_sure_where_its_labels_together_are(dataset: Dataset) -> None:
     (families,) = fitted.families
     assert families.threshold.precision == families.threshold.coverage == 1.0
     assert fitted.threshold.coverage < 1
+
+
+def test_family_is_never_told_where_a_kind_of_photo_is_not_nearly_certain_of_it(
+    dataset: Dataset,
+) -> None:
+    good = judged(dataset, wrong_every=30, scale=3, seed=1)
+    # Half of the answers are wrong, and these are not less certain than the others.
+    poor = judged(dataset, wrong_every=2, scale=3, seed=2)
+    logits = poor.logits["shape"]
+    even = 3 * logits / logits.max(axis=1, keepdims=True)
+    kinds = {"itself": dataset.vocabularies["shape"]}
+
+    def family_beside(count: int) -> float:
+        some = np.resize(np.arange(90), count)
+        further = replace(poor, indices=some, logits={"shape": even[some]})
+        fitted = calibrate(beside(good, further, 0.25), kinds, precision=0.8)
+        return fitted.families[0].threshold.coverage
+
+    assert family_beside(MIN_IMAGES) == 0
+    assert family_beside(MIN_IMAGES - 1) > 0, "too few to be heard against the main data set"

@@ -13,23 +13,29 @@ import onnx
 import pytest
 import torch
 from fastai.torch_core import TensorImage
+from PIL import Image, ImageOps
 
 from shopwindow.bundle import read_bundle
+from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.dataset.split import split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.grading import Reading, grade_bundle
-from shopwindow.training import TrainingOptions, confidence, export, train
+from shopwindow.training import TrainingOptions, confidence, export, quantise_run, train
 from shopwindow.training.augmentations import build_augmentations
 from shopwindow.training.calibrating import Calibration, Judged
 from shopwindow.training.loaders import CachedLoader
-from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
+from shopwindow.training.mixture import Companion, Mixture, keep_apart, mix, open_companion
 from shopwindow.training.trainer import open_dataset
 
 
 @pytest.fixture(scope="module")
 def companion_file(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same drawings under coarser names: `round`, and `edged` for a cross or a square."""
+    """Negatives of the drawings under coarser names: `round`; `edged` for a cross or a square."""
     folder = tmp_path_factory.mktemp("coarse")
+    (folder / "negatives").mkdir()
+    for path in shapes.glob("*.png"):
+        with Image.open(path) as image:
+            ImageOps.invert(image).save(folder / "negatives" / path.name)
     rows = [line.split(",") for line in (shapes / "shapes.csv").read_text().split()[1:]]
     names = {"circle": "round", "cross": "edged", "square": "edged"}
     lines = [f"{n % 9},{row[0]},{names[row[1]]}" for n, row in enumerate(rows)]
@@ -38,7 +44,7 @@ def companion_file(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         json.dumps({"round": ["circle"], "edged": ["cross", "square"]})
     )
     (folder / "coarse.toml").write_text(
-        f'data = "{shapes}"\nlabels = "coarse.csv"\nimage_column = "file"\nlabel_column = "name"\n'
+        'data = "negatives"\nlabels = "coarse.csv"\nimage_column = "file"\nlabel_column = "name"\n'
         'label_map = "map.json"\ngroup_column = "sender"\nshare = 0.25\n'
     )
     return folder / "coarse.toml"
@@ -172,8 +178,8 @@ def test_run_with_companions_is_exported_with_figures_for_each(
     assert [one["images"] for one in bundle.info.data["curves"]] == counts
     steps = onnx.load_model_from_string(bundle.model).graph.node
     assert sum("/confidence-" in node.output[0] for node in steps) > 30
-    assert record["source"] == options.data.name
-    assert str(options.data) not in json.dumps(bundle.info.as_json()), "names, never paths"
+    assert (record["source"], record["left_out"]) == ("negatives", 0)
+    assert str(companion_file.parent) not in json.dumps(bundle.info.as_json()), "names, never paths"
     (also,) = bundle.info.quality["also"]
     assert also["images"] == record["valid"]
     assert 0 <= also["accuracy"] <= 1
@@ -183,12 +189,12 @@ def test_run_with_companions_is_exported_with_figures_for_each(
     # The command that grades finds the companion's validation part again, and the same figure.
     evaluation = grade_bundle(
         bundle,
-        options.data,
+        companion_file.with_name("negatives"),
         reading=Reading(
             labels_file=companion_file.with_name("coarse.csv"),
             image_column="file",
             label_column="name",
-            label_map=companion_file.with_name("map.json"),
+            label_map=read_label_map(companion_file.with_name("map.json")),
             group_column="sender",
         ),
         cache_dir=options.cache_dir,
@@ -209,6 +215,9 @@ def test_run_with_companions_is_exported_with_figures_for_each(
         ('data = "x"\nshare = 1.5', "expected a number between 0 and 1, got 1.5"),
         ('data = "x"\nshare = 0.5\naugment = "more"', "expected usual or strong, got 'more'"),
         ("data = 3\nshare = 0.5", "expected a text for data, found 3"),
+        ('data = "x"\nshare = 0.5\nalso = "colour"', "expected a list of column names for also"),
+        ('data = "x"\nshare = 0.5\nalso = [3]', "expected a list of column names for also"),
+        ('data = "x"\nshare = 0.5\naugment = ["strong"]', "expected usual or strong, got"),
     ],
 )
 def test_companion_file_with_a_mistake_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -227,3 +236,59 @@ def test_shares_that_leave_nothing_to_the_main_data_set_are_refused(mixture: Mix
 def test_share_below_one_image_is_refused(mixture: Mixture) -> None:
     with pytest.raises(DataError, match="at least one image in a batch of 2"):
         CachedLoader(mixture.sources, mixture.split.train, 2, train=True, seed=1)
+
+
+def test_companion_may_only_have_columns_that_the_main_data_set_has(mixture: Mixture) -> None:
+    (side,) = mixture.sides
+    misspelt = replace(side.companion, also=("color",))
+    with pytest.raises(UsageError, match=r"besides shape \(colour\), found color"):
+        open_companion(misspelt, mixture.dataset, seed=1, cache_dir=None, progress=False)
+
+
+def test_picture_that_one_data_set_holds_out_is_not_taught_by_another(
+    shapes_options: TrainingOptions,
+) -> None:
+    dataset = open_dataset(shapes_options, (32, 32))
+    split = split_images(dataset, seed=1)
+    again = Companion(
+        shapes_options.data,
+        0.25,
+        labels=Path("shapes.csv"),
+        image_column="file",
+        label_column="shape",
+    )
+    twice = [
+        open_companion(again, dataset, seed=seed, cache_dir=None, progress=False) for seed in (2, 3)
+    ]
+    sides = keep_apart(dataset, split, twice)
+    for side, other in zip(sides, twice, strict=True):
+        assert set(side.elsewhere), "another seed holds out other images"
+        assert side.split is other.split, "by which it is known again"
+    parts = [split, *sides]
+    taught, held_out = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("train", "valid")
+    )
+    assert set(taught).isdisjoint(held_out)
+    assert set(split.train) <= set(taught), "the main data set keeps all its images"
+
+    none_of_its_own = replace(twice[0], split=replace(split, train=split.valid, valid=split.train))
+    with pytest.raises(DataError, match="expected images to learn from, but all of them show"):
+        keep_apart(dataset, split, [none_of_its_own])
+
+
+def test_companion_of_things_that_are_none_of_the_labels_is_not_right_but_mostly_not_sure(
+    shapes_options: TrainingOptions, companion_file: Path, tmp_path: Path
+) -> None:
+    (companion_file.parent / "none.json").write_text('{"round": [], "edged": []}')
+    text = companion_file.read_text().replace("map.json", "none.json")
+    (companion_file.parent / "none.toml").write_text(text)
+    options = replace(
+        shapes_options,
+        companions=(companion_file.with_name("none.toml"),),
+        epochs=(1,),
+        out=tmp_path / "run",
+    )
+    (also,) = read_bundle(train(options) / "model.onnx").info.quality["also"]
+    assert (also["accuracy"], also["ece"], also["sure"]["precision"]) == (None, None, None)
+    assert 0 <= also["sure"]["coverage"] <= 1
+    assert quantise_run(tmp_path / "run").exists()

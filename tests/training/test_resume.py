@@ -12,6 +12,7 @@ import pytest
 import torch
 from killed_training import train_until
 
+from shopwindow.bundle import read_bundle
 from shopwindow.errors import TrainingError
 from shopwindow.training import TrainingOptions, resume, train
 from shopwindow.training.recipes import RECIPES
@@ -112,3 +113,34 @@ def test_a_run_that_diverges_ends_with_a_sentence(
     options = replace(shapes_options, out=tmp_path / "run", epochs=(6,), lr=99.0)
     with pytest.raises(TrainingError, match="smaller --lr"):
         train(options)
+
+
+def test_run_whose_checkpoint_was_removed_goes_back_to_the_last_finished_stage(
+    tmp_path: Path, transfer_run: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(transfer_run, run)
+    (run / "checkpoint.pt").unlink()
+    (run / "stage-2.pt").unlink()
+    opened = Run.open(run)
+    # What it started from is gone: its first stage stands for it.
+    opened.options = replace(opened.options, weights=str(tmp_path / "gone.onnx"))
+    trainer = Trainer(opened)
+    RECIPES["transfer"](trainer)
+    expected = _weights(transfer_run, "stage-2")
+    for name, tensor in _weights(run, "stage-2").items():
+        assert torch.equal(tensor, expected[name]), name
+    assert _history(run) == _history(transfer_run)
+
+
+def test_finished_run_is_exported_and_resumed_without_its_checkpoint(
+    tmp_path: Path, shapes_run: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(shapes_run, run)
+    (run / "checkpoint.pt").unlink()
+    resume(run)
+    before, after = (read_bundle(one / "model.onnx").info for one in (shapes_run, run))
+    assert after.training["minutes"] == before.training["minutes"]
+    assert (run / "curves.png").stat().st_size > 10_000
+    assert _history(run) == _history(shapes_run)

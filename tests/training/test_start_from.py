@@ -15,7 +15,7 @@ from PIL import Image
 
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import BundleError, DataError, UsageError
-from shopwindow.training import TrainingOptions, settle_options, train
+from shopwindow.training import TrainingOptions, export_run, settle_options, train
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer
 
@@ -153,3 +153,39 @@ def test_card_tells_where_it_started_and_what_it_learned_of_corrections(
     run = Run.open(tmp_path / "run")
     run.options = replace(run.options, start_from=tmp_path / "gone.onnx")
     assert Trainer(run).batch_size == 16
+
+
+def test_finished_run_needs_no_correction_any_more_and_an_unfinished_one_the_same(
+    shapes: Path, shapes_run: Path, tmp_path: Path
+) -> None:
+    given = write_corrections(tmp_path / "given", [(noise(1), "circle"), (noise(2), "cross")])
+    start = {"data": shapes, "start_from": shapes_run / "model.onnx", "epochs": (1,)}
+    run = train(settle_options({**start, "feedback": given, "out": tmp_path / "run"}))
+    told = read_bundle(run / "model.onnx").info.data["corrections"]
+    shutil.copytree(run, tmp_path / "unfinished")
+    (tmp_path / "unfinished" / "stage-1.pt").unlink()
+    write_corrections(tmp_path / "others", [(noise(3), "circle")])
+    shutil.rmtree(given)
+    assert read_bundle(export_run(run, tmp_path / "again.onnx")).info.data["corrections"] == told
+
+    (tmp_path / "others").rename(given)
+    with pytest.raises(DataError, match="given: expected the images that the run was started with"):
+        Trainer(Run.open(tmp_path / "unfinished"))
+
+
+def test_run_refuses_a_further_data_set_that_has_changed(
+    shapes: Path, shapes_options: TrainingOptions, tmp_path: Path
+) -> None:
+    more = tmp_path / "more"
+    for label in ("circle", "cross"):
+        (more / label).mkdir(parents=True)
+        for seed in range(10):
+            noise(seed + 10 * (label == "cross")).save(more / label / f"{seed}.png")
+    file = tmp_path / "more.toml"
+    file.write_text('data = "more"\nshare = 0.25\n')
+    options = replace(shapes_options, companions=(file,), out=tmp_path / "run")
+    Trainer(Run(options.run_dir, options)).save()
+    assert Trainer(Run.open(tmp_path / "run")).mixture.sides
+    noise(99).save(more / "circle" / "99.png")
+    with pytest.raises(DataError, match="more: expected the images that the run was started with"):
+        Trainer(Run.open(tmp_path / "run"))

@@ -124,3 +124,11 @@ def test_json_names_both_models_and_has_every_label(photos: Path, tmp_path: Path
     assert found["overall"]["better"] == "b"
     assert [one["label"] for one in found["per_class"]] == ["blue", "green", "red"]
     json.dumps(found, allow_nan=False)
+
+
+def test_pictures_that_show_no_label_are_left_out_and_counted(photos: Path, tmp_path: Path) -> None:
+    (photos / "green").rename(photos / "(none of these)")
+    a, b = make_bundle(tmp_path / "a.onnx"), make_bundle(tmp_path / "b.onnx")
+    found = compare(a, b, photos)
+    assert found.comparison.overall.counts.images == 24
+    assert "12 images were left out: they show none of the labels" in found.notes

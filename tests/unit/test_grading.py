@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from colour_bundle import colour_info, write_colour_bundle
-from shopwindow.bundle import Bundle, read_bundle
+from shopwindow.bundle import Bundle, Threshold, read_bundle
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.split import split_images
 from shopwindow.errors import DataError, UsageError
+from shopwindow.evaluation.report import write_report
+from shopwindow.evaluation.summary import format_summary
 from shopwindow.grading import Reading, grade_bundle, recorded_reading
 from shopwindow.inference.predictor import Predictor
 
@@ -202,3 +204,62 @@ def test_recorded_table_is_taken_by_name_only(tmp_path: Path) -> None:
     assert recorded_reading(bundle, data) == Reading()
     (data / "secret.csv").write_text("file,label\n")
     assert recorded_reading(bundle, data).labels_file == Path("secret.csv")
+
+
+def test_bundle_that_is_never_sure_is_graded_as_such(photos: Path, tmp_path: Path) -> None:
+    info = replace(colour_info(), threshold=Threshold(0.0, 0.0, 0.0))
+    never = read_bundle(
+        write_colour_bundle(tmp_path / "never.onnx", metadata=json.dumps(info.as_json()))
+    )
+    graded = grade_bundle(
+        never, photos, reading=TABLE, cache_dir=tmp_path / "cache", progress=False
+    )
+    assert (graded.sure.sure, graded.sure.min_confidence) == (0, None)
+    assert "no answer of this model is, whatever its confidence" in format_summary(graded)
+    page, _ = write_report(tmp_path / "report", graded)
+    assert "No answer of this model is marked sure" in page.read_text()
+
+
+def test_pictures_that_show_nothing_are_not_counted_as_unknown(
+    photos: Path, tmp_path: Path
+) -> None:
+    text = (photos / "table.csv").read_text().replace(",green,", ",(none of these),")
+    (photos / "table.csv").write_text(text.replace("29.png,red", "29.png,olive"))
+    graded = grade_bundle(
+        bundle_with_data(tmp_path),
+        photos,
+        reading=TABLE,
+        cache_dir=tmp_path / "cache",
+        progress=False,
+    )
+    assert any(note.startswith("10 images show none of the labels") for note in graded.notes)
+    assert any(note.startswith("1 images were not graded") for note in graded.notes)
+
+
+@pytest.mark.parametrize("table", [None, "styles.csv"])
+def test_folders_of_classes_are_read_as_they_come_after_a_training_on_a_table(
+    tmp_path: Path, table: str | None
+) -> None:
+    data = tmp_path / "data"
+    (data / "red").mkdir(parents=True)
+    Image.new("RGB", (12, 16), RED).save(data / "red" / "1.png")
+    read = {"labels": table, "label_column": "colour", "also": ["brightness"], "min_images": 1}
+    bundle = bundle_with_data(tmp_path, read=read)
+    assert recorded_reading(bundle, data) == Reading()
+    graded = grade_bundle(bundle, data, cache_dir=tmp_path / "cache", progress=False)
+    assert graded.grades.accuracy == 1
+    (data / "styles.csv").write_text("file,colour,brightness\n")
+    assert recorded_reading(bundle, data).label_column == "colour"
+
+
+def test_labels_mean_what_they_meant_in_the_training(photos: Path, tmp_path: Path) -> None:
+    text = (photos / "table.csv").read_text().replace(",red,", ",1,").replace(",blue,", ",junk,")
+    (photos / "table.csv").write_text(text)
+    read = {"labels": "table.csv", "label_column": "colour", "min_images": 1}
+    label_map = {"1": ["red"], "junk": None}
+    bundle = bundle_with_data(tmp_path, read=read | {"label_map": label_map})
+    graded = grade_bundle(bundle, photos, cache_dir=tmp_path / "cache", progress=False)
+    assert (graded.grades.images, graded.grades.accuracy) == (25, 20 / 25), "green means itself"
+    broken = bundle_with_data(tmp_path, read=read | {"label_map": "red"})
+    with pytest.raises(DataError, match="expected a JSON object with an entry for each label"):
+        recorded_reading(broken, photos)

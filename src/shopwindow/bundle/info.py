@@ -60,12 +60,17 @@ class Threshold:
             value = getattr(self, name)
             _require(_is_share(value), f"threshold.{name}", "a number from 0 to 1", value)
 
-    def is_sure(self, confidence: float) -> bool:
-        """Say whether an answer with this confidence (0 to 1) counts as sure.
+    @property
+    def least(self) -> float | None:
+        """The least confidence (0 to 1) that counts as sure; None where no confidence does.
 
-        With coverage 0 none does: no confidence was high enough on the validation images.
+        That is with coverage 0: none was high enough on the validation images.
         """
-        return self.coverage > 0 and confidence >= self.min_confidence
+        return self.min_confidence if self.coverage > 0 else None
+
+    def is_sure(self, confidence: float) -> bool:
+        """Say whether an answer with this confidence (0 to 1) counts as sure."""
+        return self.least is not None and confidence >= self.least
 
 
 @dataclass(frozen=True, slots=True)

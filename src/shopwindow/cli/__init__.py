@@ -6,6 +6,7 @@ Each command imports what it needs when it runs: `shopwindow --help` is instant,
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         permission), 75 a bulk run had to stop, 130 stopped by Ctrl-C, 141 the reader of our output
         went away.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that is not UTF-8 is shown with its odd bytes escaped, instead of failing.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()  # here, where a closed pipe is still ours to report

@@ -44,7 +44,12 @@ def calibrate(
     """
     from shopwindow.bundle import read_bundle
     from shopwindow.evaluation.summary import percent
-    from shopwindow.grading import choose_images, read_dataset, recorded_splits
+    from shopwindow.grading import (
+        choose_images,
+        read_dataset,
+        recorded_sources,
+        recorded_splits,
+    )
     from shopwindow.inference.calibration import MIN_SURE_ANSWERS
 
     bundle = read_bundle(model)
@@ -57,11 +62,18 @@ def calibrate(
         cache_dir=cache_dir,
         progress=sys.stderr.isatty(),
     )
-    indices, which, _notes = choose_images(dataset, recorded_splits(bundle), None)
+    indices, which, notes = choose_images(dataset, recorded_splits(bundle), None)
     out = out or model.with_name(f"{model.stem}-calibrated.onnx")
     recalibrating = import_module("shopwindow.training.recalibrating")
     info = recalibrating.calibrate_bundle(bundle, dataset, indices, out, source=data.resolve().name)
     click.echo(f"Measured on {which} of {data}: {percent(info.quality['accuracy'], 2)} right.")
+    if notes and data.resolve().name in recorded_sources(bundle):
+        click.echo(
+            f"Note: {bundle.info.name} was trained on data called {data.resolve().name} too, but "
+            "these are not the same images, or not with the same labels. Where it has learned from "
+            "some of them, it is less sure than it says: leave those out, or give the data as they "
+            "were."
+        )
     if dataset.dropped:
         click.echo(
             f"{len(dataset.dropped):,} rows or images were left out; shopwindow inspect lists them"

@@ -107,10 +107,14 @@ def wanted_reading(options: dict[str, Any], bundle: Bundle, data: Path) -> Readi
         bundle: Knows how its own training data was read.
         data: What is to be read.
     """
+    from shopwindow.dataset.label_sets import read_label_map
     from shopwindow.grading import Reading, recorded_reading
 
     if any(name in options for name in _LABEL_OPTIONS):
-        reading = Reading(**{n: options[n] for n in _LABEL_OPTIONS if n in options})
+        wanted = {name: options[name] for name in _LABEL_OPTIONS if name in options}
+        if "label_map" in wanted:
+            wanted["label_map"] = read_label_map(wanted["label_map"])
+        reading = Reading(**wanted)
     else:
         reading = recorded_reading(bundle, data)
     if "min_images" in options:

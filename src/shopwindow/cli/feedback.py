@@ -72,7 +72,11 @@ def export_store(where: str | None, folder: Path, *, unreviewed: bool = False) -
     finally:
         store.close()
     if not found.photos:
-        more = "" if unreviewed else ", reviewed at /review or taken unseen with --all,"
+        more = (
+            ""
+            if unreviewed
+            else ", reviewed at /review or taken unseen by shopwindow feedback export --all,"
+        )
         raise DataError(f"{store.where}: expected feedback with photos{more} found none")
     return found
 

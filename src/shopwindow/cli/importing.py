@@ -141,9 +141,11 @@ def import_model(
             "expected --preview FOLDER with some images of your own, to see ten predictions before "
             "the bundle is written, or --yes to write it unseen"
         )
+    from shopwindow.training.options import read_card
+
+    texts = {} if card is None else read_card(card)
     import_training("Importing a model")
     importing = import_module("shopwindow.training.importing")
-    texts = import_module("shopwindow.training.trainer").read_card(card)
     shown, images = importing.read_preview(preview) if preview else ([], [])
     images = [*images, *importing.proof_images()]
     source = _read(importing, model, images, options, column)

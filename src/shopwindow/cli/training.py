@@ -194,12 +194,15 @@ def train(context: click.Context, /, **_: Any) -> None:
         settled = settle_options(options)
         # Refused before anything is imported, or photos come there; of the processes of
         # `accelerate launch`, by the one that will make the folder.
-        if os.environ.get("RANK", "0") == "0":
+        is_main = os.environ.get("RANK", "0") == "0"
+        if is_main:
             Run.create(settled)
         training = import_training()
         if where is not None:
-            folder = corrections_to_learn(where, settled.run_dir / "feedback")
-            settled = replace(settled, feedback=folder)
+            own = settled.run_dir / "feedback"
+            if is_main or (where and Path(where).is_dir()):
+                own = corrections_to_learn(where, own)
+            settled = replace(settled, feedback=own)
         training.train(settled)
 
 
@@ -313,9 +316,12 @@ def _resume(options: dict[str, Any]) -> None:
     corrections = options.pop("feedback", "")
     if corrections and Path(corrections).is_dir():  # of a store, the run has its own copy
         options["feedback"] = Path(corrections)
+    from shopwindow.training.options import whole_path
     from shopwindow.training.run import Run
 
     recorded = Run.open(folder).options
+    if "weights" in options:
+        options["weights"] = whole_path(options["weights"])
     for name, value in options.items():
         before = getattr(recorded, name)
         if _settled(value) != _settled(before):

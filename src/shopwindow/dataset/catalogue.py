@@ -95,6 +95,7 @@ def read_catalogue(
     image_column: str | None = None,
     label_column: str | None = None,
     also: Sequence[str] = (),
+    group_column: str | None = None,
 ) -> LabelledImages:
     """Read which image has which labels.
 
@@ -108,6 +109,8 @@ def read_catalogue(
             Parquet also the image's bytes. By default the first there is of `IMAGE_COLUMN_NAMES`.
         label_column: Column with the main label, by default `label`.
         also: Further label columns. Their cells may be empty.
+        group_column: Column of what images have in common, such as who took them; the last of the
+            label columns that are returned.
 
     Raises:
         UsageError: A path or column that is not there. The message lists the columns there are.
@@ -120,6 +123,7 @@ def read_catalogue(
             ("--image-column", image_column),
             ("--label-column", label_column),
             ("--also", also),
+            ("--group-column", group_column),
         ):
             if value:
                 raise UsageError(
@@ -130,7 +134,9 @@ def read_catalogue(
     else:
         is_parquet = table_path.suffix.lower() in (".parquet", ".pq")
         table = ParquetTable(table_path) if is_parquet else DelimitedTable(table_path)
-        image_column, label_columns = _choose_columns(table, image_column, label_column, also)
+        image_column, label_columns = _choose_columns(
+            table, image_column, label_column, also, group_column
+        )
         if isinstance(table, ParquetTable) and table.holds_bytes(image_column):
             source = table.open_images(image_column)
             catalogue = _read_table(table, None, source, image_column, label_columns)
@@ -186,13 +192,22 @@ def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
     return data, tables[0] if tables else None
 
 
+def has_table(data: Path) -> bool:
+    """Say whether there is a table of labels where `read_catalogue` looks for one."""
+    return data.is_file() or (data.is_dir() and any(map(_is_table, data.iterdir())))
+
+
 def _is_table(path: Path) -> bool:
     hidden = path.name.startswith(".")  # macOS leaves a `._labels.csv` beside each `labels.csv`
     return not hidden and path.suffix.lower() in TABLE_SUFFIXES and path.is_file()
 
 
 def _choose_columns(
-    table: LabelTable, image_column: str | None, label_column: str | None, also: Sequence[str]
+    table: LabelTable,
+    image_column: str | None,
+    label_column: str | None,
+    also: Sequence[str],
+    group_column: str | None,
 ) -> tuple[str, tuple[str, ...]]:
     more = f" and {len(table.columns) - 50:,} more" if len(table.columns) > 50 else ""
     listed = f"The columns of {table.path} are: {', '.join(table.columns[:50])}{more}"
@@ -203,8 +218,14 @@ def _choose_columns(
                 f"No column is called {', '.join(IMAGE_COLUMN_NAMES)}. {listed}. Name the one with "
                 "the images with --image-column."
             )
-    label_columns = (label_column or LABEL_COLUMN_NAME, *also)
-    options = ("--image-column", "--label-column", *["--also"] * len(also))
+    groups = () if group_column is None else (group_column,)
+    label_columns = (label_column or LABEL_COLUMN_NAME, *also, *groups)
+    options = (
+        "--image-column",
+        "--label-column",
+        *["--also"] * len(also),
+        *["--group-column"] * len(groups),
+    )
     for option, name in zip(options, (image_column, *label_columns), strict=True):
         count = table.columns.count(name)
         if count != 1:
@@ -213,7 +234,7 @@ def _choose_columns(
     if len({image_column, *label_columns}) < 1 + len(label_columns):
         raise UsageError(
             "Each column can have one role: expected different columns for the image "
-            f"({image_column}) and the labels ({', '.join(label_columns)})."
+            f"({image_column}), the labels and the groups ({', '.join(label_columns)})."
         )
     return image_column, label_columns
 
@@ -291,6 +312,8 @@ def _read_class_folders(folder: ImageFolder) -> LabelledImages:
         label, slash, _ = name.partition("/")
         if not slash:
             dropped.append(DroppedRow("file", name, "not in a class folder"))
+        elif not _is_unicode(label):
+            dropped.append(DroppedRow("file", name, "the name of its folder is not UTF-8"))
         else:
             kept.append((name, "file", (label,)))
     found = {labels[0] for _, _, labels in kept}
@@ -301,6 +324,11 @@ def _read_class_folders(folder: ImageFolder) -> LabelledImages:
             "of them as DATA."
         )
     return _build((LABEL_COLUMN_NAME,), kept, dropped, folder)
+
+
+def _is_unicode(text: str) -> bool:
+    """Say whether a name can be written into a bundle: odd bytes of a file system cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _build(

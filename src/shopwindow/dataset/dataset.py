@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +73,12 @@ class Dataset:
         positions = self._positions[np.asarray(indices, dtype=np.int64)]
         # Without asarray the copy would still call itself a memory map.
         return np.asarray(self._cache.images_nhwc)[positions]
+
+    def image_blocks(self, indices: ArrayLike, size: int = 1024) -> Iterator[NDArray[np.uint8]]:
+        """Yield what `images` returns in blocks of at most `size`, for data larger than memory."""
+        some = np.asarray(indices, dtype=np.int64)
+        for start in range(0, len(some), size):
+            yield self.images(some[start : start + size])
 
     def read_bytes(self, index: int) -> bytes:
         """Return the original bytes of one image.
@@ -144,7 +150,8 @@ def load_dataset(
         labels_file=labels_file,
         image_column=image_column,
         label_column=label_column,
-        also=also if group_column is None else (*also, group_column),
+        also=also,
+        group_column=group_column,
     )
     cache = open_cache(catalogue, rule, cache_dir, progress=progress)
     label_columns = catalogue.label_columns[: 1 + len(also)]

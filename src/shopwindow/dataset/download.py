@@ -72,13 +72,18 @@ def download_dataset(name: str, out_dir: Path) -> Path:
     )
     partial = None
     try:
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}-", dir=out_dir.parent))
+        parent = out_dir.resolve().parent  # "." has no name, and is its own parent
+        parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{dataset.table}-", dir=parent))
         kagglehub.dataset_download(dataset.handle, output_dir=str(partial))
         if not (partial / dataset.table).is_file():
             raise FileNotFoundError(f"what arrived has no {dataset.table} in it")
-        partial.chmod(0o755)
-        partial.replace(out_dir)
+        out_dir.mkdir(exist_ok=True)
+        # Into the folder, which may be the one that somebody stands in; the table, by which the
+        # data set is known to be whole, last.
+        arrived = (path for path in partial.iterdir() if not path.name.startswith("."))
+        for path in sorted(arrived, key=lambda path: path.name == dataset.table):
+            path.replace(out_dir / path.name)
     except Exception as error:  # kagglehub raises its own, requests', zipfile's and the system's
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = lines[0].rstrip(".")

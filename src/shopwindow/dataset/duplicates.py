@@ -46,18 +46,21 @@ def find_duplicates(images_nhwc: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def resemble(
-    images_nhwc: NDArray[np.uint8], others: Iterable[NDArray[np.uint8]]
+    images: Iterable[NDArray[np.uint8]], others: Iterable[NDArray[np.uint8]]
 ) -> NDArray[np.bool_]:
     """Say which images show the same picture as any of the others.
 
     Args:
-        images_nhwc: (N, S, T, 3) uint8, RGB.
-        others: Blocks of the same kind, of any lengths.
+        images: Blocks of (n, S, T, 3) uint8, RGB, of any lengths; N images in all.
+        others: Blocks of the same kind.
 
     Returns:
         (N,) bool.
     """
-    own = _thumbnails(images_nhwc)
+    parts = [_thumbnails(block) for block in images]
+    if not parts:
+        return np.empty(0, np.bool_)
+    own = np.concatenate(parts)
     groups = _group(np.concatenate([own, *map(_thumbnails, others)]))
     return np.isin(groups[: len(own)], groups[len(own) :])
 

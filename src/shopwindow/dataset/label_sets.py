@@ -45,15 +45,25 @@ def read_label_map(path: Path) -> dict[str, tuple[str, ...] | None]:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}.") from error
+    try:
+        return as_label_map(content)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def as_label_map(content: object) -> dict[str, tuple[str, ...] | None]:
+    """Return what JSON says that labels mean; see `read_label_map`.
+
+    Raises:
+        DataError: It is something else.
+    """
     if not isinstance(content, dict) or not content:
-        raise DataError(f"{path}: expected a JSON object with an entry for each label.")
+        raise DataError("expected a JSON object with an entry for each label.")
     for label, allowed in content.items():
         if allowed is not None and not (
             isinstance(allowed, list) and all(isinstance(name, str) and name for name in allowed)
         ):
-            raise DataError(
-                f"{path}: expected a list of labels or null for {label!r}, found {allowed!r}."
-            )
+            raise DataError(f"expected a list of labels or null for {label!r}, found {allowed!r}.")
     return {
         label: None if allowed is None else tuple(sorted(set(allowed)))
         for label, allowed in content.items()

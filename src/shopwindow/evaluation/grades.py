@@ -146,21 +146,25 @@ class SureAnswers:
     """What the threshold does: how many answers are marked sure, and how often those are right.
 
     Attributes:
-        min_confidence: An answer of at least this confidence is sure, 0 to 1.
+        min_confidence: An answer of at least this confidence is sure, 0 to 1; None where no answer
+            of the model is.
         images: All answers.
         correct: Those of them that are right.
         sure: Those marked sure.
         sure_correct: Those marked sure and right.
     """
 
-    min_confidence: float
+    min_confidence: float | None
     images: int
     correct: int
     sure: int
     sure_correct: int
 
     def __post_init__(self) -> None:
-        _require_fraction("min_confidence", self.min_confidence)
+        if self.min_confidence is not None:
+            _require_fraction("min_confidence", self.min_confidence)
+        elif self.sure:
+            raise ValueError(f"expected no sure answers without a min_confidence, got {self}")
         unsure, unsure_correct = self.images - self.sure, self.correct - self.sure_correct
         if (
             self.images < 1

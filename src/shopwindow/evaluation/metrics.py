@@ -131,16 +131,21 @@ def highest_loss(probabilities: ArrayLike, targets: ArrayLike, count: int = 24) 
 
 
 def sure_answers(
-    probabilities: ArrayLike, targets: ArrayLike, min_confidence: float
+    probabilities: ArrayLike, targets: ArrayLike, min_confidence: float | None
 ) -> SureAnswers:
-    """Count the answers of at least `min_confidence` (0 to 1), and those of them that are right.
+    """Count the answers that are sure, and those of them that are right.
+
+    Args:
+        probabilities: As the module says.
+        targets: As the module says.
+        min_confidence: An answer of at least this confidence is sure, 0 to 1; None where none is.
 
     Raises:
         ValueError: If an argument is not as the module says, or no image has a label.
     """
     shares, codes = _labelled(*_checked(probabilities, targets))
     correct = shares.argmax(axis=1) == codes
-    sure = shares.max(axis=1) >= min_confidence
+    sure = shares.max(axis=1) >= (np.inf if min_confidence is None else min_confidence)
     return SureAnswers(
         min_confidence=min_confidence,
         images=len(codes),

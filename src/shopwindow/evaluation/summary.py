@@ -18,7 +18,9 @@ def format_summary(evaluation: Evaluation) -> str:
     """Return the figures that a person wants to see in a terminal, as aligned lines."""
     grades, sure = evaluation.grades, evaluation.sure
     low, high = grades.accuracy_interval
-    if sure.precision is None:
+    if sure.min_confidence is None:
+        sure_text = f"{'none':>8}   no answer of this model is, whatever its confidence"
+    elif sure.precision is None:
         sure_text = f"{'none':>8}   no answer has a confidence of {sure.min_confidence:.3f} or more"
     else:
         sure_text = (

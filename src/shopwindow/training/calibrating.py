@@ -15,7 +15,7 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import family_shares
-from shopwindow.training.confidence import Confidence, Shares, fit_confidence
+from shopwindow.training.confidence import MIN_IMAGES, Confidence, Shares, fit_confidence
 
 SURE_PRECISION = 0.95
 FAMILY_PRECISION = 0.98
@@ -113,7 +113,8 @@ def calibrate(
 
     A label is sure where `precision` holds for all images together, so counted. A family is told
     where the label is in doubt, so it has to be nearly certain, and for each kind of photo by
-    itself: the highest of the thresholds that the data sets ask for.
+    itself: the highest of the thresholds that the data sets ask for; never, where one of them is
+    not nearly certain anywhere. Such a one is only heard with `MIN_IMAGES` judged images or more.
 
     Args:
         judged: The main data set first; its images were never trained on, nor those of the others.
@@ -217,17 +218,16 @@ def _pooled(answers: Sequence[_Answers], shares: Sequence[float], precision: flo
 
 
 def _strictest(answers: Sequence[_Answers], precision: float) -> Threshold:
-    each = [
-        choose_threshold(confidences, right, precision=precision)
-        for confidences, right in answers
-        if len(confidences)
-    ]
-    if not each:
-        return Threshold(1.0, 0.0, 0.0)
-    least = max(one.min_confidence if one.coverage > 0 else 0.0 for one in each)
-    if least == 0.0:
-        return Threshold(1.0, 0.0, 0.0)
-    return _worth(least, answers)
+    each = []
+    for number, (confidences, right) in enumerate(answers):
+        if not len(confidences):
+            continue
+        one = choose_threshold(confidences, right, precision=precision)
+        if one.coverage > 0:
+            each.append(one.min_confidence)
+        elif number == 0 or len(confidences) >= MIN_IMAGES:
+            return Threshold(1.0, 0.0, 0.0)
+    return _worth(max(each), answers) if each else Threshold(1.0, 0.0, 0.0)
 
 
 def _worth(least: float, answers: Sequence[_Answers]) -> Threshold:

@@ -7,11 +7,11 @@ say, and so no correction may show one of those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.duplicates import resemble
@@ -22,7 +22,6 @@ from shopwindow.training.mixture import Companion, Side
 # A correction weighs as much as so many images of the main data set, up to a fifth of a batch.
 WEIGHT = 10
 MAX_SHARE = 0.2
-_BLOCK = 1024
 
 
 def open_corrections(
@@ -59,9 +58,13 @@ def open_corrections(
         cache_dir=cache_dir,
         progress=progress,
     )
-    held_out = [(main, split.valid), *((side.dataset, side.split.valid) for side in sides)]
+    held_out = [
+        main.image_blocks(split.valid),
+        *(side.dataset.image_blocks(side.valid) for side in sides),
+    ]
     everything = np.arange(len(dataset), dtype=np.int64)
-    learned = everything[~resemble(dataset.images(everything), _blocks(held_out))]
+    shown = resemble(dataset.image_blocks(everything), chain.from_iterable(held_out))
+    learned = everything[~shown]
     if not len(learned):
         raise DataError(
             f"{folder}: expected corrections to learn from, but all {len(dataset):,} show images "
@@ -72,9 +75,3 @@ def open_corrections(
     return Side(
         Companion(folder, share), dataset, Split(learned, nothing, "corrections", split.seed, 0.0)
     )
-
-
-def _blocks(parts: Sequence[tuple[Dataset, NDArray[np.int64]]]) -> Iterator[NDArray[np.uint8]]:
-    for dataset, indices in parts:
-        for start in range(0, len(indices), _BLOCK):
-            yield dataset.images(indices[start : start + _BLOCK])

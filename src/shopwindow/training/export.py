@@ -17,12 +17,13 @@ from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn
 from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.errors import TrainingError
 from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.training.confidence import with_confidence
 from shopwindow.training.graph import in_half_precision, to_onnx
 from shopwindow.training.measuring import ask, quality_of
-from shopwindow.training.mixture import Side, describe, shares_of
+from shopwindow.training.mixture import describe, shares_of
 from shopwindow.training.network import Classifier, pooled_answer
 from shopwindow.training.proof import write_proven_bundle
 from shopwindow.training.run import Run
@@ -104,17 +105,17 @@ def run_probabilities(
 
     Args:
         folder: A finished run.
-        dataset: The data set of the run.
+        dataset: Any data set at the size of the run's.
         indices: (n,) which images.
 
     Returns:
-        (n, C) uncalibrated probabilities per label column.
+        (n, C) uncalibrated probabilities per label column of the run.
     """
     trainer = open_finished(folder)
     logits = _logits(trainer.model, dataset, indices)
     return {
         name: torch.softmax(part, dim=1).numpy()
-        for name, part in zip(dataset.label_columns, logits, strict=True)
+        for name, part in zip(trainer.dataset.label_columns, logits, strict=True)
     }
 
 
@@ -212,22 +213,23 @@ def _logits(
 
 def _judge(trainer: Trainer) -> list[Judged]:
     """Ask the network about the validation parts of all data sets, the main one first."""
-    columns = trainer.dataset.label_columns
-    shares = shares_of(trainer.mixture.sides)
+    columns, sides = trainer.dataset.label_columns, trainer.mixture.sides
+    parts = [(trainer.options.data.name, trainer.dataset, trainer.split.valid)]
+    parts += [(side.companion.data.name, side.dataset, side.valid) for side in sides]
     return [
         Judged(
             name,
             dataset,
-            split.valid,
+            valid,
             {
                 column: part.numpy()
                 for column, part in zip(
-                    columns, _logits(trainer.model, dataset, split.valid), strict=True
+                    columns, _logits(trainer.model, dataset, valid), strict=True
                 )
             },
             share,
         )
-        for (name, dataset, split), share in zip(trainer.parts, shares, strict=True)
+        for (name, dataset, valid), share in zip(parts, shares_of(sides), strict=True)
     ]
 
 
@@ -242,7 +244,7 @@ def _data_facts(trainer: Trainer) -> dict[str, Any]:
         "min_images": options.min_images,
         "split": split.as_record(dataset),
         "also": describe(trainer.mixture),
-        **_correction_facts(trainer.mixture.corrections),
+        **_correction_facts(trainer),
         "outliers": options.outliers,
         "backgrounds": options.backgrounds,
         "blend": options.blend,
@@ -253,23 +255,27 @@ def _data_facts(trainer: Trainer) -> dict[str, Any]:
             "image_column": options.image_column,
             "label_column": options.label_column,
             "also": list(options.also),
+            "label_map": _label_map(options.label_map),
             "group_column": options.group_column,
             "min_images": options.min_images,
         },
     }
 
 
-def _correction_facts(corrections: Side | None) -> dict[str, Any]:
-    if corrections is None:
-        return {}
-    learned = len(corrections.split.train)
+def _label_map(path: Path | None) -> dict[str, list[str] | None] | None:
+    """Return what labels mean, for those who read the data again without the file."""
+    if path is None:
+        return None
     return {
-        "corrections": {
-            "train": learned,
-            "held_back": len(corrections.dataset) - learned,
-            "share": round(corrections.companion.share, 4),
-        }
+        label: None if allowed is None else list(allowed)
+        for label, allowed in read_label_map(path).items()
     }
+
+
+def _correction_facts(trainer: Trainer) -> dict[str, Any]:
+    facts = trainer.run.facts.get("corrections")
+    keys = ("train", "held_back", "share")
+    return {} if facts is None else {"corrections": {key: facts[key] for key in keys}}
 
 
 def _teacher_facts(trainer: Trainer) -> dict[str, Any]:

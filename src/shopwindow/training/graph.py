@@ -102,7 +102,9 @@ def with_info(graph: onnx.ModelProto, info: BundleInfo) -> bytes:
     del graph.metadata_props[:]
     entry = graph.metadata_props.add()
     entry.key = METADATA_KEY
-    entry.value = json.dumps(info.as_json(), ensure_ascii=False, sort_keys=True)
+    text = json.dumps(info.as_json(), ensure_ascii=False, sort_keys=True)
+    # A folder whose name is not UTF-8 may be where the data came from.
+    entry.value = text.encode("utf-8", "replace").decode("utf-8")
     buffer = io.BytesIO()
     onnx.save_model(graph, buffer)
     return buffer.getvalue()

@@ -161,7 +161,10 @@ class _Rotation:
         """Return the (size,) indices of a batch, whichever came before."""
         places = np.arange(number * self.size, (number + 1) * self.size)
         rounds = places // len(self.indices)
-        self.orders = {n: self.orders.get(n, self._order(n)) for n in np.unique(rounds).tolist()}
+        self.orders = {
+            n: self.orders[n] if n in self.orders else self._order(n)
+            for n in np.unique(rounds).tolist()
+        }
         chosen = [
             self.orders[n][place]
             for n, place in zip(rounds.tolist(), (places % len(self.indices)).tolist(), strict=True)

@@ -81,11 +81,17 @@ def _side_quality(
     """The figures for a further data set, by its own validation part."""
     shares = ask(predictor, judged.dataset, judged.indices)[main.name]
     targets = judged.targets(main.name, shares)
+    figures: dict[str, Any] = {"source": judged.name, "images": len(judged.indices)}
+    if not (targets >= 0).any():  # it shows what is none of the labels, and nothing of it is right
+        sure_share = float(np.mean([threshold.is_sure(float(row.max())) for row in shares]))
+        return figures | {
+            "accuracy": None,
+            "ece": None,
+            "sure": {"precision": None, "coverage": round(sure_share, 5)},
+        }
     grades = grade(shares, targets, main.labels)
-    sure = sure_answers(shares, targets, threshold.min_confidence)
-    return {
-        "source": judged.name,
-        "images": len(judged.indices),
+    sure = sure_answers(shares, targets, threshold.least)
+    return figures | {
         "accuracy": round(float(grades.accuracy), 5),
         "ece": round(float(grades.ece), 5),
         "sure": {

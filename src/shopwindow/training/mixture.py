@@ -10,6 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.duplicates import resemble
 from shopwindow.dataset.label_sets import NO_LABEL, read_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, UsageError
@@ -55,7 +57,7 @@ class Companion:
     augment: str = "usual"
 
     def __post_init__(self) -> None:
-        if self.augment not in AUGMENTATIONS:
+        if not isinstance(self.augment, str) or self.augment not in AUGMENTATIONS:
             raise UsageError(
                 f"augment: expected {' or '.join(AUGMENTATIONS)}, got {self.augment!r}"
             )
@@ -100,8 +102,10 @@ class Companion:
         for key in _PATHS:
             if key in content:
                 content[key] = path.parent / Path(content[key]).expanduser()
-        content["also"] = tuple(content.get("also", ()))
-        return cls(**content)
+        also = content.get("also", [])
+        if not isinstance(also, list) or not all(isinstance(name, str) for name in also):
+            raise UsageError(f"{path}: expected a list of column names for also, found {also!r}")
+        return cls(**{**content, "also": tuple(also)})
 
 
 @dataclass(frozen=True)
@@ -129,11 +133,30 @@ class Source:
 
 @dataclass(frozen=True)
 class Side:
-    """A companion that was read: where it came from, its images and its split."""
+    """A companion that was read.
+
+    Attributes:
+        companion: Where it came from.
+        dataset: Its images.
+        split: Of them all, by which it is known again.
+        elsewhere: (n,) images of it that show a picture which another data set has on the other
+            side of its split; see `keep_apart`.
+    """
 
     companion: Companion
     dataset: Dataset
     split: Split
+    elsewhere: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def train(self) -> NDArray[np.int64]:
+        """(n,) ascending indices of the images to learn from."""
+        return np.setdiff1d(self.split.train, self.elsewhere, assume_unique=True)
+
+    @property
+    def valid(self) -> NDArray[np.int64]:
+        """(n,) ascending indices of the images to be judged by."""
+        return np.setdiff1d(self.split.valid, self.elsewhere, assume_unique=True)
 
 
 @dataclass(frozen=True)
@@ -168,7 +191,13 @@ def open_companion(
         UsageError: A path or column that is not there.
         DataError: No image with a label that the main data set knows.
     """
-    also = tuple(name for name in companion.also if name in main.label_columns[1:])
+    if strange := [name for name in companion.also if name not in main.label_columns[1:]]:
+        raise UsageError(
+            f"also of {companion.data.name}: expected label columns that the main data set has "
+            f"besides {main.label_columns[0]} ({', '.join(main.label_columns[1:]) or 'none'}), "
+            f"found {', '.join(strange)}; name them with --also too, or leave them out"
+        )
+    also = companion.also
     label_column = companion.label_column or "label"
     vocabularies = {name: main.vocabularies[name] for name in also}
     vocabularies[label_column] = main.vocabularies[main.label_columns[0]]
@@ -189,6 +218,44 @@ def open_companion(
         progress=progress,
     )
     return Side(companion, dataset, split_images(dataset, seed=seed))
+
+
+def keep_apart(dataset: Dataset, split: Split, sides: Sequence[Side]) -> tuple[Side, ...]:
+    """Leave out of further data sets what would be learned here and judged by there.
+
+    A picture may be in several data sets, such as in last year's photos and in all photos. What
+    one holds out, another may not teach; what one teaches, another may not be judged by.
+
+    Args:
+        dataset: The main data set; it keeps all its images.
+        split: Of it.
+        sides: The further ones; of two of them, the first keeps its images.
+
+    Raises:
+        DataError: A data set that loses all images of a side so.
+    """
+    kept: list[Side] = []
+    for side in sides:
+        others = [(dataset, split.train, split.valid)]
+        others += [(one.dataset, one.train, one.valid) for one in kept]
+        taught = chain.from_iterable(one.image_blocks(train) for one, train, _ in others)
+        held_out = chain.from_iterable(one.image_blocks(valid) for one, _, valid in others)
+        images, train, valid = side.dataset.image_blocks, side.split.train, side.split.valid
+        elsewhere = [
+            train[resemble(images(train), held_out)],
+            valid[resemble(images(valid), taught)],
+        ]
+        kept.append(replace(side, elsewhere=np.concatenate(elsewhere)))
+        for part, left, why in (
+            ("to learn from", kept[-1].train, "hold out"),
+            ("to be judged by", kept[-1].valid, "learn from"),
+        ):
+            if not len(left):
+                raise DataError(
+                    f"{side.companion.data}: expected images {part}, but all of them show what the "
+                    f"other data sets {why}; bring images that those do not have"
+                )
+    return tuple(kept)
 
 
 def mix(
@@ -238,7 +305,7 @@ def mix(
         Source(
             side.dataset.images,
             codes,
-            side.split.train,
+            side.train,
             side.companion.share,
             augment=side.companion.augment,
         )
@@ -323,8 +390,9 @@ def describe(mixture: Mixture) -> list[dict[str, Any]]:
         {
             "source": side.companion.data.name,
             "images": len(side.dataset),
-            "train": len(side.split.train),
-            "valid": len(side.split.valid),
+            "train": len(side.train),
+            "valid": len(side.valid),
+            "left_out": len(side.elsewhere),
             "share": side.companion.share,
             "augment": side.companion.augment,
             "split": side.split.as_record(side.dataset),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -180,7 +182,10 @@ class TrainingOptions:
     @property
     def model_name(self) -> str:
         """The name given, or the name of the data folder or file."""
-        return self.name or self.data.resolve().stem
+        if self.name:
+            return self.name
+        data = self.data.resolve()
+        return data.name if data.is_dir() else data.stem
 
     @property
     def teaching(self) -> tuple[float, float]:
@@ -203,6 +208,7 @@ class TrainingOptions:
             data=self.data.resolve(),
             # A name that is not here means a file in the data folder.
             labels_file=labels.resolve() if labels is not None and labels.exists() else labels,
+            weights=whole_path(self.weights),
             companions=tuple(path.resolve() for path in self.companions),
             distil=tuple(path.resolve() for path in self.distil),
             label_map=self.label_map.resolve() if self.label_map else None,
@@ -245,3 +251,33 @@ class TrainingOptions:
         for key in _PATH_LISTS:
             values[key] = tuple(Path(path) for path in values.get(key) or ())
         return cls(**values)
+
+
+def whole_path(weights: str | None) -> str | None:
+    """Return where a weight file lies, from any folder; what names no file stays as it is."""
+    if weights is None or weights in ("imagenet", "none", "bundled"):
+        return weights
+    path = Path(weights)
+    return str(path.resolve()) if path.is_file() else weights
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read the texts of a model card, which a bundle carries as JSON.
+
+    Raises:
+        UsageError: The file cannot be read, is not TOML, or holds what JSON has no word for, such
+            as a date or `inf`.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"card: expected a TOML file at {path}, got {error}") from error
+    for key, value in content.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"{path}: expected texts, numbers or lists of them, found {value!r} for {key}; "
+                'write it as a text, in "quotes"'
+            ) from None
+    return content

@@ -31,7 +31,7 @@ from shopwindow.training.eight_bits import PERCENTILE, in_eight_bits
 from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
 from shopwindow.training.graph import with_info
 from shopwindow.training.measuring import ask, quality_of
-from shopwindow.training.mixture import Companion, Side, open_companion, shares_of
+from shopwindow.training.mixture import Companion, Side, keep_apart, open_companion, shares_of
 from shopwindow.training.proof import Proof, write_proven_bundle
 from shopwindow.training.recalibrating import as_logits, recalibrated, with_calibration
 
@@ -61,31 +61,22 @@ class Origin:
         """
         random = np.random.default_rng(self.split.seed)
         counts = [round(count * side.companion.share) for side in self.sides]
-        parts = [(self.dataset, self.split, count - sum(counts))]
+        parts = [(self.dataset, self.split.train, count - sum(counts))]
         parts += [
-            (side.dataset, side.split, some) for side, some in zip(self.sides, counts, strict=True)
+            (side.dataset, side.train, some) for side, some in zip(self.sides, counts, strict=True)
         ]
         return np.concatenate(
-            [
-                dataset.images(random.permutation(split.train)[:some])
-                for dataset, split, some in parts
-            ]
+            [dataset.images(random.permutation(train)[:some]) for dataset, train, some in parts]
         )
 
     def judge(self, predictor: Predictor) -> list[Judged]:
         """Ask a bundle about the validation images of all data sets, the main one first."""
         name = str(predictor.bundle.info.data.get("source"))
-        parts = [(name, self.dataset, self.split)]
-        parts += [(side.companion.data.name, side.dataset, side.split) for side in self.sides]
+        parts = [(name, self.dataset, self.split.valid)]
+        parts += [(side.companion.data.name, side.dataset, side.valid) for side in self.sides]
         return [
-            Judged(
-                name,
-                dataset,
-                split.valid,
-                as_logits(ask(predictor, dataset, split.valid)),
-                share,
-            )
-            for (name, dataset, split), share in zip(parts, shares_of(self.sides), strict=True)
+            Judged(name, dataset, valid, as_logits(ask(predictor, dataset, valid)), share)
+            for (name, dataset, valid), share in zip(parts, shares_of(self.sides), strict=True)
         ]
 
 
@@ -163,7 +154,7 @@ def _open_origin(
             f"expected all that {model} was trained on, so that its thresholds hold for them too; "
             f"give the TOML files of {', '.join(missing.values())} with --with"
         )
-    return Origin(dataset, split, tuple(sides))
+    return Origin(dataset, split, keep_apart(dataset, split, sides))
 
 
 def _further_digests(bundle: Bundle) -> dict[str, str]:

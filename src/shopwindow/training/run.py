@@ -88,9 +88,7 @@ class Run:
         """Write run.json."""
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {"options": self.options.as_json(), "facts": self.facts}
-        write_atomically(
-            self.folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False).encode()
-        )
+        write_atomically(self.folder / "run.json", json.dumps(content, indent=2).encode("ascii"))
 
     def teacher(self, number: int) -> Path:
         """Return where the copy of a teacher lies; `number` counts from 0."""
@@ -109,15 +107,22 @@ class Run:
         writer.writerows(rows)
         write_atomically(self.folder / "history.csv", text.getvalue().encode())
 
+    def read_history(self) -> list[dict[str, Any]]:
+        """Return what `write_history` wrote, of the stages that are finished."""
+        path = self.folder / "history.csv"
+        if not path.exists():
+            return []
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                {key: value if key == "stage" else float(value) for key, value in row.items()}
+                | {"epoch": int(row["epoch"])}
+                for row in csv.DictReader(file)
+                if (self.folder / f"{row['stage']}.pt").exists()
+            ]
+
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed left half-written."""
-        for pattern in (
-            ".*.pt.*.tmp",
-            ".*.onnx.draft",
-            ".*.onnx.*.tmp",
-            ".run.json.*.tmp",
-            ".history.csv.*.tmp",
-        ):
+        for pattern in (".*.tmp", ".*.onnx.draft"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / FINDER_DIR, ignore_errors=True)

@@ -64,7 +64,8 @@ def _go_on(run: Run) -> Path:
             labels = dataset.vocabularies[dataset.label_columns[0]]
             print(
                 f"{len(dataset):,} images, {len(labels)} labels; {len(split.train):,} to train "
-                f"on, {len(split.valid):,} to validate; {_corrections(trainer)}{_teachers(trainer)}"
+                f"on, {len(split.valid):,} to validate; {_left_out(trainer)}"
+                f"{_corrections(trainer)}{_teachers(trainer)}"
                 f"{trainer.arch} on {trainer.device}; run folder {run.folder}",
                 flush=True,
             )
@@ -77,12 +78,20 @@ def _go_on(run: Run) -> Path:
     return run.folder
 
 
+def _left_out(trainer: Trainer) -> str:
+    return "".join(
+        f"{count:,} images of {side.companion.data.name} left out (another data set has the same "
+        "ones on the other side of its split); "
+        for side in trainer.mixture.sides
+        if (count := len(side.elsewhere))
+    )
+
+
 def _corrections(trainer: Trainer) -> str:
-    side = trainer.mixture.corrections
-    if side is None:
+    facts = trainer.run.facts.get("corrections")
+    if facts is None:
         return ""
-    learned = len(side.split.train)
-    held_back = len(side.dataset) - learned
+    learned, held_back = facts["train"], facts["held_back"]
     more = f" ({held_back:,} more show held-out images)" if held_back else ""
     return f"{learned:,} corrections to learn from{more}; "
 
@@ -96,8 +105,11 @@ def _teachers(trainer: Trainer) -> str:
 
 def note_on_weights(trainer: Trainer) -> str:
     """Return what to say where the weights may know images that the model will be judged by."""
-    own = trainer.state is not None  # of a run that goes on; the bundle may be gone
-    if own or trainer.options.start_from is not None or not is_bundle(trainer.weights):
+    if (
+        trainer.has_begun
+        or trainer.options.start_from is not None
+        or not is_bundle(trainer.weights)
+    ):
         return ""
     bundle = read_bundle(Path(trainer.weights))
     name = find_other_split(bundle, trainer.parts)
@@ -140,7 +152,7 @@ def _connected_processes() -> Iterator[None]:
 
 
 def find_learning_rate(options: TrainingOptions) -> tuple[float, Path]:
-    """Run fastai's learning-rate finder on the head of a fresh network.
+    """Run fastai's learning-rate finder on a fresh network: its head, or for `scratch` all of it.
 
     Args:
         options: As for `train`; `out` says where lr-find.png goes (default: the current folder).

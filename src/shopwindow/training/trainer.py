@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-import tomllib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,14 +25,21 @@ from shopwindow.training.corrections import open_corrections
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.learning_rate import single_process, suggest_learning_rate
 from shopwindow.training.loaders import build_loaders
-from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
+from shopwindow.training.mixture import (
+    Companion,
+    Mixture,
+    Side,
+    keep_apart,
+    mix,
+    open_companion,
+)
 from shopwindow.training.network import (
     Classifier,
     Splitter,
     build_classifier,
     is_small_resnet,
 )
-from shopwindow.training.options import DEFAULTS, TrainingOptions
+from shopwindow.training.options import DEFAULTS, TrainingOptions, read_card
 from shopwindow.training.pictures import draw_learning_rates
 from shopwindow.training.run import Run
 from shopwindow.training.start_from import check_agrees, describe_start
@@ -86,7 +93,7 @@ class Trainer:
             )
         if "card" not in run.facts:
             inherited = run.facts["start"]["card"] if options.start_from else {}
-            run.facts["card"] = inherited if options.card is None else read_card(options.card)
+            run.facts["card"] = read_card(options.card) if options.card else inherited
         self.dataset = open_dataset(options, self.size)
         _check_labels(self.dataset)
         self.split = self._split()
@@ -106,7 +113,10 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.state = run.load_tensors("checkpoint")
         self._check_processes()
-        self.history: list[dict[str, Any]] = list(self.state["history"]) if self.state else []
+        # Who removes the checkpoint goes back to the last finished stage.
+        self.history: list[dict[str, Any]] = (
+            list(self.state["history"]) if self.state else run.read_history()
+        )
         self.epochs_left = sum(self.epochs)
         self.model, self._splitter = self._network()
 
@@ -136,28 +146,60 @@ class Trainer:
             )
             for values in described
         ]
-        corrections = None
-        if options.feedback is not None:
-            corrections = open_corrections(
-                options.feedback,
-                self.dataset,
-                self.split,
-                sides,
-                batch_size=self.batch_size,
-                # Not among other images: who removes the run removes what it had of people.
-                cache_dir=self.run.folder / "feedback" / ".cache",
-                progress=sys.stderr.isatty(),
-            )
+        for number, side in enumerate(sides):
+            self._expect_as_before(f"companion {number + 1}", side)
+        sides = list(keep_apart(self.dataset, self.split, sides))
+        # What has been learned is not read again: people's photos may be gone by then.
+        learns = not self._is_finished
         return mix(
             self.dataset,
             self.split,
             sides,
-            corrections=corrections,
-            outlier_share=options.outliers,
-            ground_share=options.backgrounds,
-            balance=options.balance,
+            corrections=self._open_corrections(sides) if learns else None,
+            outlier_share=options.outliers if learns else 0.0,
+            ground_share=options.backgrounds if learns else 0.0,
+            balance=options.balance if learns else 0.0,
             seed=options.seed,
         )
+
+    def _open_corrections(self, sides: Sequence[Side]) -> Side | None:
+        options = self.options
+        if options.feedback is None:
+            return None
+        side = open_corrections(
+            options.feedback,
+            self.dataset,
+            self.split,
+            sides,
+            batch_size=self.batch_size,
+            # Not among other images: who removes the run removes what it had of people.
+            cache_dir=self.run.folder / "feedback" / ".cache",
+            progress=sys.stderr.isatty(),
+        )
+        self._expect_as_before("corrections", side)
+        learned = len(side.train)
+        self.run.facts["corrections"] = {
+            "train": learned,
+            "held_back": len(side.dataset) - learned,
+            "share": round(side.companion.share, 4),
+        }
+        return side
+
+    def _expect_as_before(self, name: str, side: Side) -> None:
+        """Note the images of a further data set, or refuse others than were noted.
+
+        Raises:
+            DataError: They are no longer those that the run was started with.
+        """
+        noted = self.run.facts.setdefault("further_images", {})
+        images = "\n".join(side.dataset.references).encode("utf-8", "surrogateescape")
+        found = hashlib.sha256(images).hexdigest()
+        if noted.setdefault(name, found) != found:
+            raise DataError(
+                f"{side.companion.data}: expected the images that the run was started with, since "
+                "others would be held out now, found more, fewer or others; put them back, or "
+                "start a new run"
+            )
 
     def _open_teachers(self) -> tuple[Teacher, ...]:
         """Rebuild the teachers; a run that goes on has copies, whatever lies at their paths now."""
@@ -182,6 +224,11 @@ class Trainer:
         ]
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the run has weights of its own; those it started from may be gone by now."""
+        return self.state is not None or (self.run.folder / "stage-1.pt").exists()
+
+    @property
     def _is_finished(self) -> bool:
         return (self.run.folder / f"stage-{len(self.epochs)}.pt").exists()
 
@@ -202,8 +249,7 @@ class Trainer:
                 f"{self.run.folder}: expected the labels that the run was started with, but the "
                 "data has others now; start a new run"
             )
-        # A run that is continued has weights of its own; the others may be gone by now.
-        weights = self.weights if self.state is None else "none"
+        weights = "none" if self.has_begun else self.weights
         from_bundle = is_bundle(weights)
         model, splitter = build_classifier(
             self.arch,
@@ -348,20 +394,6 @@ def _check_labels(dataset: Dataset) -> None:
             f"{INPUT_NAME}: expected another name for a label column, since the input of the "
             "model is called so; rename the column"
         )
-
-
-def read_card(path: Path | None) -> dict[str, Any]:
-    """Read the texts of a model card.
-
-    Raises:
-        UsageError: The file cannot be read, or is not TOML.
-    """
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"card: expected a TOML file at {path}, got {error}") from error
 
 
 def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:

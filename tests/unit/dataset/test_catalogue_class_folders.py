@@ -56,6 +56,7 @@ def test_class_folder_that_is_a_link_outside_is_refused(
         ({"label_column": "kind"}, "--label-column"),
         ({"image_column": "id"}, "--image-column"),
         ({"also": ["colour"]}, "--also"),
+        ({"group_column": "sender"}, "--group-column"),
     ],
 )
 def test_column_options_have_no_effect_and_are_refused(
@@ -78,3 +79,13 @@ def test_train_and_valid_folders_are_not_taken_for_labels(
 def test_empty_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="it holds no rows and no image files"):
         read_catalogue(tmp_path)
+
+
+def test_folder_whose_name_no_model_could_carry_is_left_out(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "Heels/a.jpg", "caf\udce9/b.jpg")
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.references == ["Heels/a.jpg"]
+    (dropped,) = catalogue.dropped
+    assert dropped.reason == "the name of its folder is not UTF-8"

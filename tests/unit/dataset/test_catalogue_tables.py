@@ -175,3 +175,9 @@ def test_order_of_the_rows_plays_no_part(shop: Path) -> None:
     backwards = read_catalogue(shop)
     assert forwards.references == backwards.references
     assert forwards.labels == backwards.labels
+
+
+def test_column_of_groups_that_is_not_there_is_named_by_its_own_option(shop: Path) -> None:
+    (shop / "styles.csv").write_text("id,articleType\n1,Heels\n")
+    with pytest.raises(UsageError, match="no column 'sender' for --group-column"):
+        read_catalogue(shop, label_column="articleType", group_column="sender")

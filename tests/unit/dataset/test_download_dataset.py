@@ -153,3 +153,15 @@ def test_missing_kagglehub_says_what_to_install(
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(MissingExtraError, match=r"'shopwindow\[download\]'"):
         download_dataset(NAME, tmp_path / "data")
+
+
+def test_data_set_comes_into_the_empty_folder_that_one_is_in(
+    kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kaggle.archive = archive("styles.csv", "images/1.jpg")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    download_dataset(NAME, Path())
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["images", "styles.csv"]
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -148,3 +148,11 @@ def test_the_confusion_matrix_can_be_rebuilt_from_the_json() -> None:
     for pair in data["confused_pairs"]:
         matrix[LABELS.index(pair["true"]), LABELS.index(pair["predicted"])] = pair["count"]
     assert matrix.tolist() == grades.confusion.tolist()
+
+
+def test_a_model_that_is_never_sure_is_not_sure_at_full_confidence_either() -> None:
+    certain = sure_answers(np.eye(2, dtype=np.float32), np.array([0, 1]), None)
+    assert (certain.sure, certain.precision, certain.coverage) == (0, None, 0)
+    assert certain.as_json()["min_confidence"] is None
+    with pytest.raises(ValueError, match="expected no sure answers without a min_confidence"):
+        dataclasses.replace(certain, sure=1, sure_correct=1)
