@@ -2,8 +2,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help serve test check format train-fashion install-fashion-model bench lock clean serving-environment dev-environment
 
-HOST ?= 127.0.0.1
-PORT ?= 5000
+# Where to listen: make serve HOST=0.0.0.0 PORT=8000. Else SHOPWINDOW_HOST and SHOPWINDOW_PORT say so, or
+# nobody, and it is 127.0.0.1:5000. HOST is not taken from the environment: shells and conda set it.
+HOST =
+PORT ?=
 # The bundled model serves unless another is named.
 MODEL ?=
 # Passed to pytest: make test ARGS="-k bundle -x"
@@ -26,7 +28,8 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' Makefile
 
 serve: serving-environment  ## the web app; HOST, PORT and MODEL (a bundle) are variables
-	@exec .venv/bin/shopwindow serve --host "$(HOST)" --port "$(PORT)" $(if $(MODEL),--model "$(MODEL)")
+	@exec .venv/bin/shopwindow serve $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)") \
+		$(if $(MODEL),--model "$(MODEL)")
 
 test: dev-environment  ## all tests; ARGS goes to pytest
 	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || \

@@ -126,7 +126,10 @@ class Settings:
         secret=True,
     )
     rate_limit: int = _setting(
-        0, "requests", "Most pictures sent per minute and client address; 0 sets no limit.", least=0
+        0,
+        "requests",
+        "Most requests with pictures per minute and client address; 0 sets no limit.",
+        least=0,
     )
     trusted_proxies: int = _setting(
         0,

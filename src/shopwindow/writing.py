@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -43,15 +44,25 @@ def write_page(path: Path, text: str) -> None:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Give a file to write to, which takes the place of `path` when all went well.
 
+    It then may be read and written by whom the file before it was.
+
     Raises:
         OSError: As `write_atomically`.
+        UsageError: There is something in this place that is no file, such as /dev/null.
     """
+    before = path.stat() if path.exists() else None
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        raise UsageError(f"{path}: expected the name of a file, found something else there")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if before is not None:
+            temporary.chmod(stat.S_IMODE(before.st_mode))
+            with contextlib.suppress(OSError):  # only root may give files to others
+                os.chown(temporary, before.st_uid, before.st_gid)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

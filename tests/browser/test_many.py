@@ -116,7 +116,7 @@ def test_few_requests_are_under_way_at_once_and_a_busy_server_is_waited_for(
             route.continue_()
             return
         turned_away.set()
-        route.fulfill(status=503, headers={"Retry-After": "1"}, json={"detail": "busy"})
+        route.fulfill(status=503, headers={"Retry-After": "1"}, body="<h1>503 Busy</h1>")
 
     page.route("**/api/v1/predict?*", turn_away)
     page.on("request", begin)
@@ -135,3 +135,29 @@ def test_other_photos_replace_the_grid(open_page: OpenPage, photos: list[Path]) 
     expect(page.locator("#many")).to_be_hidden()
     page.set_input_files("#image-file", photos[:2])
     check_grid(page, ["red", "red"])
+
+
+def test_opened_photo_keeps_its_heading_while_others_are_answered(
+    open_page: OpenPage, photos: list[Path]
+) -> None:
+    page = open_page()
+    sure, unsure = photos[0], photos[2]
+    held: list[Route] = []
+
+    def hold_back(route: Route) -> None:
+        if route.request.post_data_buffer == unsure.read_bytes():
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/predict?*", hold_back)
+    page.set_input_files("#image-file", [sure, unsure])
+    page.get_by_role("button", name=sure.name).click()
+    check_answer(page, "red")
+    title = page.title()
+    held[0].continue_()
+    expect(page.locator(".tile .file")).to_have_text([unsure.name, sure.name])  # arranged anew
+    check_answer(page, "red")
+    assert page.title() == title
+    page.get_by_role("button", name="Back to all photos").click()
+    expect(page.locator("#label")).to_have_text("2 photos")

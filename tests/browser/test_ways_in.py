@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,19 @@ def test_zip_is_unpacked_in_the_browser(
     page.set_input_files("#image-file", path)
     check_grid(page, ["red", "blue"])
     expect(page.locator("#note")).to_contain_text("1 file left out")
+
+
+def test_pictures_of_the_same_name_in_a_zip_are_told_apart(
+    open_page: OpenPage, tmp_path: Path, image_bytes: MakeImage
+) -> None:
+    path = tmp_path / "twice.zip"
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile advises against it
+        for colour in ("red", "blue"):
+            archive.writestr("same.png", image_bytes(colour))
+    page = open_page()
+    page.set_input_files("#image-file", path)
+    check_grid(page, ["red", "blue"])
 
 
 def test_zip_with_one_photo_is_answered_large(

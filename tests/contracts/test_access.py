@@ -77,13 +77,16 @@ def test_client_over_the_limit_is_told_when_to_come_back(
     refused = client.post(PREDICT, **ask)
     assert 1 <= int(refused.headers["Retry-After"]) <= 30
     assert refused.mimetype == "application/problem+json"
-    assert "At most 2 pictures a minute" in refused.get_json(force=True)["detail"]
+    assert "At most 2 requests a minute" in refused.get_json(force=True)["detail"]
     page = client.post("/", data={})
     assert page.status_code == 429
     assert "Retry-After" in page.headers
     assert 'id="image-error"' in page.text
-    assert "At most 2 pictures a minute" in page.text
+    assert "At most 2 requests a minute" in page.text
     assert client.get("/").status_code == 200
+    assert client.get("/?example=none").status_code == 429, "which would make the model run too"
+    # Who has sent many photos may still say what they show.
+    assert client.post("/api/v1/feedback", json={}).status_code != 429
     other = client.post(PREDICT, **ask, environ_base={"REMOTE_ADDR": "192.0.2.7"})
     assert other.status_code == 200
 

@@ -268,8 +268,8 @@ def test_folders_that_are_not_utf8_are_trained_on_but_for_their_labels(tmp_path:
             image = Image.new("RGB", (16, 16), (250 - 120 * number, 20 * shade, 120 * number))
             image.paste((9, 9, 9), (shade, 0, shade + 4, 3 + shade))
             image.save(tmp_path / odd / label / f"{shade}.png")
-    options = "--recipe scratch --epochs 1 --size 16 --batch-size 8 --lr 0.01 --out run".split()
-    completed = run_in(tmp_path, "train", odd, *options)
+    options = "--recipe scratch --epochs 1 --size 16 --batch-size 8 --lr 0.01 --out run"
+    completed = run_in(tmp_path, "train", odd, *options.split())
     assert completed.returncode == 0, completed.stderr
     info = read_bundle(tmp_path / "run" / "model.onnx").info
     assert info.main.labels == ("blue", "red")
@@ -290,7 +290,7 @@ def test_card_that_no_bundle_could_carry_is_refused_before_training(
 def test_model_is_called_as_the_folder_or_as_the_file_without_its_ending(tmp_path: Path) -> None:
     (tmp_path / "shoes-1.5").mkdir()
     (tmp_path / "shoes.csv").touch()
-    names = [TrainingOptions(data=tmp_path / name).model_name for name in os.listdir(tmp_path)]
+    names = [TrainingOptions(data=path).model_name for path in tmp_path.iterdir()]
     assert sorted(names) == ["shoes", "shoes-1.5"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -114,6 +115,26 @@ def test_make_alone_lists_every_target(repository_root: Path) -> None:
         r"^\.PHONY:(.+)$", (repository_root / "Makefile").read_text(), re.MULTILINE
     )
     assert re.findall(r"^make (\S+)", listed, re.MULTILINE) == targets[0].split()
+
+
+def test_make_serve_listens_where_it_is_told_and_not_where_a_shell_happens_to_be(
+    repository_root: Path,
+) -> None:
+    def told(*variables: str, **environment: str) -> str:
+        return subprocess.run(
+            ["make", "--dry-run", "serve", *variables],
+            cwd=repository_root,
+            env={k: v for k, v in os.environ.items() if k not in ("HOST", "PORT")} | environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    # conda's compilers set it; the settings of the environment are then asked.
+    assert "--host" not in told(HOST="x86_64-conda-linux-gnu")
+    assert "--port" not in told(SHOPWINDOW_PORT="8000")
+    assert '--host "0.0.0.0" --port "8000"' in told("HOST=0.0.0.0", "PORT=8000")
+    assert '--port "8000"' in told(PORT="8000")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def fields(client: FlaskClient, image_bytes: MakeImage) -> dict[str, str]:
         ({"receipt": "made-up"}, 422, "This is no receipt of this server"),
         ({"label": "teapot"}, 422, "expected one of the 5 labels of colour"),
         ({"photo": "no base64!"}, 400, "The photo did not arrive whole"),
+        ({"photo": "né pas de base64"}, 400, "The photo did not arrive whole"),
         ({"photo": base64.b64encode(b"another").decode()}, 422, "This is not the picture"),
     ],
 )

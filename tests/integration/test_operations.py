@@ -132,6 +132,8 @@ def test_systemd_takes_the_unit(blocks: dict[str, list[str]], tmp_path: Path) ->
     )
     said = [line for line in completed.stderr.splitlines() if "shopwindow" in line]
     assert said == []
+    if completed.returncode != 0:
+        pytest.skip(f"systemd-analyze cannot work here: {completed.stderr.strip()[:200]}")
 
 
 def test_every_figure_that_is_documented_exists(

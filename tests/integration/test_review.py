@@ -60,9 +60,14 @@ def judge(client: FlaskClient, feedback_id: str, decision: str, **fields: str) -
     return client.post(f"/review/{feedback_id}", data=data)
 
 
-def add(store: FeedbackStore, image: bytes = b"a photo", **changes: Any) -> str:
+def add(
+    store: FeedbackStore,
+    image: bytes = b"a photo",
+    kept_until: datetime | None = None,
+    **changes: Any,
+) -> str:
     feedback = some_feedback(**{"given": "blue"} | changes)
-    store.add(feedback, Photo(image) if image else None)
+    store.add(feedback, Photo(image) if image else None, kept_until)
     return feedback.id
 
 
@@ -87,7 +92,7 @@ def test_without_a_store_there_is_no_such_page(predictor: Predictor) -> None:
 def test_password_opens_it_and_nothing_else_does(
     make_client: MakeClient, store: FeedbackStore
 ) -> None:
-    feedback_id = add(store)
+    feedback_id = add(store, kept_until=datetime(2027, 1, 31, tzinfo=UTC))
     client = make_client()
     closed = ["/review", "/review/figures", f"/review/photo/{feedback_id}"]
     for path in closed:
@@ -101,6 +106,7 @@ def test_password_opens_it_and_nothing_else_does(
     assert status_of(store, feedback_id) == ("pending", None)
     assert log_in(client).location == "/review"
     assert "colours" in client.get("/review").text
+    assert "the photo is kept until 2027-01-31" in client.get("/review").text
     photo = client.get(closed[2])
     assert (photo.data, photo.mimetype) == (b"a photo", "image/jpeg")
     assert photo.headers["Cache-Control"] == "no-store"

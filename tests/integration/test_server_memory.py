@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -82,6 +84,54 @@ def test_server_holds_less_than_300_mb_after_100_photos_from_8_clients() -> None
                 with ThreadPoolExecutor(8) as pool:
                     assert set(pool.map(post, range(100))) == {200}
             assert psutil.Process(server.pid).memory_info().rss < 300_000_000
+        finally:
+            server.terminate()
+            server.wait(timeout=60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is one for Linux with glibc")
+def test_uploads_that_never_end_or_all_come_at_once_do_not_fill_the_memory(
+    image_bytes: Callable[..., bytes],
+) -> None:
+    command = [sys.executable, "-m", "shopwindow", "serve", "--port", "0"]
+    head = b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    head += b"Content-Length: 10000000\r\n\r\n"
+    noise = np.random.default_rng(1).integers(0, 256, (1750, 1750, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG", compress_level=0)
+    large = buffer.getvalue()
+    patient = os.environ | {"SHOPWINDOW_DEADLINE_S": "300"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=patient) as server:
+        try:
+            assert server.stdout is not None
+            address = "http://" + server.stdout.readline().split("http://")[1].split()[0]
+            port = int(address.rsplit(":", 1)[1])
+            before = _peak_bytes(server.pid)
+            with contextlib.ExitStack() as open_sockets, httpx.Client(timeout=300) as client:
+
+                def post(content: bytes) -> int:
+                    headers = {"Content-Type": "image/png"}
+                    url = f"{address}/api/v1/predict"
+                    return client.post(url, content=content, headers=headers).status_code
+
+                for _ in range(40):
+                    one = socket.create_connection(("127.0.0.1", port), timeout=60)
+                    open_sockets.callback(one.close)
+                    one.sendall(head)
+                    one.setblocking(False)
+                    sent = 0
+                    with contextlib.suppress(BlockingIOError):  # it is not read any further
+                        while sent < 9_900_000:
+                            sent += one.send(bytes(100_000))
+                    assert post(image_bytes("red")) == 200, "small ones get in all the time"
+                assert _peak_bytes(server.pid) - before < 150_000_000
+            with (
+                httpx.Client(timeout=300, limits=httpx.Limits(max_connections=30)) as client,
+                ThreadPoolExecutor(30) as pool,
+            ):
+                assert len(large) > 9_000_000
+                assert set(pool.map(post, [large] * 30)) == {200}, "one after the other"
+            assert _peak_bytes(server.pid) < 600_000_000
         finally:
             server.terminate()
             server.wait(timeout=60)

@@ -23,8 +23,9 @@ from shopwindow.grading import Reading, grade_bundle
 from shopwindow.training import TrainingOptions, confidence, export, quantise_run, train
 from shopwindow.training.augmentations import build_augmentations
 from shopwindow.training.calibrating import Calibration, Judged
+from shopwindow.training.held_out import keep_apart
 from shopwindow.training.loaders import CachedLoader
-from shopwindow.training.mixture import Companion, Mixture, keep_apart, mix, open_companion
+from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
 from shopwindow.training.trainer import open_dataset
 
 

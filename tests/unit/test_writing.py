@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
+from shopwindow.errors import UsageError
 from shopwindow.writing import write_atomically
 
 
@@ -24,3 +27,22 @@ def test_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> No
         write_atomically(path, "text is not bytes")  # type: ignore[arg-type]
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replaced_file_stays_as_private_or_as_open_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    for mode in (0o600, 0o664):
+        path.write_text("old")
+        path.chmod(mode)
+        write_atomically(path, b"new")
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path):
+        with pytest.raises(UsageError, match="expected the name of a file, found something else"):
+            write_atomically(place, b"new")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]

@@ -73,6 +73,11 @@ class PartialOutput:
     def __init__(self, output: Path) -> None:
         if output.is_dir() and not (output / MANIFEST).is_file():
             raise UsageError(f"Cannot write {output}: expected a file name, this is a folder.")
+        if output.exists() and not (output.is_file() or output.is_dir()):
+            raise UsageError(
+                f"Cannot write {output}: expected a file name, this is something else. Without "
+                "--output, CSV and JSON lines go to the screen, or into a pipe."
+            )
         self.output = output
         self.folder = _partial(output)
         self.done: dict[str, Done] = {}

@@ -25,13 +25,6 @@ from shopwindow.errors import BulkError
 MAX_DEATHS = 2  # of workers on one shard, before it is the shard's fault
 
 
-def count_cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class InlineEngine:
     """The engine for a handful of images: this very process, which need not start another."""
 

@@ -39,7 +39,7 @@ class Row:
         return {
             "path": _as_text(self.path),
             **{column: answer.get(column) for column in columns},
-            "error": self.error,
+            "error": None if self.error is None else _as_text(self.error),
         }
 
 

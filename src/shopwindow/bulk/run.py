@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from shopwindow.bulk.folder import PartialOutput
 from shopwindow.bulk.inputs import Input
-from shopwindow.bulk.local import InlineEngine, LocalEngine, count_cores
+from shopwindow.bulk.local import InlineEngine, LocalEngine
 from shopwindow.bulk.rows import header_of
 from shopwindow.bulk.spool import Shard, shard_size, write_spool
 from shopwindow.bulk.work import Engine, Part, StartEngine, Work
+from shopwindow.inference.engine import available_cores
 
 _MAX_SPREAD = 16  # parts per worker that wait in memory for one that comes before them
 
@@ -34,7 +35,7 @@ def start_local(workers: int | None = None) -> StartEngine:
     """Return what starts an engine on this machine; None takes a worker per core."""
 
     def start(work: Work, shards: int) -> Engine:
-        count = min(workers or count_cores(), shards)
+        count = min(workers or available_cores(), shards)
         return InlineEngine(work) if count < 2 else LocalEngine(work, count)
 
     return start

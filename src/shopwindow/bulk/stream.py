@@ -113,8 +113,10 @@ class TableCells:
         cell = None
         try:
             if (one.path, one.column) != self._place or one.row < self._next_row:
-                self._place, self._problem = (one.path, one.column), ""
+                # Where it cannot be opened, the cells of the table before are not this one's.
+                self._place, self._cells, self._problem = ("", ""), iter(()), ""
                 self._cells, self._next_row = self._from_group_of(one)
+                self._place = (one.path, one.column)
             while self._next_row <= one.row:
                 self._next_row += 1
                 cell = next(self._cells, None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,7 @@ def read_answers(output: Path, *, least_sure: int = 60) -> Answers:
         raise MissingExtraError("Reading Parquet", "parquet") from error
     answers = Answers(output.name)
     lowest: list[tuple[float, int, Unsure]] = []
+    numbers = itertools.count()
     try:
         table = dataset.dataset(output, format="parquet")
         missing = sorted({"attributes", *_COLUMNS} - set(table.schema.names))
@@ -90,7 +93,7 @@ def read_answers(output: Path, *, least_sure: int = 60) -> Answers:
             )
         for batch in table.to_batches(columns=_COLUMNS, batch_size=_BATCH_ROWS):
             _count(batch, answers)
-            lowest = _keep_lowest(batch, lowest, least_sure)
+            lowest = _keep_lowest(batch, lowest, least_sure, numbers)
     except (pyarrow.ArrowException, OSError) as error:
         raise UsageError(
             f"{output} is not Parquet from shopwindow predict --output OUT.parquet: {error}"
@@ -177,9 +180,16 @@ def _count(batch: Any, answers: Answers) -> None:
 
 
 def _keep_lowest(
-    batch: Any, lowest: list[tuple[float, int, Unsure]], count: int
+    batch: Any, lowest: list[tuple[float, int, Unsure]], count: int, numbers: Iterator[int]
 ) -> list[tuple[float, int, Unsure]]:
-    """Return a heap of the `count` lowest confidences, the highest of them first."""
+    """Return a heap of the `count` lowest confidences, the highest of them first.
+
+    Args:
+        batch: Rows that come next.
+        lowest: What was returned for those before.
+        count: How many to keep.
+        numbers: Counts the rows that were considered.
+    """
     confidence = batch.column("confidence").to_numpy(zero_copy_only=False).astype(np.float64)
     few = np.argsort(confidence, kind="stable")[:count]  # nulls are NaN, and come last
     for index in few:
@@ -190,8 +200,8 @@ def _keep_lowest(
         }
         first, second = (*row["top"], {"label": "", "confidence": 0.0})[:2]
         unsure = Unsure(row["path"], *first.values(), *second.values())
-        # Of equals, the one that came first stays.
-        entry = (-unsure.confidence, -len(lowest), unsure)
+        # Of equals, the one that came first stays; no two entries have the same number.
+        entry = (-unsure.confidence, -next(numbers), unsure)
         if len(lowest) < count:
             heapq.heappush(lowest, entry)
         elif entry[0] > lowest[0][0]:

@@ -26,7 +26,8 @@ class TableRow:
     Attributes:
         number: The row as the file's own tools count it: a spreadsheet (the header is row 1) for
             CSV and TSV, a data frame (the first is row 0) for Parquet.
-        cells: One text per wanted column; empty where there is no value.
+        cells: One text per wanted column; empty where there is no value. With a problem, what the
+            row begins with, so that people find it.
         problem: Empty, or why the row cannot be used.
     """
 

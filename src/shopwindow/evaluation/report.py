@@ -203,7 +203,7 @@ def write_report(out_dir: Path, evaluation: Evaluation) -> tuple[Path, Path]:
     Raises:
         UsageError: If the folder or the files cannot be written.
     """
-    # Both texts before either file, so that no failure in between leaves a mismatched pair.
+    # Both texts before either file, so that what cannot be told leaves no page without its figures.
     page = _render(evaluation)
     figures = json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
     paths = out_dir / "report.html", out_dir / "report.json"

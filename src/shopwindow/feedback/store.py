@@ -129,6 +129,16 @@ class FeedbackStore:
             row = connection.execute(query.where(photos.c.feedback_id == feedback_id)).first()
         return None if row is None else Photo(bytes(row.content), row.media_type)
 
+    def kept_until(self, feedback_id: str) -> datetime | None:
+        """Return until when a photo is kept, as its sender was told.
+
+        None where there is none, or where it is kept as long as the feedback.
+        """
+        query = select(photos.c.kept_until).where(photos.c.feedback_id == feedback_id)
+        with self._reading() as connection:
+            found: datetime | None = connection.scalar(query)
+        return found
+
     def count(self) -> int:
         """Return how much feedback is kept."""
         with self._reading() as connection:

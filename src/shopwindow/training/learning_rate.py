@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from fastai.callback.schedule import valley
+from fastai.callback.schedule import Learner, valley  # with lr_find
 
 from shopwindow.errors import TrainingError
+from shopwindow.training.pictures import draw_learning_rates
+
+
+def find_with_curve(learn: Learner, picture: Path) -> float:
+    """Let fastai try rising learning rates, draw the loss over them, and return its suggestion.
+
+    Weights and optimiser are put back as they were.
+
+    Raises:
+        TrainingError: As `suggest_learning_rate`.
+    """
+    steps = min(100, max(30, 4 * len(learn.dls.train)))
+    with warnings.catch_warnings():
+        # fastai reads the optimiser's numbers back by a name that NumPy has renamed.
+        warnings.filterwarnings("ignore", "numpy.core is deprecated", DeprecationWarning)
+        learn.lr_find(num_it=steps, show_plot=False, suggest_funcs=None)
+    learn.opt.clear_state()
+    rates = [float(value) for value in learn.recorder.lrs]
+    losses = [float(value) for value in learn.recorder.losses]
+    suggestion = suggest_learning_rate(rates, losses)
+    draw_learning_rates(picture, rates, losses, suggestion)
+    return suggestion
 
 
 def suggest_learning_rate(rates: list[float], losses: list[float]) -> float:

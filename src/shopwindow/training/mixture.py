@@ -10,7 +10,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.duplicates import resemble
 from shopwindow.dataset.label_sets import NO_LABEL, read_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, UsageError
@@ -140,7 +138,7 @@ class Side:
         dataset: Its images.
         split: Of them all, by which it is known again.
         elsewhere: (n,) images of it that show a picture which another data set has on the other
-            side of its split; see `keep_apart`.
+            side of its split; see `held_out.keep_apart`.
     """
 
     companion: Companion
@@ -218,44 +216,6 @@ def open_companion(
         progress=progress,
     )
     return Side(companion, dataset, split_images(dataset, seed=seed))
-
-
-def keep_apart(dataset: Dataset, split: Split, sides: Sequence[Side]) -> tuple[Side, ...]:
-    """Leave out of further data sets what would be learned here and judged by there.
-
-    A picture may be in several data sets, such as in last year's photos and in all photos. What
-    one holds out, another may not teach; what one teaches, another may not be judged by.
-
-    Args:
-        dataset: The main data set; it keeps all its images.
-        split: Of it.
-        sides: The further ones; of two of them, the first keeps its images.
-
-    Raises:
-        DataError: A data set that loses all images of a side so.
-    """
-    kept: list[Side] = []
-    for side in sides:
-        others = [(dataset, split.train, split.valid)]
-        others += [(one.dataset, one.train, one.valid) for one in kept]
-        taught = chain.from_iterable(one.image_blocks(train) for one, train, _ in others)
-        held_out = chain.from_iterable(one.image_blocks(valid) for one, _, valid in others)
-        images, train, valid = side.dataset.image_blocks, side.split.train, side.split.valid
-        elsewhere = [
-            train[resemble(images(train), held_out)],
-            valid[resemble(images(valid), taught)],
-        ]
-        kept.append(replace(side, elsewhere=np.concatenate(elsewhere)))
-        for part, left, why in (
-            ("to learn from", kept[-1].train, "hold out"),
-            ("to be judged by", kept[-1].valid, "learn from"),
-        ):
-            if not len(left):
-                raise DataError(
-                    f"{side.companion.data}: expected images {part}, but all of them show what the "
-                    f"other data sets {why}; bring images that those do not have"
-                )
-    return tuple(kept)
 
 
 def mix(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,14 @@ from shopwindow.errors import DataError, TrainingError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.callbacks import Checkpoint, WeightAverage
 from shopwindow.training.corrections import open_corrections
+from shopwindow.training.held_out import keep_apart
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
-from shopwindow.training.learning_rate import single_process, suggest_learning_rate
+from shopwindow.training.learning_rate import find_with_curve, single_process
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import (
     Companion,
     Mixture,
     Side,
-    keep_apart,
     mix,
     open_companion,
 )
@@ -40,7 +39,6 @@ from shopwindow.training.network import (
     is_small_resnet,
 )
 from shopwindow.training.options import DEFAULTS, TrainingOptions, read_card
-from shopwindow.training.pictures import draw_learning_rates
 from shopwindow.training.run import Run
 from shopwindow.training.start_from import check_agrees, describe_start
 from shopwindow.training.teaching import Teacher, open_teacher
@@ -295,26 +293,12 @@ class Trainer:
             found = torch.zeros(1, dtype=torch.float64, device=self.device)
             if is_main_process():
                 with single_process():
-                    found += self._find_learning_rate(learn)
+                    found += find_with_curve(learn, self.run.folder / "lr-find.png")
             if torch.distributed.is_initialized():
                 torch.distributed.broadcast(found, src=0)
             self.run.facts["learning_rate"] = float(found)
             self.save()
         return float(self.run.facts["learning_rate"])
-
-    def _find_learning_rate(self, learn: ColumnsLearner) -> float:
-        steps = min(100, max(30, 4 * len(learn.dls.train)))
-        with warnings.catch_warnings():
-            # fastai reads the optimiser's numbers back by a name that NumPy has renamed.
-            warnings.filterwarnings("ignore", "numpy.core is deprecated", DeprecationWarning)
-            # Weights and optimiser are put back as they were when it is done.
-            learn.lr_find(num_it=steps, show_plot=False, suggest_funcs=None)
-        learn.opt.clear_state()
-        rates = [float(value) for value in learn.recorder.lrs]
-        losses = [float(value) for value in learn.recorder.losses]
-        suggestion = suggest_learning_rate(rates, losses)
-        draw_learning_rates(self.run.folder / "lr-find.png", rates, losses, suggestion)
-        return suggestion
 
     def fit(
         self,

@@ -13,6 +13,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask
 from waitress.utilities import RequestEntityTooLarge
 
+from shopwindow.web.bodies import Bodies
 from shopwindow.web.doorkeeper import Doorkeeper, Refusal
 from shopwindow.web.problem import MEDIA_TYPE, Problem
 from shopwindow.web.security import SECURITY_HEADERS
@@ -54,6 +55,12 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
 
     body_rcv: Any  # a receiver with a buffer, once a body is announced
     _draining = False
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of the body is in memory."""
+        held = self.body_rcv is not None and not self._draining
+        return int(self.body_bytes_received) if held else 0
 
     def received(self, data: bytes) -> int:
         if not self._draining:
@@ -141,13 +148,15 @@ class Dispatcher:
 class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection that is cut where a request does not arrive within `receive_s`.
 
-    Waitress closes connections on which nothing happens. A byte a second is something.
+    Waitress closes connections on which nothing happens. A byte a second is something. Where the
+    bodies of all connections fill the memory that they may have, it waits for its turn.
     """
 
     parser_class = _Parser
     error_task_class = _ErrorTask
     receive_s = 120.0
     doorkeeper: Doorkeeper
+    bodies: Bodies
     requests: list[Any]  # waitress's own, that have arrived and are not answered yet
     _arriving_since: float | None = None
     _turned_away = False
@@ -194,4 +203,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._arriving_since = time.monotonic()
         elif time.monotonic() - self._arriving_since > self.receive_s and not self.requests:
             self.will_close = True
-        return bool(super().readable())
+        self._count()
+        return bool(super().readable()) and self.bodies.may_grow(self)
+
+    def del_channel(self, map: Any = None) -> None:  # noqa: A002 (waitress's name)
+        """See `waitress.wasyncore.dispatcher`."""
+        super().del_channel(map)
+        self.bodies.count(self, arriving_bytes=0, whole_bytes=0)
+
+    def _count(self) -> None:
+        self.bodies.count(
+            self,
+            arriving_bytes=0 if self.request is None else self.request.held_bytes,
+            whole_bytes=sum(request.held_bytes for request in list(self.requests)),
+        )

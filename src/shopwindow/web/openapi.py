@@ -25,8 +25,8 @@ _STATUS_TEXTS = {
     413: "Too many bytes, pictures or pixels.",
     415: "A body of a type that is not taken, or a picture of another format.",
     422: "A picture that is damaged or cut off; a receipt or a label that cannot be used.",
-    429: "Too many pictures in the last minute. `Retry-After` says when to come back.",
-    503: "Busy, not ready yet, or full. `Retry-After` says when to come back, if that helps.",
+    429: "Too many requests in the last minute. `Retry-After` says when to come back.",
+    503: "Busy or full. `Retry-After` says when to come back, if that helps.",
 }
 
 
@@ -60,7 +60,6 @@ def describe_api(info: BundleInfo, settings: Settings, *, feedback: bool) -> Jso
                     "isReady",
                     "Says whether the model is loaded and has run.",
                     _json("Ready"),
-                    statuses=[503],
                 )
             },
             "/metrics": {

@@ -33,6 +33,7 @@ from shopwindow.web.security import RateLimit, client_of
 
 _ATTEMPTS_A_MINUTE = 10
 _STAYS_IN = timedelta(hours=12)
+_TAKEN_BACK = "This feedback is not kept any more; its sender has taken it back."
 _STATUSES: dict[str, Status] = {
     "accept": "accepted",
     "change": "changed",
@@ -97,7 +98,7 @@ def add_review(
             skip=skip,
             waiting=desk.store.waiting(),
             labels=() if item is None else _labels(batcher.predictor.bundle.info, item),
-            keep_days=desk.keep_days,
+            kept_until=None if item is None else desk.store.kept_until(item.id),
         )
 
     @review.post("/login")
@@ -134,7 +135,7 @@ def add_review(
             raise BadRequest(f"decision: expected later or one of {', '.join(_STATUSES)}.")
         item = desk.store.find(feedback_id)
         if item is None:
-            raise NotFound("This feedback is not kept any more; its sender has taken it back.")
+            raise NotFound(_TAKEN_BACK)
         label = item.given
         if decision == "accept" and request.form.get("given", "") != (label or ""):
             raise Conflict(
@@ -147,7 +148,8 @@ def add_review(
         status = _STATUSES[decision]
         if status == "changed" and label == item.given:
             status = "accepted"
-        desk.store.review(feedback_id, status, label)
+        if not desk.store.review(feedback_id, status, label):  # taken back since it was looked up
+            raise NotFound(_TAKEN_BACK)
         metrics.reviewed(status)
         done = None if status == "pending" else feedback_id
         return redirect(url_for("review.show", skip=skip or None, done=done), 303)

@@ -50,7 +50,7 @@ def secure(app: Flask, settings: Settings) -> None:
     if settings.api_key:
         app.before_request(_key_check(settings.api_key))
     if settings.rate_limit:
-        app.before_request(_rate_check(RateLimit(settings.rate_limit)))
+        app.before_request(_rate_check(settings.rate_limit))
 
     @app.after_request
     def add_headers(response: Response) -> Response:
@@ -88,17 +88,22 @@ def _given_key() -> str:
     return (given.token or "") if given.type == "bearer" else ""
 
 
-def _rate_check(limit: RateLimit) -> Callable[[], None]:
+def _rate_check(per_minute: int) -> Callable[[], None]:
+    # Apart, so that who has sent many photos may still say of each what it is.
+    of_pictures, of_feedback = RateLimit(per_minute), RateLimit(per_minute)
+
     def check() -> None:
-        if request.method != "POST":
-            return  # only pictures cost anything
+        # Nothing else makes the model run: the other pages cost next to nothing.
+        if request.method != "POST" and "example" not in request.args:
+            return
         if request.blueprint == "review":
             return  # whose reviewer is quicker than that, and who limits attempts by itself
+        limit = of_feedback if "feedback" in request.path else of_pictures
         wait_s = limit.take(client_of(request.remote_addr))
         if wait_s > 0:
             seconds = math.ceil(wait_s)
             raise TooManyRequests(
-                f"At most {limit.per_minute} pictures a minute: "
+                f"At most {per_minute} requests a minute: "
                 f"please try again in {seconds} second{'s' if seconds > 1 else ''}.",
                 retry_after=seconds,
             )

@@ -29,6 +29,7 @@ from shopwindow.inference.watching import ModelWatch
 from shopwindow.repeating import Repeating
 from shopwindow.settings import Settings
 from shopwindow.web.app import Inside, create_app
+from shopwindow.web.bodies import MOST_BYTES, Bodies
 from shopwindow.web.channel import Channel, Dispatcher
 from shopwindow.web.doorkeeper import Doorkeeper
 from shopwindow.web.late import EVERY_S, LateFeedback, open_feedback
@@ -187,7 +188,12 @@ def _listen(app: Flask, settings: Settings, sockets: dict[int, Any]) -> Any:
     server = _create_server(app, settings, sockets)
     inside: Inside = app.extensions["shopwindow"]
     doorkeeper = Doorkeeper(inside.batcher, inside.metrics)
-    of_channels = {"receive_s": settings.receive_s, "doorkeeper": doorkeeper}
+    of_channels = {
+        "receive_s": settings.receive_s,
+        "doorkeeper": doorkeeper,
+        # Where a larger picture is allowed, two of them have to fit.
+        "bodies": Bodies(max(MOST_BYTES, 2 * settings.max_upload_bytes)),
+    }
     for listener in _listeners_of(sockets):
         listener.channel_class = type("Channel", (Channel,), of_channels)
         listener.task_dispatcher = Dispatcher(listener.task_dispatcher)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
@@ -58,7 +57,7 @@ def _read_photo(text: str) -> bytes:
     """
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # of which binascii's own is one
         raise BadRequest(
             "The photo did not arrive whole: choose it again, and then say what it is."
         ) from None

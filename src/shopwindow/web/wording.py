@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Literal
 
 from shopwindow.bundle import BundleInfo, Threshold
@@ -45,7 +46,9 @@ def per_cent(share: float, decimals: int = 0) -> str:
         return f">{100 - step:.{decimals}f}{_NARROW_SPACE}%"
     if percentage < step / 2:
         return f"<{step:.{decimals}f}{_NARROW_SPACE}%"
-    return f"{percentage:.{decimals}f}{_NARROW_SPACE}%"
+    # Halves go up, as in the browser's `toFixed`.
+    rounded = Decimal(percentage).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    return f"{rounded}{_NARROW_SPACE}%"
 
 
 def measured_per_cent(share: float) -> str:

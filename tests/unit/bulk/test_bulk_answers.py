@@ -104,3 +104,49 @@ def test_what_predict_did_not_write_is_refused(tmp_path: Path, content: bytes | 
         expected = "is not Parquet from shopwindow predict"
     with pytest.raises(UsageError, match=expected):
         read_answers(path)
+
+
+def test_equally_unsure_answers_are_told_apart_by_which_came_first(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "parts.parquet"
+    folder.mkdir()
+    top = [{"label": "red", "confidence": 0.3}]
+    for part in range(3):  # each part is a batch; the later ones are less sure, and all alike
+        confidence = 0.5 if part == 0 else 0.3
+        rows = [
+            {
+                "path": f"{part}-{number}.png",
+                "label": "red",
+                "confidence": confidence,
+                "sure": False,
+                "top": [{**top[0], "confidence": confidence}],
+                "attributes": [],
+                "error": None,
+            }
+            for number in range(4)
+        ]
+        schema = arrow.schema(
+            [
+                ("path", arrow.string()),
+                ("label", arrow.string()),
+                ("confidence", arrow.float64()),
+                ("sure", arrow.bool_()),
+                (
+                    "top",
+                    arrow.list_(
+                        arrow.struct([("label", arrow.string()), ("confidence", arrow.float64())])
+                    ),
+                ),
+                ("attributes", arrow.map_(arrow.string(), arrow.string())),
+                ("error", arrow.string()),
+            ]
+        )
+        parquet.write_table(
+            arrow.Table.from_pylist(rows, schema=schema), folder / f"part-{part}.parquet"
+        )
+    least = read_answers(folder, least_sure=6).least_sure
+    assert [one.path for one in least] == [
+        *(f"1-{number}.png" for number in range(4)),
+        "2-0.png",
+        "2-1.png",
+    ]

@@ -218,3 +218,21 @@ def test_lists_written_by_the_csv_module_come_back_whatever_the_names(folder: Pa
     with (folder / "odd.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["image"], *([name] for name in odd)])
     assert listed("photos/odd.csv") == [f"photos/{name}" for name in odd]
+
+
+def test_cells_of_a_table_that_could_not_be_opened_are_not_those_of_the_one_before(
+    folder: Path,
+) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    for name in ("a", "b"):
+        table = arrow.table({"raw": [f"{name}{number}".encode() for number in range(50)]})
+        parquet.write_table(table, folder / f"{name}.parquet", row_group_size=10)
+    cells = TableCells()
+    assert read_input(Input("photos/a.parquet", "raw", 9), cells) == b"a9"
+    away = (folder / "b.parquet").rename(folder / "away")
+    with pytest.raises(ImageError, match=r"b\.parquet"):
+        read_input(Input("photos/b.parquet", "raw", 20), cells)
+    away.rename(folder / "b.parquet")  # the store answers again
+    assert read_input(Input("photos/b.parquet", "raw", 21), cells) == b"b21"

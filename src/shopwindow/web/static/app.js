@@ -4,6 +4,7 @@
   'use strict';
   document.documentElement.classList.add('js');
 
+  const BUSY = [429, 502, 503, 504];
   const UNREACHABLE = 'The server could not be reached. Is it still running? Please try again.';
 
   addEventListener('DOMContentLoaded', () => {
@@ -161,12 +162,13 @@
         // Bytes alone: what the file is called does not travel.
         const headers = { 'Content-Type': 'application/octet-stream' };
         reply = await fetch(words.api, { method: 'POST', body: file, headers, signal });
-        result = await reply.json();
+        result = await reply.json().catch((error) => { if (reply.ok) throw error; });
       } catch {
         throw new Error(UNREACHABLE);
       }
       if (reply.ok) return result.predictions[0];
-      if (!patience || ![429, 503].includes(reply.status)) throw new Error(result.detail);
+      // A proxy in front of the server has its own words, for people who know what a proxy is.
+      if (!patience || !BUSY.includes(reply.status)) throw new Error(result?.detail ?? UNREACHABLE);
       const waitS = Number(reply.headers.get('Retry-After')) || 1;
       await new Promise((resolve) => { setTimeout(resolve, waitS * 1000); });
       if (signal.aborted) throw new Error(UNREACHABLE);

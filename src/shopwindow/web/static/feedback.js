@@ -152,7 +152,7 @@ export const makeFeedback = ({ $, words, unreachable }) => {
   const noted = (item) => {
     const { label } = item.opinion;
     if (label === item.prediction.label) return say.right;
-    return label ? say.other.replace('{}', label) : say.none;
+    return label ? say.other.replace('{}', () => label) : say.none;
   };
   const kept = ({ photo_kept: photo, kept_until: until }) => {
     if (!photo) return say.kept;

@@ -31,11 +31,13 @@ const readZip = async (name, file, words) => {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const photos = [];
   let leftOut = 0;
+  let place = -1; // two files in a zip may have the same name
   try {
     self.fflate.unzipSync(bytes, {
       filter: (inner) => {
+        place += 1;
         if (inner.name.endsWith('/') || HIDDEN.test(inner.name)) return false;
-        if (PICTURE.test(inner.name)) photos.push(inner);
+        if (PICTURE.test(inner.name)) photos.push({ ...inner, place });
         else leftOut += 1;
         return false;
       },
@@ -50,7 +52,8 @@ const readZip = async (name, file, words) => {
       // Packing makes nothing larger: such a picture says it is smaller than it is.
       if (inner.size > inner.originalSize + 1024) throw new RangeError();
       // As many bytes as it says are set aside, and what would be more is cut off.
-      const taken = self.fflate.unzipSync(bytes, { filter: (one) => one.name === inner.name });
+      let at = -1;
+      const taken = self.fflate.unzipSync(bytes, { filter: () => { at += 1; return at === inner.place; } });
       return new File([taken[inner.name]], inner.name);
     } catch {
       throw new Error('This picture could not be unpacked. Is the zip encrypted or damaged?');

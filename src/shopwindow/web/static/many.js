@@ -97,7 +97,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
       if (tiles.children[place] !== item.tile) tiles.insertBefore(item.tile, tiles.children[place] ?? null);
     });
     if (focused !== document.activeElement) focused.focus({ preventScroll: true }); // moving takes it away
-    say();
+    if (!opened) say(); // an opened photo has a heading of its own
   };
 
   const settle = (item) => {
