@@ -43,7 +43,7 @@ BATCH = 64
 ARCHIVES = {"catalogue": "fashion-catalogue", "large": "large-photos"}
 KINDS = {"catalogue": "catalogue photos", "large": "photos of 900 x 1200"}
 # Enough that the two seconds in which the command starts and ends are a small part.
-COUNTS = {"catalogue": 20_000, "large": 4_000}
+COUNTS = {"catalogue": 40_000, "large": 12_000}
 
 Seconds = float
 
