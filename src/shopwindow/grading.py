@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,8 @@ Answer = Callable[[Dataset, NDArray[np.int64]], Probabilities]
 class Reading:
     """How the data is read; the arguments of `load_dataset` by the same names.
 
-    With a label map, the labels it leads to are those of the model.
+    With a label map, the labels it leads to are those of the model. One that was recorded with the
+    model (`is_recorded`) plays no part in data of which it names no label: these are other data.
     """
 
     labels_file: Path | None = None
@@ -51,14 +52,14 @@ class Reading:
     label_map: LabelMap | None = None
     group_column: str | None = None
     min_images: int = 1
+    is_recorded: bool = False
 
 
 def recorded_reading(bundle: Bundle, data: Path) -> Reading:
     """Return how the bundle's own training data was read, so that it is read the same way again.
 
     Data without a table where there was one, or without one of the recorded name, is other data,
-    and is read as it comes. A recorded label map may meet such data too, so that the labels of the
-    model, which it leads to, mean themselves.
+    and is read as it comes.
     """
     record = bundle.info.data.get("read")
     if not isinstance(record, dict):
@@ -73,14 +74,13 @@ def recorded_reading(bundle: Bundle, data: Path) -> Reading:
     if is_other:
         return Reading()
     label_map = record.get("label_map")
-    if label_map is not None:
-        label_map = {label: (label,) for label in bundle.info.main.labels} | as_label_map(label_map)
     return Reading(
         labels_file=Path(labels) if labels else None,
         image_column=record.get("image_column"),
         label_column=record.get("label_column"),
         also=tuple(record.get("also") or ()),
-        label_map=label_map,
+        label_map=None if label_map is None else as_label_map(label_map),
+        is_recorded=True,
         group_column=record.get("group_column"),
         min_images=record.get("min_images") or 1,
     )
@@ -211,6 +211,31 @@ def read_dataset(
         cache_dir: As for `load_dataset`.
         progress: Whether to show progress on stderr.
     """
+    read = partial(
+        _read,
+        bundle,
+        data,
+        labels_of_model=labels_of_model,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+    try:
+        return read(reading)
+    except DataError:
+        if reading.label_map is None or not reading.is_recorded:
+            raise
+        return read(replace(reading, label_map=None))
+
+
+def _read(
+    bundle: Bundle,
+    data: Path,
+    reading: Reading,
+    *,
+    labels_of_model: bool,
+    cache_dir: Path | None,
+    progress: bool,
+) -> Dataset:
     return load_dataset(
         data,
         rule=bundle.info.rule,
@@ -237,16 +262,15 @@ def choose_images(
     text = f"all {len(dataset):,} images"
     if part == "all":
         return everything, text, ["all images were graded, also any that the model learned from"]
-    split = next(
-        (found for record in records if (found := find_split(dataset, record)) is not None),
-        None,
-    )
-    if split is not None:
+    for record in records:
+        split = find_split(dataset, record)
+        if split is None:
+            continue
         text = (
             f"the validation part: {len(split.valid):,} of {len(dataset):,} images "
             f"({split.method} split, seed {split.seed})"
         )
-        return split.valid, text, []
+        return split.valid, text, [*_left_out(record)]
     if part == "valid":
         raise UsageError(
             "--part valid: expected the data that the model was trained on, read in the same way, "
@@ -257,7 +281,22 @@ def choose_images(
 
 def recorded_splits(bundle: Bundle) -> list[object]:
     """Return what the bundle recorded of the splits of all data sets that it learned from."""
-    return [record.get("split") for record in _recorded(bundle)]
+    return [
+        {**split, "left_out": record.get("left_out")}
+        for record in _recorded(bundle)
+        if isinstance(split := record.get("split"), dict)
+    ]
+
+
+def _left_out(record: object) -> Iterator[str]:
+    """Say where the validation part may hold what the model learned from another data set."""
+    match record:
+        case {"left_out": int(count)} if count > 0:
+            yield (
+                f"{count:,} images of this data set were left out of the training's figures, since "
+                "another data set has the same ones on the other side of its split; those of them "
+                "that are in the validation part were graded here"
+            )
 
 
 def recorded_sources(bundle: Bundle) -> list[object]:

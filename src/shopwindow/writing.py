@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -44,7 +45,8 @@ def write_page(path: Path, text: str) -> None:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Give a file to write to, which takes the place of `path` when all went well.
 
-    It then may be read and written by whom the file before it was.
+    It then may be read and written by whom the file before it was, where this user may give it the
+    same owner and group.
 
     Raises:
         OSError: As `write_atomically`.
@@ -54,15 +56,27 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     if before is not None and not stat.S_ISREG(before.st_mode):
         raise UsageError(f"{path}: expected the name of a file, found something else there")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    alike = before is not None and _may_make_alike(before)
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=_for_ourselves if alike else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if before is not None:
+        if alike and before is not None:
+            os.chown(temporary, before.st_uid, before.st_gid)
             temporary.chmod(stat.S_IMODE(before.st_mode))
-            with contextlib.suppress(OSError):  # only root may give files to others
-                os.chown(temporary, before.st_uid, before.st_gid)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _may_make_alike(before: os.stat_result) -> bool:
+    """Say whether this user may give a file the owner and group of another."""
+    if sys.platform == "win32":
+        return False
+    groups = {os.getegid(), *os.getgroups()}
+    return os.geteuid() in (0, before.st_uid) and (os.geteuid() == 0 or before.st_gid in groups)
+
+
+def _for_ourselves(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -169,7 +169,7 @@ def test_finished_run_needs_no_correction_any_more_and_an_unfinished_one_the_sam
     assert read_bundle(export_run(run, tmp_path / "again.onnx")).info.data["corrections"] == told
 
     (tmp_path / "others").rename(given)
-    with pytest.raises(DataError, match="given: expected the images that the run was started with"):
+    with pytest.raises(DataError, match="given: expected the images and labels that the run"):
         Trainer(Run.open(tmp_path / "unfinished"))
 
 
@@ -187,5 +187,5 @@ def test_run_refuses_a_further_data_set_that_has_changed(
     Trainer(Run(options.run_dir, options)).save()
     assert Trainer(Run.open(tmp_path / "run")).mixture.sides
     noise(99).save(more / "circle" / "99.png")
-    with pytest.raises(DataError, match="more: expected the images that the run was started with"):
+    with pytest.raises(DataError, match="more: expected the images and labels that the run"):
         Trainer(Run.open(tmp_path / "run"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -94,9 +96,15 @@ class TableCells:
 
     One row group may hold all images, so it is read as a stream: a row further on is reached by
     reading on, one further back by beginning again. Not thread-safe.
+
+    Args:
+        retry_s: A file that could not be opened is tried again after so many seconds, and not for
+            each of its rows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, retry_s: float = 5.0) -> None:
+        self._retry_s = retry_s
+        self._try_again_s = math.inf
         self._place = ("", "")
         self._cells: Iterator[Any] = iter(())
         self._next_row = 0
@@ -112,11 +120,10 @@ class TableCells:
 
         cell = None
         try:
-            if (one.path, one.column) != self._place or one.row < self._next_row:
-                # Where it cannot be opened, the cells of the table before are not this one's.
-                self._place, self._cells, self._problem = ("", ""), iter(()), ""
-                self._cells, self._next_row = self._from_group_of(one)
-                self._place = (one.path, one.column)
+            place = (one.path, one.column)
+            again = time.monotonic() >= self._try_again_s
+            if place != self._place or one.row < self._next_row or again:
+                self._open(place, one)
             while self._next_row <= one.row:
                 self._next_row += 1
                 cell = next(self._cells, None)
@@ -127,6 +134,16 @@ class TableCells:
         if content is None:
             raise ImageError(self._problem or "The cell is empty: expected the bytes of an image.")
         return bytes(content)
+
+    def _open(self, place: tuple[str, str], one: Input) -> None:
+        # First of all, so that the cells of another table are not taken for this one's.
+        self._place, self._cells, self._next_row = place, iter(()), one.row
+        try:
+            self._cells, self._next_row = self._from_group_of(one)
+        except Exception as error:
+            self._problem, self._try_again_s = str(error), time.monotonic() + self._retry_s
+            raise
+        self._problem, self._try_again_s = "", math.inf
 
     def _from_group_of(self, one: Input) -> tuple[Iterator[Any], int]:
         """Return the cells from the beginning of the row group on, and the number of the first."""

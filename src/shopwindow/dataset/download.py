@@ -44,8 +44,8 @@ def download_dataset(name: str, out_dir: Path) -> Path:
 
     Args:
         name: One of `PUBLIC_DATASETS`.
-        out_dir: A folder that is not there yet, or an empty one. It appears when all has arrived;
-            one that already holds the data set is left as it is.
+        out_dir: A folder that is not there yet, or an empty one. What it is to hold appears there
+            when all has arrived; one that already holds the data set is left as it is.
 
     Returns:
         `out_dir`.
@@ -60,7 +60,8 @@ def download_dataset(name: str, out_dir: Path) -> Path:
     dataset = PUBLIC_DATASETS[name]
     if (out_dir / dataset.table).is_file():
         return out_dir
-    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+    is_new = not out_dir.exists()
+    if not is_new and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise UsageError(f"{out_dir} holds something else: name an empty or a new folder.")
     try:
         import kagglehub
@@ -72,15 +73,12 @@ def download_dataset(name: str, out_dir: Path) -> Path:
     )
     partial = None
     try:
-        parent = out_dir.resolve().parent  # "." has no name, and is its own parent
-        parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{dataset.table}-", dir=parent))
+        out_dir.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".download-", dir=out_dir))
         kagglehub.dataset_download(dataset.handle, output_dir=str(partial))
         if not (partial / dataset.table).is_file():
             raise FileNotFoundError(f"what arrived has no {dataset.table} in it")
-        out_dir.mkdir(exist_ok=True)
-        # Into the folder, which may be the one that somebody stands in; the table, by which the
-        # data set is known to be whole, last.
+        # The table, by which the data set is known to be whole, last.
         arrived = (path for path in partial.iterdir() if not path.name.startswith("."))
         for path in sorted(arrived, key=lambda path: path.name == dataset.table):
             path.replace(out_dir / path.name)
@@ -91,4 +89,6 @@ def download_dataset(name: str, out_dir: Path) -> Path:
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
+            if is_new and not any(out_dir.iterdir()):
+                out_dir.rmdir()
     return out_dir

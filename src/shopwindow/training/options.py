@@ -254,11 +254,9 @@ class TrainingOptions:
 
 
 def whole_path(weights: str | None) -> str | None:
-    """Return where a weight file lies, from any folder; what names no file stays as it is."""
-    if weights is None or weights in ("imagenet", "none", "bundled"):
-        return weights
-    path = Path(weights)
-    return str(path.resolve()) if path.is_file() else weights
+    """Return where a weight file lies, from any folder; what is no file stays as it is."""
+    named = weights is None or weights in ("imagenet", "none", "bundled")
+    return weights if named else str(Path(weights or "").resolve())
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -155,6 +155,9 @@ def _open_origin(
             f"expected all that {model} was trained on, so that its thresholds hold for them too; "
             f"give the TOML files of {', '.join(missing.values())} with --with"
         )
+    # In the order of the training, for of two that share a picture the first has it.
+    order = list(_further_digests(bundle))
+    sides.sort(key=lambda side: order.index(side.split.digest(side.dataset)))
     return Origin(dataset, split, keep_apart(dataset, split, sides))
 
 

@@ -91,7 +91,8 @@ def check_agrees(start: dict[str, Any], dataset: Dataset, split: Split) -> None:
     if found != start["columns"]:
         raise UsageError(
             f"--start-from: expected data with the labels of {name}, in its order, but "
-            f"{_difference(start['columns'], found)}; give the data and options of its training"
+            f"{_difference(start['columns'], found)}; give the data and options of its training, "
+            "--label-map among them"
         )
     if split.digest(dataset) != start["split"].get("digest"):
         raise UsageError(

@@ -190,13 +190,13 @@ class Trainer:
             DataError: They are no longer those that the run was started with.
         """
         noted = self.run.facts.setdefault("further_images", {})
-        images = "\n".join(side.dataset.references).encode("utf-8", "surrogateescape")
-        found = hashlib.sha256(images).hexdigest()
+        # The split too: it depends on labels and groups as well.
+        parts = [*side.dataset.references, side.split.digest(side.dataset)]
+        found = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
         if noted.setdefault(name, found) != found:
             raise DataError(
-                f"{side.companion.data}: expected the images that the run was started with, since "
-                "others would be held out now, found more, fewer or others; put them back, or "
-                "start a new run"
+                f"{side.companion.data}: expected the images and labels that the run was started "
+                "with, found others; put them back, or start a new run"
             )
 
     def _open_teachers(self) -> tuple[Teacher, ...]:

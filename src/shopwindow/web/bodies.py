@@ -9,6 +9,7 @@ others wait, so that a crowd is served one after the other; who is first and daw
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -27,7 +28,7 @@ class Upload(Protocol):
 
 
 class Bodies:
-    """Counts the bytes of request bodies in memory. Of the server's loop alone: not thread-safe.
+    """Counts the bytes of request bodies in memory. Thread-safe.
 
     Args:
         most_bytes: Beyond so many, large bodies take turns.
@@ -44,6 +45,7 @@ class Bodies:
         self._arriving_bytes = self._whole_bytes = 0
         self._first: Upload | None = None
         self._first_since_s = 0.0
+        self._lock = threading.RLock()  # an answer that is out is counted by its thread
 
     @property
     def held_bytes(self) -> int:
@@ -60,13 +62,16 @@ class Bodies:
         """
         if arriving_bytes < LARGE_BYTES:
             arriving_bytes = 0
-        self._arriving_bytes += arriving_bytes - self._arriving.get(upload, 0)
-        self._whole_bytes += whole_bytes - self._whole.get(upload, 0)
-        for counted, held in ((self._arriving, arriving_bytes), (self._whole, whole_bytes)):
-            if held:
-                counted[upload] = held
-            else:
-                counted.pop(upload, None)
+        with self._lock:
+            self._arriving_bytes += arriving_bytes - self._arriving.get(upload, 0)
+            self._whole_bytes += whole_bytes - self._whole.get(upload, 0)
+            for counted, held in ((self._arriving, arriving_bytes), (self._whole, whole_bytes)):
+                if held:
+                    counted[upload] = held
+                else:
+                    counted.pop(upload, None)
+            if self._first not in self._arriving or self.held_bytes <= self._most_bytes:
+                self._first = None  # its time begins anew, with the next upload or the next crowd
 
     def may_grow(self, upload: Upload) -> bool:
         """Say whether to read on from a connection, and cut the one that keeps all others waiting.
@@ -74,22 +79,24 @@ class Bodies:
         Args:
             upload: Counted just before.
         """
-        if upload not in self._arriving or self.held_bytes <= self._most_bytes:
-            return True
-        if self._whole_bytes > self._most_bytes // 2:
-            self._first = None  # it is the server that is slow: nobody's time runs
-            return False
-        first = next(iter(self._arriving))
-        now_s = self._clock()
-        if first is not self._first:
-            self._first, self._first_since_s = first, now_s
-        elif now_s - self._first_since_s > FIRST_S:
-            _log.warning(
-                "Uploads hold %.0f MB: the one that others waited for took over %.0f s and is cut",
-                self.held_bytes / 1e6,
-                FIRST_S,
-            )
-            first.will_close = True
-            self.count(first, arriving_bytes=0, whole_bytes=self._whole.get(first, 0))
-            return self.may_grow(upload)
-        return upload is first
+        with self._lock:
+            if upload not in self._arriving or self.held_bytes <= self._most_bytes:
+                return True
+            if self._whole_bytes > self._most_bytes // 2:
+                self._first = None  # it is the server that is slow: nobody is first
+                return False
+            first = next(iter(self._arriving))
+            now_s = self._clock()
+            if first is not self._first:
+                self._first, self._first_since_s = first, now_s
+            elif now_s - self._first_since_s > FIRST_S:
+                _log.warning(
+                    "Uploads hold %.0f MB: the one that others waited for took over %.0f s and is "
+                    "cut",
+                    self.held_bytes / 1e6,
+                    FIRST_S,
+                )
+                first.will_close = True
+                self.count(first, arriving_bytes=0, whole_bytes=self._whole.get(first, 0))
+                return self.may_grow(upload)
+            return upload is first

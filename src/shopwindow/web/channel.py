@@ -209,11 +209,18 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def del_channel(self, map: Any = None) -> None:  # noqa: A002 (waitress's name)
         """See `waitress.wasyncore.dispatcher`."""
         super().del_channel(map)
-        self.bodies.count(self, arriving_bytes=0, whole_bytes=0)
+        self._count(gone=True)
 
-    def _count(self) -> None:
+    def service(self) -> None:
+        """Answer a request; see `HTTPChannel.service`."""
+        super().service()
+        if not self.connected:  # else it is counted when it is asked whether to read on
+            self.bodies.count(self, arriving_bytes=0, whole_bytes=0)
+
+    def _count(self, *, gone: bool = False) -> None:
+        # A client that hangs up leaves its body with the thread that is answering.
         self.bodies.count(
             self,
-            arriving_bytes=0 if self.request is None else self.request.held_bytes,
+            arriving_bytes=0 if gone or self.request is None else self.request.held_bytes,
             whole_bytes=sum(request.held_bytes for request in list(self.requests)),
         )

@@ -229,10 +229,16 @@ def test_cells_of_a_table_that_could_not_be_opened_are_not_those_of_the_one_befo
     for name in ("a", "b"):
         table = arrow.table({"raw": [f"{name}{number}".encode() for number in range(50)]})
         parquet.write_table(table, folder / f"{name}.parquet", row_group_size=10)
-    cells = TableCells()
-    assert read_input(Input("photos/a.parquet", "raw", 9), cells) == b"a9"
-    away = (folder / "b.parquet").rename(folder / "away")
-    with pytest.raises(ImageError, match=r"b\.parquet"):
-        read_input(Input("photos/b.parquet", "raw", 20), cells)
-    away.rename(folder / "b.parquet")  # the store answers again
-    assert read_input(Input("photos/b.parquet", "raw", 21), cells) == b"b21"
+    for retry_s in (3600, 0):
+        cells = TableCells(retry_s=retry_s)
+        assert read_input(Input("photos/a.parquet", "raw", 9), cells) == b"a9"
+        away = (folder / "b.parquet").rename(folder / "away")
+        with pytest.raises(ImageError, match=r"b\.parquet"):
+            read_input(Input("photos/b.parquet", "raw", 20), cells)
+        away.rename(folder / "b.parquet")  # the store answers again
+        later = Input("photos/b.parquet", "raw", 21)
+        if retry_s:
+            with pytest.raises(ImageError, match=r"b\.parquet"):
+                read_input(later, cells)
+            assert read_input(Input("photos/a.parquet", "raw", 30), cells) == b"a30"
+        assert read_input(later, cells) == b"b21"

@@ -87,3 +87,24 @@ def test_nobody_is_cut_while_it_is_the_server_that_is_slow(
     assert not any(one.will_close for one in connections)
     bodies.count(waiting, arriving_bytes=0, whole_bytes=0)
     assert growing(bodies, connections) == [True, True]
+
+
+def test_time_of_the_first_begins_anew_with_each_crowd(bodies: Bodies, now: list[float]) -> None:
+    again, *others = arriving(bodies, 4)
+    assert bodies.may_grow(again)
+    for one in (again, *others):
+        bodies.count(one, arriving_bytes=0, whole_bytes=0)  # all are answered
+    now[0] += 10 * FIRST_S
+    # The same connection sends its next picture, and is first in the next crowd too.
+    bodies.count(again, arriving_bytes=BIG, whole_bytes=0)
+    crowd = arriving(bodies, 3)
+    assert bodies.may_grow(again)
+    assert not again.will_close
+    now[0] += FIRST_S - 1
+    assert bodies.may_grow(again)
+    # The crowd has gone for a while, and comes back.
+    bodies.count(crowd[0], arriving_bytes=0, whole_bytes=0)
+    now[0] += 10 * FIRST_S
+    bodies.count(crowd[0], arriving_bytes=BIG, whole_bytes=0)
+    assert bodies.may_grow(again)
+    assert not again.will_close

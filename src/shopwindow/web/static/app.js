@@ -4,7 +4,9 @@
   'use strict';
   document.documentElement.classList.add('js');
 
-  const BUSY = [429, 502, 503, 504];
+  // Times to come back at most: a server that is busy is so for a while, one that a proxy does not
+  // reach may be started again.
+  const TRIES = { 429: Infinity, 503: Infinity, 502: 3, 504: 1 };
   const UNREACHABLE = 'The server could not be reached. Is it still running? Please try again.';
 
   addEventListener('DOMContentLoaded', () => {
@@ -168,11 +170,12 @@
       }
       if (reply.ok) return result.predictions[0];
       // A proxy in front of the server has its own words, for people who know what a proxy is.
-      if (!patience || !BUSY.includes(reply.status)) throw new Error(result?.detail ?? UNREACHABLE);
+      const tries = Math.min(patience, TRIES[reply.status] ?? 0);
+      if (!tries) throw new Error(result?.detail ?? UNREACHABLE);
       const waitS = Number(reply.headers.get('Retry-After')) || 1;
       await new Promise((resolve) => { setTimeout(resolve, waitS * 1000); });
       if (signal.aborted) throw new Error(UNREACHABLE);
-      return predict(file, signal, patience - 1);
+      return predict(file, signal, tries - 1);
     };
 
     const send = async (file, signal) => {
