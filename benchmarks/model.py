@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sections import table, write_section
 from shopwindow.bundle import bundled_model_path, read_bundle
+from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.errors import ImageError
 from shopwindow.evaluation.report import Evaluation
 from shopwindow.evaluation.summary import percent
@@ -52,7 +53,7 @@ def main() -> None:
             labels_file=Path("images.csv"),
             image_column="image",
             label_column="label",
-            label_map=options.phones / "phone-labels.json",
+            label_map=read_label_map(options.phones / "phone-labels.json"),
             group_column="sender_id",
         ),
         engine=ENGINE,

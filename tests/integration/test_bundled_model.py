@@ -12,6 +12,7 @@ import pytest
 
 from shopwindow.bundle import Bundle, arithmetic_of, bundled_model_path, read_bundle
 from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.dataset.split import split_images
 from shopwindow.grading import Reading, grade_bundle, recorded_reading
 
@@ -97,7 +98,7 @@ def test_phone_photos_of_other_senders_are_right_as_often_as_the_card_says(
         labels_file=Path("images.csv"),
         image_column="image",
         label_column="label",
-        label_map=shared_data / "phone-labels.json",
+        label_map=read_label_map(shared_data / "phone-labels.json"),
         group_column="sender_id",
     )
     evaluation = grade_bundle(
