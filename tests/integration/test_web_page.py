@@ -211,7 +211,7 @@ def test_about_shows_each_label_what_is_mixed_up_and_what_confidence_means(
     text = unescape(re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", " ", client.get("/about").text)))
     for row in (
         "99 % to 100 % >99 % 100",
-        "black blue 9 22 %",
+        "black blue 9 23 %",
         "black 70 % 87.5 % 40",
         "white – 0 % 0",
     ):
