@@ -53,7 +53,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         UsageError: There is something in this place that is no file, such as /dev/null.
     """
     before = path.stat() if path.exists() else None
-    if before is not None and not stat.S_ISREG(before.st_mode):
+    if before is not None and not (stat.S_ISREG(before.st_mode) or path.is_dir()):
         raise UsageError(f"{path}: expected the name of a file, found something else there")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     alike = before is not None and _may_make_alike(before)

@@ -41,8 +41,9 @@ def test_replaced_file_stays_as_private_or_as_open_as_it_was(tmp_path: Path) -> 
 def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for place in (pipe, tmp_path):
-        with pytest.raises(UsageError, match="expected the name of a file, found something else"):
-            write_atomically(place, b"new")
+    with pytest.raises(UsageError, match="expected the name of a file, found something else"):
+        write_atomically(pipe, b"new")
+    with pytest.raises(IsADirectoryError):
+        write_atomically(tmp_path, b"new")
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert list(tmp_path.iterdir()) == [pipe]
