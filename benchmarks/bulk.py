@@ -33,8 +33,8 @@ import numpy as np
 
 from sections import command, machine, table, write_section
 from shopwindow.bulk.inputs import list_inputs
-from shopwindow.bulk.local import count_cores
 from shopwindow.bulk.spool import shard_size, write_spool
+from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import load_predictor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,7 +122,7 @@ def measure(
 def bare_limit(photos: Sequence[Path]) -> Seconds:
     """Decode and run on every core; the clock starts when all models are ready."""
     context = get_context("spawn")
-    cores = count_cores()
+    cores = available_cores()
     ready = context.Barrier(cores + 1)
     processes = [
         context.Process(target=_decode_and_run, args=(photos[core::cores], ready))
@@ -189,7 +189,7 @@ def ray_data(photos: Sequence[Path], folder: Path) -> Seconds:
     """Ray Data as its documentation has it: an actor with the model, batches, Parquet."""
     import ray
 
-    cores = count_cores()
+    cores = available_cores()
     # Each actor holds a processor for good, and reading and writing are tasks that want one too.
     ray.init(
         num_cpus=2 * cores, logging_level="error", include_dashboard=False, log_to_driver=False
@@ -252,7 +252,7 @@ def report(rates: dict[str, list[float]]) -> str:
 def scale_report(kind: str, rates: list[float], listed_per_s: float) -> str:
     """Return what a million and a hundred million photos cost, from the rates measured here."""
     rows = []
-    per_core = statistics.median(rates) / count_cores()
+    per_core = statistics.median(rates) / available_cores()
     for count, cores in ((10**6, 16), (10**6, 64), (10**8, 64), (10**8, 1024)):
         hours = simulate(count, cores, per_core) / 3600
         core_hours = count / per_core / 3600
