@@ -115,12 +115,16 @@ def test_a_run_that_diverges_ends_with_a_sentence(
         train(options)
 
 
+def _without_checkpoint(run: Path, copy: Path) -> Path:
+    shutil.copytree(run, copy)
+    (copy / "checkpoint.pt").unlink()
+    return copy
+
+
 def test_run_whose_checkpoint_was_removed_goes_back_to_the_last_finished_stage(
     tmp_path: Path, transfer_run: Path
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(transfer_run, run)
-    (run / "checkpoint.pt").unlink()
+    run = _without_checkpoint(transfer_run, tmp_path / "run")
     (run / "stage-2.pt").unlink()
     opened = Run.open(run)
     # What it started from is gone: its first stage stands for it.
@@ -136,9 +140,7 @@ def test_run_whose_checkpoint_was_removed_goes_back_to_the_last_finished_stage(
 def test_finished_run_is_exported_and_resumed_without_its_checkpoint(
     tmp_path: Path, shapes_run: Path
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(shapes_run, run)
-    (run / "checkpoint.pt").unlink()
+    run = _without_checkpoint(shapes_run, tmp_path / "run")
     resume(run)
     before, after = (read_bundle(one / "model.onnx").info for one in (shapes_run, run))
     assert after.training["minutes"] == before.training["minutes"]
