@@ -75,7 +75,7 @@ clean:  ## remove both environments and all caches of this checkout; runs/ stays
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 serving-environment:  ## only install what `make serve` runs in (.venv)
-	@PYTHON="$(PYTHON)" scripts/make-environment .venv requirements/serve.txt
+	@PYTHON="$(PYTHON)" scripts/make-environment .venv requirements/serve.txt 260 110
 
 dev-environment:  ## only install what trains and tests (.venv-dev)
-	@PYTHON="$(PYTHON)" PIP_COMPILE=no scripts/make-environment .venv-dev requirements/dev.txt
+	@PYTHON="$(PYTHON)" PIP_COMPILE=no scripts/make-environment .venv-dev requirements/dev.txt 7400 3100

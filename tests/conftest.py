@@ -26,8 +26,9 @@ def _ctrl_c_reaches_the_programs_under_test() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _the_users_own_folder_stays_as_it_is(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where feedback goes by default, in here and in every program that a test starts."""
+    """Where feedback and decoded images go by default, here and in what a test starts."""
     os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data-home"))
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache-home"))
 
 
 @pytest.fixture(scope="session")

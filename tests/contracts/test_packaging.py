@@ -174,6 +174,35 @@ def test_unsuitable_python_is_one_sentence_and_makes_nothing(
     assert not (tmp_path / "env").exists()
 
 
+def test_disk_without_room_is_told_of_before_anything_is_installed(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    """With 10 PB to install: more than any disk has that tests run on."""
+    larger_disk = tmp_path / "larger disk"
+    larger_disk.mkdir()
+    (larger_disk / "of an earlier lock").write_text("")
+    environment = tmp_path / "env"
+    environment.symlink_to(larger_disk)
+    completed = subprocess.run(
+        [
+            repository_root / "scripts" / "make-environment",
+            environment,
+            "requirements/serve.txt",
+            str(10**10),
+            "5",
+        ],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 2
+    assert "expected 10000000005 MB of free disk for" in completed.stderr
+    assert completed.stderr.count("\n") == 1
+    assert environment.is_symlink()
+    assert list(larger_disk.iterdir()) == []
+
+
 def test_environment_whose_making_failed_is_not_taken_for_a_finished_one(
     repository_root: Path, tmp_path: Path
 ) -> None:

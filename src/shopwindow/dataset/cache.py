@@ -2,7 +2,8 @@
 
 A cache is a folder named after a hash of all that its pixels depend on. It is built under another
 name and renamed when it is complete: what is interrupted is never used, and of two processes that
-build the same at once, the second takes what the first has made.
+build the same at once, the second takes what the first has made. One that nothing has opened for 30
+days is removed when another is built: its images may have changed or gone long ago.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,7 @@ from shopwindow.imaging.preprocess import ResizeRule, preprocess
 PIXELS_VERSION = 2
 _CHUNK_IMAGES = 128
 _STALE_AFTER_S = 24 * 3600
+_UNUSED_AFTER_S = 30 * 24 * 3600
 _BUILDING = ".building-"
 
 
@@ -94,6 +97,8 @@ def open_cache(
         cache = _load(folder, shape)
     if cache is None:
         raise DataError(f"The image cache {folder} cannot be read: delete this folder.")
+    with suppress(OSError):  # on a read-only disk, where nothing is removed either
+        os.utime(folder)
     return cache
 
 
@@ -154,12 +159,18 @@ def _build(
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what builds left that were killed more than a day ago."""
-    for path in parent.glob(f"{_BUILDING}*"):
+    """Remove what killed builds left a day ago, and caches that were not opened for 30 days."""
+    for path in parent.iterdir():
+        if path.name.startswith(_BUILDING):
+            kept_s = _STALE_AFTER_S
+        elif re.fullmatch("[0-9a-f]{32}", path.name):
+            kept_s = _UNUSED_AFTER_S
+        else:
+            continue  # not ours: SHOPWINDOW_CACHE_DIR may be a folder with other things in it
         try:
-            stale = time.time() - path.stat().st_mtime > _STALE_AFTER_S
+            stale = time.time() - path.stat().st_mtime > kept_s
         except OSError:
-            continue  # its own process has just removed or renamed it
+            continue  # another process has just removed or renamed it
         if stale:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -94,6 +94,25 @@ def test_what_a_killed_build_left_is_removed_a_day_later(
     assert not left.exists()
 
 
+def test_cache_that_nothing_opened_for_a_month_is_removed_when_another_is_built(
+    shop: Path, tmp_path: Path, rule: ResizeRule
+) -> None:
+    cache_dir = tmp_path / "cache"
+    catalogue = read_catalogue(shop)
+    forgotten, used = (
+        open_cache(catalogue, ResizeRule(side, side), cache_dir, progress=False).folder
+        for side in (8, 9)
+    )
+    (cache_dir / "photos").mkdir()
+    five_weeks_ago = time.time() - 35 * 24 * 3600
+    for folder in cache_dir.iterdir():
+        os.utime(folder, (five_weeks_ago, five_weeks_ago))
+    open_cache(catalogue, ResizeRule(9, 9), cache_dir, progress=False)
+    assert forgotten.exists(), "room is made when a cache is built, not when one is opened"
+    new = open_cache(catalogue, rule, cache_dir, progress=False).folder
+    assert set(cache_dir.iterdir()) == {used, new, cache_dir / "photos"}
+
+
 def test_build_that_is_interrupted_by_ctrl_c_leaves_nothing(shop: Path, tmp_path: Path) -> None:
     result = build(shop, tmp_path / "cache", "SIGINT")
     assert "KeyboardInterrupt" in result.stderr
