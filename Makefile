@@ -70,12 +70,13 @@ lock: dev-environment  ## pin the newest versions that pyproject.toml allows, fo
 LOCK_OPTIONS = --quiet --upgrade --universal --python-version 3.11 --only-binary :all: \
 	--generate-hashes --no-emit-index-url --annotation-style line --custom-compile-command 'make lock'
 
-clean:  ## remove both environments and all caches of this checkout; runs/ stays
-	rm -rf .venv .venv-dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean:  ## remove all environments and caches of this checkout; runs/ stays
+	rm -rf .venv .venv-dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+		.schemathesis .venv-peers
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 serving-environment:  ## only install what `make serve` runs in (.venv)
-	@PYTHON="$(PYTHON)" scripts/make-environment .venv requirements/serve.txt 260 110
+	@PYTHON="$(PYTHON)" scripts/make-environment .venv requirements/serve.txt 260 60
 
 dev-environment:  ## only install what trains and tests (.venv-dev)
-	@PYTHON="$(PYTHON)" PIP_COMPILE=no scripts/make-environment .venv-dev requirements/dev.txt 7400 3100
+	@PYTHON="$(PYTHON)" PIP_COMPILE=no scripts/make-environment .venv-dev requirements/dev.txt 7400 3600

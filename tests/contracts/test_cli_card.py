@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,15 @@ def test_card_tells_what_a_bundle_is(run_shopwindow: Run, colour_bundle: Path) -
     assert told["sure"].startswith("from confidence 0.800 on: 90.0 % of the answers, 95.0 %")
     assert told["limit"] == "Knows five colours."
     assert read_bundle(colour_bundle).sha256[:16] in told["file"]
+
+
+def test_card_tells_learned_images_from_held_out_ones(run_shopwindow: Run, tmp_path: Path) -> None:
+    said = run_shopwindow("card").stdout
+    assert re.search(r"trained on +\S+, 31,522 images; 7,877 others were held out to judge", said)
+    info = replace(colour_info(), data={"source": "photos"})
+    imported = write_colour_bundle(tmp_path / "m.onnx", metadata=json.dumps(info.as_json()))
+    said = run_shopwindow("card", imported).stdout
+    assert re.search(r"trained on +photos$", said, re.MULTILINE)
 
 
 def test_card_as_json_is_all_that_the_bundle_says(run_shopwindow: Run, colour_bundle: Path) -> None:

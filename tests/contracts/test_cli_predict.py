@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -118,6 +119,26 @@ def test_ctrl_c_is_one_line_and_exit_code_130(colour_bundle: Path, colour_photos
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "shopwindow: stopped by Ctrl-C\n")
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(
+    colour_bundle: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "shopwindow", "predict", *[str(colour_photos)] * 2000]
+    command += ["--model", str(colour_bundle), "--output", str(tmp_path / "labels.csv")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.rglob("part-*")):
+        assert process.poll() is None, "it was done before it could be stopped"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "shopwindow: stopped by Ctrl-C; the same command goes on from here\n"
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode in (0, 1), again.stderr
+    assert (tmp_path / "labels.csv").exists()
 
 
 def test_a_mistyped_folder_is_wrong_usage_and_not_a_row(

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from check_room import check_room
 from packaging.requirements import Requirement
 
 LOCK_FILES = ("serve.txt", "dev.txt")
@@ -142,7 +144,7 @@ def test_make_serve_listens_where_it_is_told_and_not_where_a_shell_happens_to_be
     [
         (
             'case "$1" in --version) echo Python 3.9.2;; *) exit 1;; esac',
-            "expected Python 3.11 or newer, found Python 3.9.2",
+            "expected Python 3.11 to 3.14, found Python 3.9.2",
         ),
         # New enough, but without ensurepip, as Debian's python3 comes.
         (
@@ -174,33 +176,90 @@ def test_unsuitable_python_is_one_sentence_and_makes_nothing(
     assert not (tmp_path / "env").exists()
 
 
-def test_disk_without_room_is_told_of_before_anything_is_installed(
-    repository_root: Path, tmp_path: Path
-) -> None:
-    """With 10 PB to install: more than any disk has that tests run on."""
-    larger_disk = tmp_path / "larger disk"
-    larger_disk.mkdir()
-    (larger_disk / "of an earlier lock").write_text("")
-    environment = tmp_path / "env"
-    environment.symlink_to(larger_disk)
-    completed = subprocess.run(
-        [
-            repository_root / "scripts" / "make-environment",
-            environment,
-            "requirements/serve.txt",
-            str(10**10),
-            "5",
-        ],
-        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "TMPDIR": str(tmp_path)},
+def make_environment(
+    repository_root: Path, *arguments: Path | str | int, **variables: Path | str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [repository_root / "scripts" / "make-environment", *map(str, arguments)],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, **variables},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sizes are those of Linux")
+@pytest.mark.parametrize(
+    ("installed_mb", "downloads_mb"), [(10**10, 0), (0, 10**10), (10**10, 10**10)]
+)
+def test_disk_without_room_is_told_of_before_anything_is_touched(
+    repository_root: Path, tmp_path: Path, installed_mb: int, downloads_mb: int
+) -> None:
+    """10 PB are more than any disk has that tests run on."""
+    environment = tmp_path / "env"
+    environment.mkdir()
+    (environment / "still in use").write_text("")
+    completed = make_environment(
+        repository_root, environment, "requirements/serve.txt", installed_mb, downloads_mb
+    )
     assert completed.returncode == 2
-    assert "expected 10000000005 MB of free disk for" in completed.stderr
+    assert re.search(r"expected [\d,]+,000,000 MB of free disk in /.*, found ", completed.stderr)
     assert completed.stderr.count("\n") == 1
-    assert environment.is_symlink()
-    assert list(larger_disk.iterdir()) == []
+    assert (environment / "still in use").exists()
+
+
+def test_downloads_count_where_pip_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment, free_mb = tmp_path / "env", shutil.disk_usage(tmp_path).free // 1_000_000
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert f"in {tmp_path} to make" in str(check_room(environment, free_mb - 1000, 2000))
+    monkeypatch.setattr(tempfile, "tempdir", "/dev")  # another file system, wherever there is one
+    assert check_room(environment, free_mb - 1000, 0) is None
+    assert "free disk in /dev to make env" in str(check_room(environment, 1, 10**10))
+
+
+def test_what_is_replaced_counts_as_free(tmp_path: Path) -> None:
+    environment = tmp_path / "env"
+    environment.mkdir()
+    (environment / "old").write_bytes(bytes(300_000_000))
+    free_mb = shutil.disk_usage(tmp_path).free // 1_000_000
+    assert check_room(environment, free_mb + 200, 0) is None
+    (environment / "old").unlink()
+    free_mb = shutil.disk_usage(tmp_path).free // 1_000_000
+    assert check_room(environment, free_mb + 200, 0) is not None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_environment_may_be_a_link_to_a_larger_disk(
+    repository_root: Path, tmp_path: Path, there: bool
+) -> None:
+    """Nothing is pinned in this lock, so that nothing is downloaded."""
+    target = tmp_path / "a larger disk" / "env"
+    if there:
+        target.mkdir(parents=True)
+        (target / "old").write_text("")
+    (tmp_path / "env").symlink_to(target)
+    (tmp_path / "lock.txt").write_text("")
+    completed = make_environment(repository_root, tmp_path / "env", tmp_path / "lock.txt")
+    # What is missing is what would install the checkout itself.
+    assert "hatchling" in completed.stderr, completed.stderr
+    assert (tmp_path / "env").is_symlink()
+    assert (target / "bin" / "python").exists()
+    assert (target / ".locked").exists()
+    assert not (target / "old").exists()
+
+
+def test_python_with_a_space_in_its_path_is_found(repository_root: Path, tmp_path: Path) -> None:
+    python = tmp_path / "my python" / "python3"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "lock.txt").write_text("")
+    completed = make_environment(
+        repository_root, tmp_path / "env", tmp_path / "lock.txt", PYTHON=str(python)
+    )
+    assert "Making" in completed.stdout, completed.stderr
 
 
 def test_environment_whose_making_failed_is_not_taken_for_a_finished_one(

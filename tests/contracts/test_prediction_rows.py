@@ -124,6 +124,13 @@ def test_the_format_follows_the_name_of_the_file(
     assert (tmp_path / name).read_text("utf-8").startswith(start)
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.TSV", "a.xlsx"])
+def test_a_name_that_promises_another_format_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"ends in \.csv, \.jsonl or \.parquet, found \.[a-z]+;"):
+        format_of(tmp_path / name, None)
+    assert format_of(tmp_path / name, "csv") == "csv", "who asks for a format knows"
+
+
 def test_rows_go_to_a_stream_in_order(
     colour_bundle: Path, inputs: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

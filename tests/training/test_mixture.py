@@ -213,19 +213,20 @@ def test_run_with_companions_is_exported_with_figures_for_each(
         ('share = 0.5\ncolor = "x"', "found color"),
         ("share = 0.5", "expected the key data"),
         ('data = "x"', "expected the key share"),
-        ('data = "x"\nshare = 1.5', "expected a number between 0 and 1, got 1.5"),
-        ('data = "x"\nshare = 0.5\naugment = "more"', "expected usual or strong, got 'more'"),
+        ('data = "x"\nshare = 1.5', "expected a number between 0 and 1, found 1.5"),
+        ('data = "x"\nshare = 0.5\naugment = "more"', "expected usual or strong, found 'more'"),
         ("data = 3\nshare = 0.5", "expected a text for data, found 3"),
         ('data = "x"\nshare = 0.5\nalso = "colour"', "expected a list of column names for also"),
         ('data = "x"\nshare = 0.5\nalso = [3]', "expected a list of column names for also"),
-        ('data = "x"\nshare = 0.5\naugment = ["strong"]', "expected usual or strong, got"),
+        ('data = "x"\nshare = 0.5\naugment = ["strong"]', "expected usual or strong, found"),
     ],
 )
 def test_companion_file_with_a_mistake_is_refused(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "more.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=words) as raised:
         Companion.read(path)
+    assert str(path) in str(raised.value), "there may be several such files"
 
 
 def test_shares_that_leave_nothing_to_the_main_data_set_are_refused(mixture: Mixture) -> None:

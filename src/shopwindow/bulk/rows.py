@@ -17,6 +17,22 @@ COLUMNS = ("path", "label", "confidence", "sure", "top", "attributes", "error")
 
 RowFormat = Literal["csv", "jsonl", "parquet"]
 
+# Endings that promise what is not written here.
+_OTHER_FORMATS = frozenset(
+    {
+        ".arrow",
+        ".avro",
+        ".db",
+        ".feather",
+        ".html",
+        ".json",
+        ".ods",
+        ".tsv",
+        ".xls",
+        ".xlsx",
+        ".xml",
+    }
+)
 _GROUP_ROWS = 65_536  # rows of one row group, where parts are joined into one file
 
 
@@ -47,7 +63,8 @@ def format_of(output: Path | None, fmt: str | None) -> RowFormat:
     """Return the format that was asked for, or the one that the ending of `output` names, or CSV.
 
     Raises:
-        UsageError: An unknown format, or Parquet without a file.
+        UsageError: An unknown format, an ending that promises another one, or Parquet without a
+            file.
         MissingExtraError: Parquet without pyarrow.
     """
     by_suffix: dict[str, RowFormat] = {
@@ -56,7 +73,13 @@ def format_of(output: Path | None, fmt: str | None) -> RowFormat:
         ".parquet": "parquet",
         ".pq": "parquet",
     }
-    chosen = fmt or by_suffix.get(output.suffix.lower() if output is not None else "", "csv")
+    suffix = output.suffix.lower() if output is not None else ""
+    if fmt is None and suffix in _OTHER_FORMATS:
+        raise UsageError(
+            f"--output: expected a name that ends in .csv, .jsonl or .parquet, found {suffix}; "
+            "name another file, or say with --format what is to be written to this one."
+        )
+    chosen = fmt or by_suffix.get(suffix, "csv")
     for known in get_args(RowFormat):
         if chosen == known:
             if known == "parquet":

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from shopwindow.cli.options import example, model_option, wanted_engine
-from shopwindow.errors import UsageError
+from shopwindow.errors import BulkError, UsageError
 
 if TYPE_CHECKING:
     from shopwindow.inference.engine import ChosenEngine, EngineName
+
+
+class StoppedError(BulkError):
+    """The user stopped the run; what was predicted is kept."""
+
+    exit_code = 130
 
 
 @click.command(
@@ -103,7 +109,12 @@ def predict(
     if output is None:
         written = predict_to_stream(work, inputs, sys.stdout.buffer, start_engine)
     else:
-        written = predict_to_file(work, inputs, output, start_engine)
+        try:
+            written = predict_to_file(work, inputs, output, start_engine)
+        except KeyboardInterrupt:
+            if begun_engine(output) is None:
+                raise  # nothing is kept yet, or never is, as of what goes to a device
+            raise StoppedError("stopped by Ctrl-C; the same command goes on from here") from None
     if not written.failed:
         return 0
     click.echo(

@@ -81,13 +81,20 @@ def _card_text(bundle: Bundle) -> str:
         rows.append(("sure", "never: no confidence was found from which answers can be relied on"))
     rows.append(("recipe", _told(training, ("recipe", "arch", "weights"))))
     if source := data.get("source"):
-        rows.append(("trained on", f"{source}, {data.get('images', '?'):,} images"))
+        rows.append(("trained on", f"{source}{_counts(data)}"))
     rows += [
         (key, str(texts[key])) for key in ("data", "intended_use", "licence") if texts.get(key)
     ]
     limits = texts.get("limits")
     rows += [("limit", str(limit)) for limit in limits] if isinstance(limits, list) else []
     return printable([*lines, "", *aligned(rows, "<<")])
+
+
+def _counts(data: dict[str, Any]) -> str:
+    match data:
+        case {"train": int(train), "valid": int(valid)}:
+            return f", {train:,} images; {valid:,} others were held out to judge it"
+    return ""  # a bundle that was imported, or made by another program
 
 
 def _measured(quality: dict[str, Any], data: dict[str, Any]) -> str:

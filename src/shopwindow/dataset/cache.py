@@ -2,7 +2,7 @@
 
 A cache is a folder named after a hash of all that its pixels depend on. It is built under another
 name and renamed when it is complete: what is interrupted is never used, and of two processes that
-build the same at once, the second takes what the first has made. One that nothing has opened for 30
+build the same at once, the second takes what the first has made. One that nothing has opened for 90
 days is removed when another is built: its images may have changed or gone long ago.
 """
 
@@ -36,7 +36,8 @@ from shopwindow.imaging.preprocess import ResizeRule, preprocess
 PIXELS_VERSION = 2
 _CHUNK_IMAGES = 128
 _STALE_AFTER_S = 24 * 3600
-_UNUSED_AFTER_S = 30 * 24 * 3600
+_UNOPENED_AFTER_S = 90 * 24 * 3600
+_OWN_FILE = re.compile(r"images\.npy|failures\.json|duplicates-\d+\.npy")
 _BUILDING = ".building-"
 
 
@@ -97,7 +98,7 @@ def open_cache(
         cache = _load(folder, shape)
     if cache is None:
         raise DataError(f"The image cache {folder} cannot be read: delete this folder.")
-    with suppress(OSError):  # on a read-only disk, where nothing is removed either
+    with suppress(OSError):  # on a read-only disk, or somebody else's
         os.utime(folder)
     return cache
 
@@ -147,7 +148,9 @@ def _build(
         failures = _write_images(catalogue, rule, building / "images.npy", shape, progress)
         (building / "failures.json").write_text(json.dumps(failures), "utf-8")
         if folder.exists() and _load(folder, shape) is None:
-            shutil.rmtree(folder)  # damaged, for a complete one would have been opened
+            shutil.rmtree(
+                folder, ignore_errors=True
+            )  # damaged, for a complete one would have been opened
         try:
             building.rename(folder)
         except OSError:
@@ -159,20 +162,20 @@ def _build(
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what killed builds left a day ago, and caches that were not opened for 30 days."""
+    """Remove what killed builds left a day ago, and caches that were not opened for 90 days."""
     for path in parent.iterdir():
         if path.name.startswith(_BUILDING):
             kept_s = _STALE_AFTER_S
         elif re.fullmatch("[0-9a-f]{32}", path.name):
-            kept_s = _UNUSED_AFTER_S
+            kept_s = _UNOPENED_AFTER_S
         else:
-            continue  # not ours: SHOPWINDOW_CACHE_DIR may be a folder with other things in it
-        try:
-            stale = time.time() - path.stat().st_mtime > kept_s
-        except OSError:
-            continue  # another process has just removed or renamed it
-        if stale:
-            shutil.rmtree(path, ignore_errors=True)
+            continue
+        # What has another file in it is not ours: SHOPWINDOW_CACHE_DIR may be any folder. And
+        # OSError: another process has just removed or renamed it.
+        with suppress(OSError):
+            own = all(_OWN_FILE.fullmatch(file.name) for file in path.iterdir())
+            if own and time.time() - path.stat().st_mtime > kept_s:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_images(

@@ -57,10 +57,10 @@ class Companion:
     def __post_init__(self) -> None:
         if not isinstance(self.augment, str) or self.augment not in AUGMENTATIONS:
             raise UsageError(
-                f"augment: expected {' or '.join(AUGMENTATIONS)}, got {self.augment!r}"
+                f"augment: expected {' or '.join(AUGMENTATIONS)}, found {self.augment!r}"
             )
         if not isinstance(self.share, int | float) or not 0 < self.share < 1:
-            raise UsageError(f"share: expected a number between 0 and 1, got {self.share!r}")
+            raise UsageError(f"share: expected a number between 0 and 1, found {self.share!r}")
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON-ready data from which `from_json` makes an equal value."""
@@ -103,7 +103,10 @@ class Companion:
         also = content.get("also", [])
         if not isinstance(also, list) or not all(isinstance(name, str) for name in also):
             raise UsageError(f"{path}: expected a list of column names for also, found {also!r}")
-        return cls(**{**content, "also": tuple(also)})
+        try:
+            return cls(**{**content, "also": tuple(also)})
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True)

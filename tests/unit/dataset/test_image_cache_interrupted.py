@@ -94,7 +94,7 @@ def test_what_a_killed_build_left_is_removed_a_day_later(
     assert not left.exists()
 
 
-def test_cache_that_nothing_opened_for_a_month_is_removed_when_another_is_built(
+def test_cache_that_nothing_opened_for_three_months_is_removed_when_another_is_built(
     shop: Path, tmp_path: Path, rule: ResizeRule
 ) -> None:
     cache_dir = tmp_path / "cache"
@@ -103,14 +103,17 @@ def test_cache_that_nothing_opened_for_a_month_is_removed_when_another_is_built(
         open_cache(catalogue, ResizeRule(side, side), cache_dir, progress=False).folder
         for side in (8, 9)
     )
-    (cache_dir / "photos").mkdir()
-    five_weeks_ago = time.time() - 35 * 24 * 3600
+    others = {cache_dir / name for name in ("photos", ".building-site", 32 * "d")}
+    for folder in others:
+        folder.mkdir()
+        (folder / "somebody else's").write_text("")
+    long_ago = time.time() - 91 * 24 * 3600
     for folder in cache_dir.iterdir():
-        os.utime(folder, (five_weeks_ago, five_weeks_ago))
+        os.utime(folder, (long_ago, long_ago))
     open_cache(catalogue, ResizeRule(9, 9), cache_dir, progress=False)
     assert forgotten.exists(), "room is made when a cache is built, not when one is opened"
     new = open_cache(catalogue, rule, cache_dir, progress=False).folder
-    assert set(cache_dir.iterdir()) == {used, new, cache_dir / "photos"}
+    assert set(cache_dir.iterdir()) == {used, new, *others}
 
 
 def test_build_that_is_interrupted_by_ctrl_c_leaves_nothing(shop: Path, tmp_path: Path) -> None:
