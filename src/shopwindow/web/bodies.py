@@ -45,24 +45,28 @@ class Bodies:
         self._arriving_bytes = self._whole_bytes = 0
         self._first: Upload | None = None
         self._first_since_s = 0.0
-        self._lock = threading.RLock()  # an answer that is out is counted by its thread
+        self.lock = threading.RLock()  # an answer that is out is counted by its thread
 
     @property
     def held_bytes(self) -> int:
         """What is counted now."""
         return self._arriving_bytes + self._whole_bytes
 
-    def count(self, upload: Upload, *, arriving_bytes: int, whole_bytes: int) -> None:
-        """Note what a connection holds.
+    def count(self, upload: Upload, *, arriving_bytes: int, whole_bytes: int) -> bool:
+        """Note what a connection holds; hold `lock` from finding that out until here.
 
         Args:
             upload: The connection.
             arriving_bytes: Of the body that is on its way in.
             whole_bytes: Of bodies that wait for their answer.
+
+        Returns:
+            Whether large bodies had to take turns until now.
         """
         if arriving_bytes < LARGE_BYTES:
             arriving_bytes = 0
-        with self._lock:
+        with self.lock:
+            crowded = self.held_bytes > self._most_bytes
             self._arriving_bytes += arriving_bytes - self._arriving.get(upload, 0)
             self._whole_bytes += whole_bytes - self._whole.get(upload, 0)
             for counted, held in ((self._arriving, arriving_bytes), (self._whole, whole_bytes)):
@@ -72,6 +76,7 @@ class Bodies:
                     counted.pop(upload, None)
             if self._first not in self._arriving or self.held_bytes <= self._most_bytes:
                 self._first = None  # its time begins anew, with the next upload or the next crowd
+            return crowded
 
     def may_grow(self, upload: Upload) -> bool:
         """Say whether to read on from a connection, and cut the one that keeps all others waiting.
@@ -79,7 +84,7 @@ class Bodies:
         Args:
             upload: Counted just before.
         """
-        with self._lock:
+        with self.lock:
             if upload not in self._arriving or self.held_bytes <= self._most_bytes:
                 return True
             if self._whole_bytes > self._most_bytes // 2:

@@ -175,8 +175,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def handle_read(self) -> None:
         """Read what has come, and answer what is refused."""
         super().handle_read()
-        if not self._turned_away:
-            return
+        if self._turned_away:
+            self._answer_the_refused()
+        self._count()
+
+    def _answer_the_refused(self) -> None:
         self._turned_away = False
         if self.request is not None or len(self.requests) > 1 or not self.connected:
             self.server.task_dispatcher.threads.add_task(self)  # what else has come keeps its order
@@ -196,31 +199,42 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return bool(self.request or self.requests or self.total_outbufs_len)
 
     def readable(self) -> bool:
-        """Say whether to read on; asked in every round of the server's loop."""
+        """Say whether to read on.
+
+        All connections are asked in every round of the server's loop, so this does very little.
+        """
         if self.request is None:
             self._arriving_since = None
-        elif self._arriving_since is None:
+            return bool(super().readable())
+        if self._arriving_since is None:
             self._arriving_since = time.monotonic()
         elif time.monotonic() - self._arriving_since > self.receive_s and not self.requests:
             self.will_close = True
-        self._count()
         return bool(super().readable()) and self.bodies.may_grow(self)
 
     def del_channel(self, map: Any = None) -> None:  # noqa: A002 (waitress's name)
         """See `waitress.wasyncore.dispatcher`."""
         super().del_channel(map)
-        self._count(gone=True)
+        self._count()
 
     def service(self) -> None:
         """Answer a request; see `HTTPChannel.service`."""
         super().service()
-        if not self.connected:  # else it is counted when it is asked whether to read on
-            self.bodies.count(self, arriving_bytes=0, whole_bytes=0)
+        if not self.connected:
+            with self.requests_lock:
+                self.requests = []  # nobody waits for these answers any more
+        if self._count():
+            self.server.pull_trigger()  # others may read on, and the loop sleeps
 
-    def _count(self, *, gone: bool = False) -> None:
-        # A client that hangs up leaves its body with the thread that is answering.
-        self.bodies.count(
-            self,
-            arriving_bytes=0 if gone or self.request is None else self.request.held_bytes,
-            whole_bytes=sum(request.held_bytes for request in list(self.requests)),
-        )
+    def _count(self) -> bool:
+        """Count the bodies anew; true where others waited for room."""
+        # The loop and the thread that answers both count after what they change, so that whoever is
+        # last has seen all.
+        with self.bodies.lock:
+            arriving = self.request if self.connected else None
+            # A client that hangs up leaves its body with the thread that is answering.
+            return self.bodies.count(
+                self,
+                arriving_bytes=0 if arriving is None else arriving.held_bytes,
+                whole_bytes=sum(request.held_bytes for request in list(self.requests)),
+            )
