@@ -148,9 +148,8 @@ def _build(
         failures = _write_images(catalogue, rule, building / "images.npy", shape, progress)
         (building / "failures.json").write_text(json.dumps(failures), "utf-8")
         if folder.exists() and _load(folder, shape) is None:
-            shutil.rmtree(
-                folder, ignore_errors=True
-            )  # damaged, for a complete one would have been opened
+            # Damaged, for a complete one would have been opened.
+            shutil.rmtree(folder, ignore_errors=True)
         try:
             building.rename(folder)
         except OSError:
