@@ -24,7 +24,6 @@ from shopwindow.grading import (
     ask_bundle,
     choose_images,
     read_dataset,
-    recorded_splits,
 )
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
@@ -106,8 +105,8 @@ def compare_bundles(
     # A split is found again only in data that was read as for the training, at the same size.
     if (b.info.rule, readings[1]) != (a.info.rule, readings[0]):
         other = read_dataset(b, data, readings[1], cache_dir=cache_dir, progress=progress)
-    chosen_a, part_a, notes_a = choose_images(dataset, recorded_splits(a), part)
-    chosen_b, part_b, notes_b = choose_images(other, recorded_splits(b), part)
+    chosen_a, part_a, notes_a = choose_images(dataset, a, part)
+    chosen_b, part_b, notes_b = choose_images(other, b, part)
     fair_to_b = {other.references[index] for index in chosen_b}
     indices = np.array([i for i in chosen_a if dataset.references[i] in fair_to_b], np.int64)
     parts = [part_a] if part_a == part_b else [f"{part_a} for A", f"{part_b} for B"]

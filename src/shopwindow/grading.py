@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from shopwindow.bundle import Bundle
+from shopwindow.bundle import Bundle, BundleInfo
+from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, digest_of, read_out_of_fold
 from shopwindow.dataset.catalogue import LABEL_COLUMN_NAME, has_table
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map
@@ -121,7 +122,7 @@ def grade_bundle(
         ask, computed_by = partial(ask_bundle, predictor, progress=progress), predictor.engine_name
     reading = reading or recorded_reading(bundle, data)
     dataset = read_dataset(bundle, data, reading, cache_dir=cache_dir, progress=progress)
-    indices, split_text, notes = choose_images(dataset, recorded_splits(bundle), part)
+    indices, split_text, notes = choose_images(dataset, bundle, part)
 
     started = time.perf_counter()
     probabilities = ask(dataset, indices)
@@ -255,11 +256,21 @@ def _read(
 
 
 def choose_images(
-    dataset: Dataset, records: Sequence[object], part: Part | None
+    dataset: Dataset, bundle: Bundle, part: Part | None
 ) -> tuple[NDArray[np.int64], str, list[str]]:
     """Return which images to grade, the same in words, and what a reader must know about it."""
     everything = np.arange(len(dataset), dtype=np.int64)
     text = f"all {len(dataset):,} images"
+    if learned := count_learned(bundle, dataset):
+        return (
+            everything,
+            text,
+            [
+                f"the model has learned from {learned:,} of these images; what is graded for them "
+                "are the answers of cross-validation, by heads that had not"
+            ],
+        )
+    records = recorded_splits(bundle)
     if part == "all":
         return everything, text, ["all images were graded, also any that the model learned from"]
     for record in records:
@@ -332,18 +343,48 @@ def find_split(dataset: Dataset, record: object) -> Split | None:
 def ask_bundle(
     predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], *, progress: bool
 ) -> Probabilities:
-    """Return (n, C) per label column, asked as a server would: from the original file's bytes."""
+    """Return (n, C) per label column, asked as a server would: from the original file's bytes.
+
+    Of an image that a cross-validated bundle has learned from, it is the answer that it carries
+    for it: that of a head which had not.
+    """
     parts: dict[str, list[NDArray[np.float32]]] = {
         column.name: [] for column in predictor.bundle.info.columns
     }
+    known = out_of_fold_answers(predictor.bundle)
     with tqdm(total=len(indices), desc="Predicting", unit=" images", disable=not progress) as bar:
         for start in range(0, len(indices), BATCH_SIZE):
             batch = indices[start : start + BATCH_SIZE]
-            images = [predictor.prepare(dataset.read_bytes(int(index))) for index in batch]
-            for name, rows in predictor.probabilities(np.stack(images)).items():
+            blobs = [dataset.read_bytes(int(index)) for index in batch]
+            answers = predictor.probabilities(np.stack([predictor.prepare(b) for b in blobs]))
+            if known is not None:
+                places = [known.position_of(digest_of(blob)) for blob in blobs]
+                for row, place in enumerate(places):
+                    for name, rows in answers.items():
+                        if place is not None:
+                            rows[row] = known.answers[name][place]
+            for name, rows in answers.items():
                 parts[name].append(rows)
             bar.update(len(batch))
     return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
+def out_of_fold_answers(bundle: Bundle) -> OutOfFoldAnswers | None:
+    """Return what a cross-validated bundle carries; None of one that held images out.
+
+    Raises:
+        BundleError: It is damaged.
+    """
+    columns = [(column.name, len(column.labels)) for column in bundle.info.columns]
+    return read_out_of_fold(bundle.info.data, columns)
+
+
+def count_learned(bundle: Bundle, dataset: Dataset) -> int:
+    """Return how many images of a data set a cross-validated bundle has learned from."""
+    if (known := out_of_fold_answers(bundle)) is None:
+        return 0
+    digests = [digest_of(dataset.read_bytes(index)) for index in range(len(dataset))]
+    return int(np.isin(np.array(digests, np.uint64), known.digests).sum())
 
 
 def _targets(
@@ -378,3 +419,15 @@ def allowed_in(dataset: Dataset, column: str, indices: NDArray[np.int64]) -> NDA
 def _unknown_note(unknown: Sequence[str], images: int) -> str:
     names = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
     return f"{images:,} images were not graded: the model does not know their labels ({names})"
+
+
+def is_no_better_than_commonest(info: BundleInfo) -> bool:
+    """Say whether a model is right no more often than who always names the commonest label.
+
+    A bundle from before this was measured is taken to be better.
+    """
+    found = info.quality.get("commonest")
+    accuracy = info.quality.get("accuracy")
+    if not isinstance(found, dict) or not isinstance(accuracy, int | float):
+        return False
+    return bool(accuracy <= found.get("share", 0))

@@ -10,7 +10,11 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from scipy.optimize import minimize
 from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from shopwindow.evaluation.metrics import grade
 from shopwindow.training.confidence import (
@@ -19,6 +23,7 @@ from shopwindow.training.confidence import (
     Curve,
     Shares,
     fit_curve,
+    fit_kinds,
     with_confidence,
 )
 from shopwindow.training.confidence import fit_confidence as fit_to_judged
@@ -71,6 +76,47 @@ def test_curve_is_found_from_answers_that_follow_it(truth: Curve) -> None:
     found = fit_curve(confidences, rng.random(20_000) < truth(confidences))
     at = np.linspace(0.3, 0.99, 30)
     np.testing.assert_allclose(found(at), truth(at), atol=0.02)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.97])
+@pytest.mark.parametrize("worth", [lambda c: c, lambda c: 1 - c, lambda c: 0.9 + 0 * c])
+def test_curve_is_as_likely_as_the_one_that_scipy_finds(
+    least: float, worth: Callable[[NDArray[np.floating]], NDArray[np.floating]]
+) -> None:
+    rng = np.random.default_rng(8)
+    confidences = rng.uniform(least, 0.9999, 3000)
+    right = rng.random(3000) < worth(confidences)
+    inputs = np.stack([np.log(confidences), -np.log1p(-confidences), np.ones(3000)], 1)
+    unchanged = np.array([1.0, 1.0, 0.0])
+
+    def loss(numbers: NDArray[np.floating]) -> float:
+        misfits = np.logaddexp(0, np.where(right, -1, 1) * (inputs @ numbers))
+        return float(misfits.sum() + ((numbers - unchanged) ** 2).sum())
+
+    bounds = [(0, None), (0, None), (None, None)]
+    best = minimize(loss, unchanged, method="L-BFGS-B", bounds=bounds)
+    found = fit_curve(confidences, right)
+    assert min(found.rise, found.fall) >= 0
+    assert loss(np.array([found.rise, found.fall, found.shift])) < best.fun + 1e-6
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_kinds_are_told_apart_as_scikit_learn_does_it(count: int) -> None:
+    sizes, shares = (4000, 600, 300)[:count], (0.7, 0.2, 0.1)[:count]
+    several = [answers(size, seed=n, floor=0.1 * n) for n, size in enumerate(sizes)]
+    for one in several:  # a column that never changes
+        one["same"] = np.full((len(one["kind"]), 1), 1, np.float32)
+    inputs = [np.log(np.maximum(np.hstack(list(one.values())), 1e-6)) for one in several]
+    weights = np.repeat([s / n for s, n in zip(shares, sizes, strict=True)], sizes)
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=5000))
+    theirs.fit(
+        np.concatenate(inputs).astype(np.float64),
+        np.repeat(np.arange(count), sizes),
+        logisticregression__sample_weight=weights / weights.mean(),
+    )
+    ours = fit_kinds(several, shares)
+    for one, rows in zip(several, inputs, strict=True):
+        np.testing.assert_allclose(ours(one), theirs.predict_proba(rows), atol=0.01)
 
 
 @pytest.mark.parametrize("right", [True, False])

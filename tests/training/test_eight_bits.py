@@ -29,9 +29,10 @@ from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.training import TrainingOptions, quantise_bundle, quantise_run
 from shopwindow.training.eight_bits import in_eight_bits
 from shopwindow.training.export import Servable
-from shopwindow.training.graph import to_onnx, with_info
+from shopwindow.training.graph import to_onnx
 from shopwindow.training.mixture import Companion, Side
 from shopwindow.training.network import Classifier, small_resnet
+from shopwindow.training.onnx_file import with_info
 from shopwindow.training.quantising import Origin
 from shopwindow.training.recalibrating import with_temperatures
 from shopwindow.training.trainer import open_dataset

@@ -48,7 +48,6 @@ def calibrate(
         choose_images,
         read_dataset,
         recorded_sources,
-        recorded_splits,
     )
     from shopwindow.inference.calibration import MIN_SURE_ANSWERS
 
@@ -62,7 +61,7 @@ def calibrate(
         cache_dir=cache_dir,
         progress=sys.stderr.isatty(),
     )
-    indices, which, notes = choose_images(dataset, recorded_splits(bundle), None)
+    indices, which, notes = choose_images(dataset, bundle, None)
     out = out or model.with_name(f"{model.stem}-calibrated.onnx")
     recalibrating = import_module("shopwindow.training.recalibrating")
     info = recalibrating.calibrate_bundle(bundle, dataset, indices, out, source=data.resolve().name)

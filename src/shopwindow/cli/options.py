@@ -77,7 +77,7 @@ def data_argument(command: Command) -> Command:
     return click.argument("data", type=click.Path(exists=True, path_type=Path))(command)
 
 
-def data_options(*, default_min_images: str | None = "11") -> Callable[[Command], Command]:
+def data_options(*, default_min_images: str | None = "2") -> Callable[[Command], Command]:
     """Add the options that say how DATA is to be read, named as in `load_dataset`.
 
     Args:

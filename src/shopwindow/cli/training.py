@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,9 +22,13 @@ from shopwindow.cli.options import (
     parse_names,
     parse_size,
     parse_whole_numbers,
+    wanted_engine,
     with_options,
 )
 from shopwindow.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from shopwindow.training.run import Run
 
 
 def network_options(command: Command) -> Command:
@@ -34,8 +38,9 @@ def network_options(command: Command) -> Command:
         (
             click.option(
                 "--recipe",
-                type=click.Choice(["transfer", "scratch"]),
-                help="Fine-tune ImageNet weights, or start from none.  [default: transfer]",
+                type=click.Choice(["probe", "finetune", "transfer", "scratch"]),
+                help="probe takes seconds and needs no training stack; finetune goes on from "
+                "there; transfer is fastai's course with a ResNet-50.  [default: probe]",
             ),
             click.option(
                 "--arch",
@@ -197,13 +202,23 @@ def train(context: click.Context, /, **_: Any) -> None:
         is_main = os.environ.get("RANK", "0") == "0"
         if is_main:
             Run.create(settled)
-        training = import_training()
+        training = None if settled.recipe == "probe" else import_training()
         if where is not None:
             own = settled.run_dir / "feedback"
             if is_main or (where and Path(where).is_dir()):
                 own = corrections_to_learn(where, own)
             settled = replace(settled, feedback=own)
-        training.train(settled)
+        if training is None:
+            _probe(Run.create(settled))
+        else:
+            training.train(settled)
+
+
+def _probe(run: Run) -> None:
+    """Fit a linear probe, which needs no more than what serves."""
+    from shopwindow.training.quick import train_probe
+
+    train_probe(run, engine=wanted_engine())
 
 
 @click.command(
@@ -331,7 +346,11 @@ def _resume(options: dict[str, Any]) -> None:
                 f"--resume: the run in {folder} was started with {_shown(before)}; leave it out, "
                 "or start a new run in another --out"
             )
-    import_training().resume(folder)
+    run = Run.open(folder)
+    if run.options.recipe == "probe":
+        _probe(run)
+    else:
+        import_training().resume(folder)
 
 
 # Where a parameter is called otherwise than its option.

@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -37,7 +38,7 @@ PIXELS_VERSION = 2
 _CHUNK_IMAGES = 128
 _STALE_AFTER_S = 24 * 3600
 _UNOPENED_AFTER_S = 90 * 24 * 3600
-_OWN_FILE = re.compile(r"images\.npy|failures\.json|duplicates-\d+\.npy")
+_OWN_FILE = re.compile(r"images\.npy|failures\.json|duplicates-\d+\.npy|\.?features-[0-9a-z.]+")
 _BUILDING = ".building-"
 
 
@@ -54,6 +55,33 @@ class ImageCache:
     folder: Path
     images_nhwc: NDArray[np.uint8]
     failures: dict[int, str]
+
+    def open_features(self, name: str, width: int) -> np.memmap[Any, np.dtype[np.float16]]:
+        """Open a file of features, (N, width) float16, and make it, full of NaN, where it is not.
+
+        What several processes write at once is the same, so that none has to wait for another.
+
+        Raises:
+            DataError: The disk has no room for it.
+        """
+        path = self.folder / f"features-{name}.npy"
+        shape = (len(self.images_nhwc), width)
+        try:
+            kept = np.lib.format.open_memmap(path, "r+")
+            if kept.shape == shape and kept.dtype == np.float16:
+                return kept
+        except (OSError, ValueError):
+            pass  # there is none yet, or a damaged one
+        wanted_bytes, free_bytes = 2 * shape[0] * width, shutil.disk_usage(self.folder).free
+        if wanted_bytes > free_bytes:
+            raise DataError(
+                f"The features take {wanted_bytes / 1e6:,.0f} MB, and {self.folder.parent} has "
+                f"{free_bytes / 1e6:,.0f} MB free: make room, or set SHOPWINDOW_CACHE_DIR."
+            )
+        building = self.folder / f".{path.name}.{os.getpid()}"
+        np.save(building, np.full(shape, np.nan, np.float16), allow_pickle=False)
+        building.with_name(building.name + ".npy").replace(path)
+        return np.lib.format.open_memmap(path, "r+")
 
 
 def default_cache_dir() -> Path:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,6 +75,25 @@ class Dataset:
         # Without asarray the copy would still call itself a memory map.
         return np.asarray(self._cache.images_nhwc)[positions]
 
+    def cached_images(self, rows: ArrayLike) -> NDArray[np.uint8]:
+        """Copy images by their rows in the cache, which `open_features` names."""
+        return np.asarray(self._cache.images_nhwc)[np.asarray(rows, dtype=np.int64)]
+
+    def open_features(
+        self, name: str, width: int
+    ) -> tuple[np.memmap[Any, np.dtype[np.float16]], NDArray[np.int64]]:
+        """Open what a network has made of the images, kept beside their cache.
+
+        Args:
+            name: Of the network: letters and digits.
+            width: Features of an image.
+
+        Returns:
+            A memory map of float16 (rows of the cache, width), NaN where there is nothing yet, to
+            be read and written; and the (N,) rows of this data set's images in it.
+        """
+        return self._cache.open_features(name, width), self._positions
+
     def image_blocks(self, indices: ArrayLike, size: int = 1024) -> Iterator[NDArray[np.uint8]]:
         """Yield what `images` returns in blocks of at most `size`, for data larger than memory."""
         some = np.asarray(indices, dtype=np.int64)
@@ -115,7 +135,7 @@ def load_dataset(
     group_column: str | None = None,
     label_map: LabelMap | None = None,
     vocabularies: Mapping[str, Sequence[str]] | None = None,
-    min_images: int = 11,
+    min_images: int = 2,
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Dataset:

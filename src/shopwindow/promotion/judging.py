@@ -21,10 +21,17 @@ from numpy.typing import NDArray
 from shopwindow.bundle import Bundle
 from shopwindow.comparing import figure_lines, right_answers
 from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.split import Split
 from shopwindow.errors import BundleError, DataError, PromotionError, ShopwindowError
 from shopwindow.evaluation.comparison import Compared, compare_answers
-from shopwindow.grading import Reading, allowed_in, find_split, read_dataset, recorded_splits
+from shopwindow.grading import (
+    Reading,
+    allowed_in,
+    count_learned,
+    find_split,
+    is_no_better_than_commonest,
+    read_dataset,
+    recorded_splits,
+)
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 
@@ -127,19 +134,26 @@ def judge(
         engine: What runs the bundles; see `choose_engine`.
 
     Raises:
-        PromotionError: The held-out images cannot be found again, or `new` may have learned from
-            them.
+        PromotionError: The held-out images cannot be found again, `new` may have learned from
+            them, or it is no better than always naming the commonest label.
         BundleError: `new` cannot be run.
         DataError: There are no images.
     """
+    if is_no_better_than_commonest(new.info):
+        commonest = new.info.quality["commonest"]["label"]
+        raise PromotionError(
+            f"{new.info.name} {new.info.version}: expected a model that has learned something, but "
+            f"by its own figures it is right no more often than always answering {commonest!r}; "
+            "train it on more, or on better labelled, photos"
+        )
     asked = Predictor(in_service, engine=engine), _open(new, engine)  # fails early, if at all
     dataset = read_dataset(in_service, data, readings[0], cache_dir=cache_dir, progress=progress)
-    split = _held_out(in_service, dataset, data)
+    held_out = _held_out(in_service, dataset, data)
     other = dataset
     # A split is found again only in data that was read as for the training, at the same size.
     if (new.info.rule, readings[1]) != (in_service.info.rule, readings[0]):
         other = read_dataset(new, data, readings[1], cache_dir=cache_dir, progress=progress)
-    _check_unseen(new, other, {dataset.references[index] for index in split.valid})
+    held_out = _fair_to_both(in_service, new, dataset, other, held_out)
     notes = list(_losses(in_service, new))
     compare = partial(_compare, *asked, progress=progress)
     compared = None
@@ -151,7 +165,7 @@ def judge(
                 everything = np.arange(len(found), dtype=np.int64)
                 compared = compare(found, everything)
     return Judgement(
-        held_out=compare(dataset, split.valid),
+        held_out=compare(dataset, held_out),
         corrections=compared,
         margin_points=margin_points,
         notes=tuple(notes),
@@ -179,7 +193,10 @@ def _read_corrections(
     return found
 
 
-def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> Split:
+def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> NDArray[np.int64]:
+    """Return (n,) the images that are fair to the bundle in service."""
+    if count_learned(in_service, dataset):  # it carries honest answers for those
+        return np.arange(len(dataset), dtype=np.int64)
     record = in_service.info.data.get("split")
     if not record:
         raise PromotionError(
@@ -193,21 +210,34 @@ def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> Split:
             f"--data {data}: expected the images that {in_service.info.name} was trained on, with "
             "the held-out ones that its card names, found others; give the data as they were then"
         )
-    return split
+    return split.valid
 
 
-def _check_unseen(new: Bundle, dataset: Dataset, held_out: set[str]) -> None:
-    splits = [find_split(dataset, record) for record in recorded_splits(new)]
+def _fair_to_both(
+    in_service: Bundle, new: Bundle, dataset: Dataset, other: Dataset, held_out: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return those of the held-out images that are fair to the new bundle too.
+
+    Raises:
+        PromotionError: It may have learned from some, and the one in service held them out: then
+            they are to stay held out.
+    """
+    if count_learned(new, other):
+        return held_out
+    splits = [find_split(other, record) for record in recorded_splits(new)]
     unseen: set[str] = set()
     for split in splits:
         if split is not None:
-            unseen |= {dataset.references[index] for index in split.valid}
-    if learned := held_out - unseen:
+            unseen |= {other.references[index] for index in split.valid}
+    fair = np.array([i for i in held_out if dataset.references[i] in unseen], np.int64)
+    learned = len(held_out) - len(fair)
+    if learned and not (len(fair) and count_learned(in_service, dataset)):
         raise PromotionError(
             f"{new.info.name} {new.info.version}: expected a bundle that has not learned from the "
             f"{len(held_out):,} held-out images, but as far as its card says it may have from "
-            f"{len(learned):,} of them; train it with --start-from the bundle in service"
+            f"{learned:,} of them; train it with --start-from the bundle in service"
         )
+    return fair
 
 
 def _losses(in_service: Bundle, new: Bundle) -> Iterator[str]:

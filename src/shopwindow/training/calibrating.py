@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from shopwindow.bundle import Families, Threshold
@@ -15,7 +14,13 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
 from shopwindow.inference.calibration import choose_threshold, fit_temperature
 from shopwindow.inference.predictor import family_shares
-from shopwindow.training.confidence import MIN_IMAGES, Confidence, Shares, fit_confidence
+from shopwindow.training.confidence import (
+    MIN_IMAGES,
+    Confidence,
+    Shares,
+    fit_confidence,
+    softmax,
+)
 
 SURE_PRECISION = 0.95
 FAMILY_PRECISION = 0.98
@@ -95,10 +100,7 @@ class Calibration:
 
 def _cooled(logits: Shares, temperatures: dict[str, float]) -> Shares:
     """Return the probabilities at these temperatures, (n, C) per label column."""
-    return {
-        name: torch.softmax(torch.from_numpy(part) / temperatures[name], dim=1).numpy()
-        for name, part in logits.items()
-    }
+    return {name: softmax(part / temperatures[name]) for name, part in logits.items()}
 
 
 def calibrate(

@@ -21,12 +21,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from scipy.optimize import minimize
-from scipy.special import expit, softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from shopwindow.errors import TrainingError
+from shopwindow.probe.regression import fit_head
 
 # Three numbers from fewer answers would follow chance.
 MIN_IMAGES = 200
@@ -43,6 +40,9 @@ _AHEAD = 1.02
 _NEAR = 0.05
 # Of the regression that tells kinds apart: scikit-learn's C, on standardised inputs.
 _STRENGTH = 0.1
+# A curve is fitted when no step is left by which its loss, hundreds or more, would fall by this.
+_LITTLE = 1e-9
+_MAX_STEPS = 100
 
 Shares = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
 
@@ -70,7 +70,7 @@ class Curve:
     def __call__(self, confidences: NDArray[np.floating]) -> NDArray[np.float64]:
         """(...) confidences, 0 to 1 -> the same shape, 0 to 1."""
         given, lowest = np.asarray(confidences, np.float64), max(self.lowest, _FLOOR)
-        values = expit(_inputs(np.maximum(given, lowest)) @ [self.rise, self.fall, self.shift])
+        values = _sigmoid(_inputs(np.maximum(given, lowest)) @ [self.rise, self.fall, self.shift])
         return np.asarray(values * np.minimum(given / lowest, 1), np.float64)
 
 
@@ -93,15 +93,56 @@ def fit_curve(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> Cu
     signs = np.where(right, 1.0, -1.0)
     unchanged = np.array([1.0, 1.0, 0.0])
 
-    def loss(numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        margins = signs * (inputs @ numbers)
-        slopes = -(signs * expit(-margins)) @ inputs + 2 * (numbers - unchanged)
-        return float(np.logaddexp(0, -margins).sum() + ((numbers - unchanged) ** 2).sum()), slopes
+    def loss(numbers: NDArray[np.float64]) -> float:
+        misfits = np.logaddexp(0, -signs * (inputs @ numbers))
+        return float(misfits.sum() + ((numbers - unchanged) ** 2).sum())
 
-    bounds = [(0, None), (0, None), (None, None)]
-    found = minimize(loss, unchanged, jac=True, method="L-BFGS-B", bounds=bounds)
-    rise, fall, shift = (float(number) for number in found.x)
+    numbers = unchanged
+    for _ in range(_MAX_STEPS):
+        wrong = _sigmoid(-signs * (inputs @ numbers))
+        slopes = -(signs * wrong) @ inputs + 2 * (numbers - unchanged)
+        curvature = (inputs.T * (wrong * (1 - wrong))) @ inputs + 2 * np.eye(3)
+        step = _least_quadratic(curvature, curvature @ numbers - slopes) - numbers
+        fall_of_loss = -float(slopes @ step)
+        if fall_of_loss < _LITTLE:
+            break
+        # Far from the optimum a whole step may overshoot (Nocedal, Wright 2006, algorithm 3.1).
+        before, length = loss(numbers), 1.0
+        while loss(numbers + length * step) > before - 1e-4 * length * fall_of_loss:
+            length /= 2
+        numbers = numbers + length * step
+    rise, fall, shift = (float(number) for number in numbers)
     return Curve(rise, fall, shift, float(np.quantile(confidences, _LOWEST)))
+
+
+def _least_quadratic(
+    curvature: NDArray[np.float64], towards: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the x of least x @ curvature @ x / 2 - towards @ x, its first two numbers 0 or more.
+
+    Args:
+        curvature: (3, 3), positive definite.
+        towards: (3,).
+    """
+    found = []
+    # Either bound is met or is not: where it is not, the slope there is 0.
+    for free in ([0, 1, 2], [0, 2], [1, 2], [2]):
+        one = np.zeros(3)
+        one[free] = np.linalg.solve(curvature[np.ix_(free, free)], towards[free])
+        if (one[:2] >= 0).all():
+            found.append(one)
+    return max(found, key=lambda one: float(towards @ one))
+
+
+def _sigmoid(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / (1 + exp(-x)), of which no x makes too great a number."""
+    return np.asarray(np.exp(-np.logaddexp(0, -numbers)), np.float64)
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """(N, C) logits -> (N, C) probabilities of the same dtype, each row of sum 1."""
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -118,7 +159,7 @@ class Kinds:
 
     def __call__(self, answers: Shares) -> NDArray[np.float64]:
         """Per label column (n, C) probabilities -> (n, K) how likely it is each of the kinds."""
-        return np.asarray(softmax(_logarithms(answers) @ self.weights + self.bias, axis=1))
+        return softmax(_logarithms(answers) @ self.weights + self.bias)
 
 
 def _logarithms(answers: Shares) -> NDArray[np.float64]:
@@ -134,21 +175,25 @@ def fit_kinds(answers: Sequence[Shares], shares: Sequence[float]) -> Kinds:
         shares: What the images of each count together, above 0.
     """
     rows = [_logarithms(one) for one in answers]
-    scaler = StandardScaler().fit(np.concatenate(rows))
-    regression = LogisticRegression(C=_STRENGTH, max_iter=5000)
-    weights = np.concatenate(
-        [np.full(len(r), s / len(r)) for r, s in zip(rows, shares, strict=True)]
+    together = np.concatenate(rows)
+    mean, spread = together.mean(axis=0), together.std(axis=0)
+    spread[spread < _FLOOR] = 1  # what never changes tells nothing
+    inputs = ((together - mean) / spread).astype(np.float32)
+    weights = [np.full(len(r), s / len(r)) for r, s in zip(rows, shares, strict=True)]
+    kind = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
+    # What scikit-learn's C means there. It tells two kinds apart by one number in place of two that
+    # differ by as much, of which the squares are half as great; and `fit_head` brings the inputs to
+    # a mean variance of 1, which those that never change lower.
+    penalty = (2 if len(rows) == 2 else 1) / (_STRENGTH * len(together))
+    penalty /= float(inputs.var(axis=0).mean()) or 1.0
+    head = fit_head(
+        inputs,
+        kind[:, None] == np.arange(len(rows)),
+        penalty=penalty,
+        weights=np.concatenate(weights),
     )
-    regression.fit(
-        scaler.transform(np.concatenate(rows)),
-        np.repeat(np.arange(len(rows)), [len(r) for r in rows]),
-        sample_weight=weights / weights.mean(),
-    )
-    slopes, bias = regression.coef_, regression.intercept_
-    if len(rows) == 2:  # there it is one number that says which of the two
-        slopes, bias = np.stack([0 * slopes[0], slopes[0]]), np.array([0.0, bias[0]])
-    slopes = slopes / scaler.scale_
-    return Kinds(slopes.T.astype(np.float32), (bias - slopes @ scaler.mean_).astype(np.float32))
+    slopes = head.weights / spread[:, None]
+    return Kinds(slopes.astype(np.float32), (head.bias - mean @ slopes).astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from shopwindow.bundle import INPUT_NAME
 from shopwindow.errors import TrainingError
-from shopwindow.training.graph import in_half_precision
+from shopwindow.training.onnx_file import in_half_precision
 
 _KINDS = ["Conv", "Add", "Relu"]
 # Of the values that an activation takes, those that its range holds; the rest is cut off.

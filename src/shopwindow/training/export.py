@@ -17,15 +17,16 @@ from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn
 from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.errors import TrainingError
 from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.training.confidence import with_confidence
-from shopwindow.training.graph import in_half_precision, to_onnx
+from shopwindow.training.graph import to_onnx
 from shopwindow.training.measuring import ask, quality_of
-from shopwindow.training.mixture import describe, shares_of
+from shopwindow.training.mixture import shares_of
 from shopwindow.training.network import Classifier, pooled_answer
+from shopwindow.training.onnx_file import in_half_precision
 from shopwindow.training.proof import write_proven_bundle
+from shopwindow.training.record import data_record
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer
 
@@ -126,7 +127,7 @@ def open_finished(folder: Path) -> Trainer:
         TrainingError: It is not finished.
     """
     trainer = Trainer(Run.open(folder))
-    stage = f"stage-{len(trainer.epochs)}"
+    stage = trainer.last_stage
     state = trainer.run.load_tensors(stage)
     if state is None:
         raise TrainingError(
@@ -161,7 +162,8 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         threshold=calibration.threshold,
         families=calibration.families,
         quality={},
-        data=_data_facts(trainer) | {"curves": list(calibration.curves)},
+        data=data_record(trainer.options, trainer.mixture, trainer.run.facts)
+        | {"curves": list(calibration.curves)},
         training=_training_facts(trainer),
         card=trainer.run.facts["card"],
         activation_map=mapped,
@@ -231,51 +233,6 @@ def _judge(trainer: Trainer) -> list[Judged]:
         )
         for (name, dataset, valid), share in zip(parts, shares_of(sides), strict=True)
     ]
-
-
-def _data_facts(trainer: Trainer) -> dict[str, Any]:
-    options, dataset, split = trainer.options, trainer.dataset, trainer.split
-    return {
-        "source": options.data.name,
-        "images": len(dataset),
-        "train": len(split.train),
-        "valid": len(split.valid),
-        "dropped": len(dataset.dropped),
-        "min_images": options.min_images,
-        "split": split.as_record(dataset),
-        "also": describe(trainer.mixture),
-        **_correction_facts(trainer),
-        "outliers": options.outliers,
-        "backgrounds": options.backgrounds,
-        "blend": options.blend,
-        "balance": options.balance,
-        "read": {
-            # A name, never a path: the bundle travels to other machines.
-            "labels": options.labels_file.name if options.labels_file else None,
-            "image_column": options.image_column,
-            "label_column": options.label_column,
-            "also": list(options.also),
-            "label_map": _label_map(options.label_map),
-            "group_column": options.group_column,
-            "min_images": options.min_images,
-        },
-    }
-
-
-def _label_map(path: Path | None) -> dict[str, list[str] | None] | None:
-    """Return what labels mean, for those who read the data again without the file."""
-    if path is None:
-        return None
-    return {
-        label: None if allowed is None else list(allowed)
-        for label, allowed in read_label_map(path).items()
-    }
-
-
-def _correction_facts(trainer: Trainer) -> dict[str, Any]:
-    facts = trainer.run.facts.get("corrections")
-    keys = ("train", "held_back", "share")
-    return {} if facts is None else {"corrections": {key: facts[key] for key in keys}}
 
 
 def _teacher_facts(trainer: Trainer) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def build_learner(
     ]
     usual = ColumnsLoss(sizes, mixture.sets, label_smoothing=label_smoothing)
     loss: nn.Module = usual
-    callbacks = [ChannelsLast(), *mixed_precision(loaders.device)]
+    callbacks = [ChannelsLast(), *mixed_precision(loaders.device, model)]
     if teachers:
         weight, temperature = run.options.teaching
         loss = TaughtLoss(usual, weight=weight, temperature=temperature)

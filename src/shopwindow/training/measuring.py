@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from shopwindow.bundle import LabelColumn, Threshold
+from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.evaluation.grades import Grades
 from shopwindow.evaluation.metrics import grade, sure_answers
+from shopwindow.evaluation.summary import percent
+from shopwindow.grading import is_no_better_than_commonest
 from shopwindow.inference.predictor import Predictor
 from shopwindow.measured import Confusion, LabelFigures, Measured, Reliability
 from shopwindow.training.calibrating import Judged
@@ -56,6 +59,8 @@ def quality_of(judged: Sequence[Judged], proof: Proof, threshold: Threshold) -> 
     quality: dict[str, Any] = {
         "images": len(first.indices),
         "accuracy": round(float(grades.accuracy), 5),
+        "accuracy_interval": [round(edge, 5) for edge in grades.accuracy_interval],
+        "commonest": commonest(targets, main.labels),
         "top3_accuracy": round(float(grades.top3_accuracy), 5),
         "top5_accuracy": round(float(grades.top5_accuracy), 5),
         "macro_f1": round(float(grades.macro_f1), 5),
@@ -73,6 +78,48 @@ def quality_of(judged: Sequence[Judged], proof: Proof, threshold: Threshold) -> 
     if further:
         quality["also"] = [_side_quality(one, proof.predictor, main, threshold) for one in further]
     return quality
+
+
+def commonest(targets: NDArray[np.integer], labels: Sequence[str]) -> dict[str, Any]:
+    """Return the label that most images have, and the share of images that have it.
+
+    Args:
+        targets: (N,) codes; those below 0 have no label.
+        labels: What the codes mean.
+    """
+    counts = np.bincount(targets[targets >= 0], minlength=len(labels))
+    share = float(counts.max() / counts.sum())
+    return {"label": labels[int(counts.argmax())], "share": round(share, 5)}
+
+
+def verdict(info: BundleInfo, path: Path) -> str:
+    """Return what a training says of the bundle that it has written, in a few lines."""
+    quality = info.quality
+    low, high = quality["accuracy_interval"]
+    folds = quality.get("folds")
+    how = (
+        f"cross-validated on {quality['images']:,} images"
+        if folds
+        else (f"on {quality['images']:,} images that it has not learned from")
+    )
+    lines = [
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB; {percent(quality['accuracy'], 1)} right, "
+        f"{how} (95 % interval {percent(low, 1)} to {percent(high, 1)})"
+    ]
+    label, share = quality["commonest"]["label"], percent(quality["commonest"]["share"], 1)
+    if is_no_better_than_commonest(info):
+        lines.append(
+            f"THIS MODEL HAS LEARNED NOTHING OF USE: always answering {label!r} would be right on "
+            f"{share}. Do not serve it. Look at the photos with shopwindow inspect: are the labels "
+            "right, and can a person tell them apart? Then add photos"
+        )
+        return "\n".join(lines)
+    if low <= quality["commonest"]["share"]:
+        lines.append(
+            f"It may be no better than always answering {label!r}, which is right on {share}: "
+            "that is within the interval; add photos to know"
+        )
+    return "\n".join([*lines, f"Serve it: shopwindow serve --model {path}"])
 
 
 def _side_quality(

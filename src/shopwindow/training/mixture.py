@@ -20,11 +20,12 @@ from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import NO_LABEL, read_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, UsageError
-from shopwindow.training.augmentations import AUGMENTATIONS
 from shopwindow.training.balance import expected_draws
 from shopwindow.training.outliers import draw_outliers
 
 _PATHS = ("data", "labels", "label_map")
+# The keys of `augmentations.AUGMENTATIONS`, here too: reading a data set needs no fastai.
+AUGMENTATION_NAMES = ("usual", "strong")
 OUTLIER_COUNT = 4096  # 60 MB at 80x60, and enough that none is learnt by heart
 
 
@@ -55,9 +56,9 @@ class Companion:
     augment: str = "usual"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.augment, str) or self.augment not in AUGMENTATIONS:
+        if not isinstance(self.augment, str) or self.augment not in AUGMENTATION_NAMES:
             raise UsageError(
-                f"augment: expected {' or '.join(AUGMENTATIONS)}, found {self.augment!r}"
+                f"augment: expected {' or '.join(AUGMENTATION_NAMES)}, found {self.augment!r}"
             )
         if not isinstance(self.share, int | float) or not 0 < self.share < 1:
             raise UsageError(f"share: expected a number between 0 and 1, found {self.share!r}")
@@ -120,7 +121,7 @@ class Source:
         share: Of each batch; 0 for the main source, which fills up the rest.
         clean: Items on white, which may be put in front of something else.
         draws: (n,) how often each image of `train` is drawn in a pass; None for once each.
-        augment: One of `AUGMENTATIONS`.
+        augment: One of `AUGMENTATION_NAMES`.
     """
 
     images: Callable[[ArrayLike], NDArray[np.uint8]]

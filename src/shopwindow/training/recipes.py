@@ -33,6 +33,29 @@ def _transfer_learner(trainer: Trainer) -> ColumnsLearner:
     return trainer.learner(opt_func=Adam, wd=0.01, moms=(0.95, 0.85, 0.95), label_smoothing=0.0)
 
 
+def finetune(trainer: Trainer) -> None:
+    """Fine-tune all weights of a network that has seen ImageNet, after its new head.
+
+    The head first, so that a bad one does not spoil the features (LP-FT: Kumar et al. 2022,
+    arXiv:2202.10054); then all of it, later layers faster than early ones and the head fastest,
+    and the average of the weights instead of the last ones.
+    """
+    (epochs,) = trainer.epochs
+    trainer.fit_linear_head("stage-1")
+    learn = trainer.learner(opt_func=Adam, wd=0.02, moms=(0.95, 0.85, 0.95), label_smoothing=0.05)
+    lr = trainer.options.lr or 1e-3
+    height, width = trainer.size
+    small = (_even(0.8 * height), _even(0.8 * width))
+    grow = trainer.grow
+    trainer.fit(
+        learn,
+        "stage-2",
+        epochs,
+        slice(lr / 4, 4 * lr),
+        callbacks=[WeightAverage(0.998), GrowImages([(grow, small), (1 - grow, trainer.size)])],
+    )
+
+
 def scratch(trainer: Trainer) -> None:
     """Train a small network from nothing, for small images and where no weights can be had.
 
@@ -80,4 +103,4 @@ def _even(side: float) -> int:
     return max(16, 2 * round(side / 2))
 
 
-RECIPES = {"transfer": transfer, "scratch": scratch}
+RECIPES = {"finetune": finetune, "transfer": transfer, "scratch": scratch}

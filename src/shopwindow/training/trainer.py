@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,17 +14,16 @@ import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device, num_distrib
 
-from shopwindow.bundle import INPUT_NAME, bundled_model_path, read_bundle
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.label_sets import read_label_map
+from shopwindow.bundle import bundled_model_path, read_bundle
+from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, TrainingError, UsageError
-from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.callbacks import Checkpoint, WeightAverage
 from shopwindow.training.corrections import open_corrections
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.learning_rate import find_with_curve, single_process
+from shopwindow.training.linear_probe import fit_linear_head
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_companion
 from shopwindow.training.network import (
@@ -32,7 +32,8 @@ from shopwindow.training.network import (
     build_classifier,
     is_small_resnet,
 )
-from shopwindow.training.options import DEFAULTS, TrainingOptions, read_card
+from shopwindow.training.options import DEFAULTS, read_card
+from shopwindow.training.reading import check_labels, open_dataset
 from shopwindow.training.run import Run
 from shopwindow.training.start_from import check_agrees, describe_start
 from shopwindow.training.teaching import Teacher, open_teacher
@@ -87,7 +88,7 @@ class Trainer:
             inherited = run.facts["start"]["card"] if options.start_from else {}
             run.facts["card"] = read_card(options.card) if options.card else inherited
         self.dataset = open_dataset(options, self.size)
-        _check_labels(self.dataset)
+        check_labels(self.dataset)
         self.split = self._split()
         if options.start_from is not None:
             check_agrees(run.facts["start"], self.dataset, self.split)
@@ -222,7 +223,12 @@ class Trainer:
 
     @property
     def _is_finished(self) -> bool:
-        return (self.run.folder / f"stage-{len(self.epochs)}.pt").exists()
+        return (self.run.folder / f"{self.last_stage}.pt").exists()
+
+    @property
+    def last_stage(self) -> str:
+        """Name of the last stage of the recipe."""
+        return "stage-2" if self.options.recipe == "finetune" else f"stage-{len(self.epochs)}"
 
     def _check_processes(self) -> None:
         now = max(1, num_distrib())
@@ -294,6 +300,15 @@ class Trainer:
             self.save()
         return float(self.run.facts["learning_rate"])
 
+    def fit_linear_head(self, stage: str) -> None:
+        """Fit the last layer on the features of the body as it is, or load it where it is done."""
+        done = self.run.load_tensors(stage)
+        if done is None:
+            fit_linear_head(self.model, self.mixture)
+            done = {"model": self.model.state_dict()}
+            self.run.save_tensors(stage, done)
+        self.model.load_state_dict(done["model"])
+
     def fit(
         self,
         learn: ColumnsLearner,
@@ -325,6 +340,8 @@ class Trainer:
             if isinstance(callback, WeightAverage) and state is not None:
                 callback.average = list(state["average"]["tensors"])
                 callback.steps = int(state["average"]["steps"])
+        if stage != "stage-1" and self._worth_compiling(epochs * len(learn.dls.train)):
+            self.model.compile_body()
         with learn.distributed_if_launched(), checkpoint.stoppable():
             learn.fit_one_cycle(
                 epochs, lr, cbs=[*callbacks, checkpoint], start_epoch=checkpoint.start_epoch
@@ -343,6 +360,12 @@ class Trainer:
         if is_main_process():
             self.run.save_tensors(stage, {"model": learn.model.state_dict()})
 
+    def _worth_compiling(self, steps: int) -> bool:
+        """Whether a minute or two of compiling come back within a stage of so many steps."""
+        compiler = shutil.which("c++") or shutil.which("g++")
+        depthwise = self.arch.startswith("tf_efficientnet_lite")
+        return self.device.type == "cpu" and depthwise and bool(compiler) and steps >= 500
+
     def save(self) -> None:
         """Write what the run has found out, from the main process."""
         if is_main_process():
@@ -352,40 +375,3 @@ class Trainer:
             split = self.run.folder / "split.json"
             if not split.exists():
                 self.split.write(split, self.dataset)
-
-
-def _check_labels(dataset: Dataset) -> None:
-    """Refuse, before any training, what could not be trained or exported.
-
-    Raises:
-        UsageError: A column with fewer than two labels, or with a name that is taken.
-    """
-    for name, labels in dataset.vocabularies.items():
-        if len(labels) < 2:
-            found = f"only {labels[0]!r}" if labels else "none"
-            raise UsageError(
-                f"{name}: expected at least two labels to tell apart, found {found}; choose "
-                "another column, or a smaller --min-images"
-            )
-    if INPUT_NAME in dataset.label_columns:
-        raise UsageError(
-            f"{INPUT_NAME}: expected another name for a label column, since the input of the "
-            "model is called so; rename the column"
-        )
-
-
-def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
-    """Load the data of a run at its input size."""
-    return load_dataset(
-        options.data,
-        rule=ResizeRule(height_px=size[0], width_px=size[1]),
-        labels_file=options.labels_file,
-        image_column=options.image_column,
-        label_column=options.label_column,
-        also=options.also,
-        label_map=read_label_map(options.label_map) if options.label_map else None,
-        group_column=options.group_column,
-        min_images=options.min_images,
-        cache_dir=options.cache_dir,
-        progress=sys.stderr.isatty(),  # a bar in a log file would be a hundred lines
-    )

@@ -1,0 +1,360 @@
+"""The first recipe, `probe`: a bundle in seconds, in the environment that serves.
+
+Each image goes through a frozen ImageNet backbone once, and a logistic regression on the features
+is all that is fitted. From few images nothing is held out: the grade is that of cross-validation,
+and the head that is written has learned from all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from shopwindow.bundle import (
+    ACTIVATION_OUTPUT,
+    BundleInfo,
+    LabelColumn,
+    read_bundle,
+)
+from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers, digest_of
+from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.label_sets import allowed_labels
+from shopwindow.dataset.split import Split, connected_groups, split_images
+from shopwindow.inference.engine import EngineName
+from shopwindow.probe import Backbone, LinearHead, assign_folds, cross_validate, fit_head
+from shopwindow.probe import open_backbone as open_frozen
+from shopwindow.probe.cross_validation import PENALTIES
+from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
+from shopwindow.training.confidence import with_confidence
+from shopwindow.training.corrections import open_corrections
+from shopwindow.training.held_out import keep_apart
+from shopwindow.training.measuring import ask, quality_of, verdict
+from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_companion, shares_of
+from shopwindow.training.onnx_file import in_half_precision
+from shopwindow.training.options import TrainingOptions, read_card
+from shopwindow.training.probe_graph import probe_graph
+from shopwindow.training.proof import write_proven_bundle
+from shopwindow.training.reading import check_labels, open_dataset
+from shopwindow.training.record import data_record
+from shopwindow.training.run import Run
+from shopwindow.training.start_from import check_agrees, describe_start
+
+# With fewer images a fifth of them says little, and they are needed to learn from.
+CROSS_VALIDATED_BELOW = 1000
+FOLDS = 5
+# A label of fewer images is named before the training.
+FEW_IMAGES = 10
+# fp16 features move a probability by less; a wrong label order moves it by far more.
+MAX_DIFFERENCE = 0.01
+_CORRECTIONS_BATCH = 64  # of which corrections get their share, as in fine-tuning
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Heads, and what they say about images that they have not learned from.
+
+    Attributes:
+        heads: By label column, fitted to all that may be learned from.
+        penalty: That of all heads.
+        judged: Logits of images that were held out, or out of fold; the main data set first.
+    """
+
+    heads: dict[str, LinearHead]
+    penalty: float
+    judged: list[Judged]
+
+
+def train_probe(run: Run, *, engine: EngineName = "auto") -> Path:
+    """Fit a linear probe and write it as a bundle.
+
+    Args:
+        run: A new one, or one that was stopped: what is done of it is not done again.
+        engine: What runs the backbone; see `choose_engine`.
+
+    Returns:
+        The bundle, `model.onnx` in the run folder.
+
+    Raises:
+        UsageError: An option that does not fit.
+        DataError: A data set that cannot be used.
+        TrainingError: The bundle differs from what was fitted.
+    """
+    began = perf_counter()
+    options, progress = run.options, sys.stderr.isatty()
+    backbone = open_frozen(engine=engine)
+    dataset = open_dataset(options, (backbone.rule.height_px, backbone.rule.width_px))
+    check_labels(dataset)
+    is_small = _is_small(dataset)
+    split = _everything(dataset, options.seed) if is_small else _split(dataset, options)
+    if options.start_from is not None:
+        run.facts.setdefault("start", describe_start(read_bundle(options.start_from)))
+        check_agrees(run.facts["start"], dataset, split)
+    inherited = run.facts["start"]["card"] if options.start_from else {}
+    run.facts["card"] = read_card(options.card) if options.card else inherited
+    mixture = _mix(run, dataset, split, progress=progress)
+    run.save()
+    print(_opening(mixture, backbone, is_small=is_small), flush=True)
+
+    features = [backbone.features_of(one, progress=progress) for one in _datasets(mixture)]
+    learned = _learn(mixture, features, options, is_small=is_small, progress=progress)
+    bundle = _write(run, mixture, backbone, features[0], learned, began, is_small=is_small)
+    print(verdict(read_bundle(bundle).info, bundle), flush=True)
+    return bundle
+
+
+def _is_small(dataset: Dataset) -> bool:
+    answers = len(dataset) * sum(len(labels) for labels in dataset.vocabularies.values())
+    return len(dataset) < CROSS_VALIDATED_BELOW and answers <= MAX_ANSWERS
+
+
+def _everything(dataset: Dataset, seed: int) -> Split:
+    everything, nothing = np.arange(len(dataset), dtype=np.int64), np.empty(0, np.int64)
+    return Split(everything, nothing, METHOD, seed, 0.0)
+
+
+def _split(dataset: Dataset, options: TrainingOptions) -> Split:
+    return split_images(dataset, seed=options.seed, method=options.split)  # type: ignore[arg-type]
+
+
+def _mix(run: Run, dataset: Dataset, split: Split, *, progress: bool) -> Mixture:
+    options = run.options
+    sides = keep_apart(
+        dataset,
+        split,
+        [
+            open_companion(
+                Companion.read(path),
+                dataset,
+                seed=options.seed,
+                cache_dir=options.cache_dir,
+                progress=progress,
+            )
+            for path in options.companions
+        ],
+    )
+    corrections: Side | None = None
+    if options.feedback is not None:
+        corrections = open_corrections(
+            options.feedback,
+            dataset,
+            split,
+            sides,
+            batch_size=_CORRECTIONS_BATCH,
+            # Not among other images: who removes the run removes what it had of people.
+            cache_dir=run.folder / "feedback" / ".cache",
+            progress=progress,
+        )
+        learned = len(corrections.train)
+        run.facts["corrections"] = {
+            "train": learned,
+            "held_back": len(corrections.dataset) - learned,
+            "share": round(corrections.companion.share, 4),
+        }
+    return mix(dataset, split, sides, corrections=corrections, seed=options.seed)
+
+
+def _datasets(mixture: Mixture) -> list[Dataset]:
+    """The data sets of `mixture.sources`, in their order."""
+    further = [*mixture.sides, *([mixture.corrections] if mixture.corrections else [])]
+    return [mixture.dataset, *(side.dataset for side in further)]
+
+
+def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
+    dataset, split = mixture.dataset, mixture.split
+    main = dataset.label_columns[0]
+    labels, codes = dataset.vocabularies[main], dataset.codes[main]
+    how = (
+        f"graded by cross-validation in {FOLDS} parts"
+        if is_small
+        else f"{len(split.train):,} to learn from, {len(split.valid):,} to grade it by"
+    )
+    further = "".join(
+        f"; {len(side.train):,} images of {side.companion.data.name} beside them"
+        for side in mixture.sides
+    )
+    if mixture.corrections is not None:
+        further += f"; {len(mixture.corrections.train):,} corrections to learn from"
+    lines = [
+        f"{len(dataset):,} images, {len(labels)} labels ({main}); {how}{further}",
+        f"Linear probe on {backbone.name}, which has learned from {backbone.weights.split(',')[0]}",
+    ]
+    counts = np.bincount(codes[codes < len(labels)], minlength=len(labels))
+    few = [(int(count), label) for count, label in zip(counts, labels, strict=True)]
+    few = sorted(pair for pair in few if pair[0] < FEW_IMAGES)
+    if few:
+        named = ", ".join(f"{label} {count}" for count, label in few[:8])
+        more = f" and {len(few) - 8} more" if len(few) > 8 else ""
+        lines.append(
+            f"Few images of {named}{more}: with fewer than {FEW_IMAGES}, a label is often missed"
+        )
+    return "\n".join(lines)
+
+
+def _learn(
+    mixture: Mixture,
+    features: list[NDArray[np.float32]],
+    options: TrainingOptions,
+    *,
+    is_small: bool,
+    progress: bool,
+) -> Learned:
+    """Choose the penalty by images that were not learned from, then fit each column."""
+    dataset, split = mixture.dataset, mixture.split
+    sources = mixture.sources
+    inputs = np.concatenate([rows[s.train] for rows, s in zip(features, sources, strict=True)])
+    codes = np.concatenate([source.targets[source.train] for source in sources])
+    counts = [len(source.train) for source in sources]
+    shares = [1 - sum(source.share for source in sources[1:]), *(s.share for s in sources[1:])]
+    weights = np.repeat([s / n for s, n in zip(shares, counts, strict=True)], counts)
+    groups = connected_groups(dataset.duplicate_groups(), dataset.groups)
+    own = assign_folds(
+        dataset.codes[dataset.label_columns[0]][split.train],
+        groups[split.train],
+        FOLDS,
+        seed=options.seed,
+    )
+    # What comes from elsewhere is learned from in each turn; corrections in none, as a photo that
+    # was corrected may be one of those that are judged.
+    elsewhere = [-1] * len(mixture.sides) + [-2] * (mixture.corrections is not None)
+    folds = np.concatenate([own, np.repeat(elsewhere, counts[1:]).astype(np.int64)])
+    asked, tried = folds != -2, None if is_small else np.array([0])
+    columns = dataset.label_columns
+    total = len(PENALTIES) * (FOLDS if is_small else 1) + (FOLDS + 1) * len(columns)
+    heads: dict[str, LinearHead] = {}
+    logits: dict[str, NDArray[np.float32]] = {}
+    penalty = 0.0
+    with tqdm(total=total, desc="Fitting", unit=" heads", disable=not progress) as bar:
+        for number, (column, sets) in enumerate(zip(columns, mixture.sets, strict=True)):
+            known = codes[:, number] >= 0
+            allowed = allowed_labels(codes[:, number], sets)
+            some = known & asked
+            if number == 0 or is_small:
+                found = cross_validate(
+                    inputs[some],
+                    allowed[some],
+                    folds[some],
+                    weights=weights[some],
+                    judged=tried,
+                    penalties=PENALTIES if number == 0 else (penalty,),
+                    step=bar.update,
+                )
+                if number == 0:
+                    penalty = found.penalty
+                if is_small:
+                    logits[column] = np.zeros((counts[0], allowed.shape[1]), np.float32)
+                    mine = np.flatnonzero(some[: counts[0]])
+                    logits[column][mine] = found.logits[: len(mine)]
+            heads[column] = fit_head(
+                inputs[known], allowed[known], penalty=penalty, weights=weights[known]
+            )
+            bar.update()
+        bar.total = bar.n
+    if not is_small:
+        logits = {name: head(features[0][split.valid]) for name, head in heads.items()}
+    judged_images = split.train if is_small else split.valid
+    share_of = shares_of(mixture.sides)
+    judged = [Judged(options.data.name, dataset, judged_images, logits, share_of[0])]
+    judged += [
+        Judged(
+            side.companion.data.name,
+            side.dataset,
+            side.valid,
+            {name: head(rows[side.valid]) for name, head in heads.items()},
+            share,
+        )
+        for side, rows, share in zip(
+            mixture.sides, features[1 : 1 + len(mixture.sides)], share_of[1:], strict=True
+        )
+    ]
+    return Learned(heads, penalty, judged)
+
+
+def _write(
+    run: Run,
+    mixture: Mixture,
+    backbone: Backbone,
+    features: NDArray[np.float32],
+    learned: Learned,
+    began: float,
+    *,
+    is_small: bool,
+) -> Path:
+    """Calibrate, write, compare and grade, as `export_trained` does after fine-tuning."""
+    options, dataset = run.options, mixture.dataset
+    main, *_ = judged = learned.judged
+    calibration = calibrate(
+        judged, families_of(dataset, options.families), precision=SURE_PRECISION
+    )
+    mapped = ACTIVATION_OUTPUT not in dataset.label_columns
+    data = data_record(options, mixture, run.facts) | {"curves": list(calibration.curves)}
+    honest = calibration.shares(main.logits)
+    if is_small:
+        digests = [digest_of(dataset.read_bytes(int(index))) for index in main.indices]
+        answers = OutOfFoldAnswers(np.array(digests, np.uint64), honest, FOLDS)
+        data |= answers.as_json()
+    info = BundleInfo(
+        name=options.model_name,
+        version=f"{datetime.now(UTC):%Y.%m.%d}",
+        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        rule=dataset.rule,
+        columns=tuple(LabelColumn(name, dataset.vocabularies[name]) for name in learned.heads),
+        threshold=calibration.threshold,
+        families=calibration.families,
+        data=data,
+        training=_training_record(run, backbone, learned, began),
+        card=run.facts["card"],
+        activation_map=mapped,
+    )
+    graph = probe_graph(backbone, learned.heads, calibration.temperatures, mapped=mapped)
+    graph = with_confidence(
+        in_half_precision(graph), calibration.confidence, list(dataset.label_columns)
+    )
+    logits = {name: head(features[main.indices]) for name, head in learned.heads.items()}
+
+    def finish(proof: Any) -> BundleInfo:
+        # Of images that were learned from, the answers are those out of fold.
+        graded = replace(proof, answers=honest) if is_small else proof
+        quality = quality_of(judged, graded, calibration.threshold)
+        return replace(info, quality=quality | ({"folds": FOLDS} if is_small else {}))
+
+    out = run.folder / "model.onnx"
+    write_proven_bundle(
+        out,
+        [graph],
+        info,
+        calibration.shares(logits),
+        lambda predictor: ask(predictor, dataset, main.indices),
+        finish,
+        allowed=MAX_DIFFERENCE,
+    )
+    return out
+
+
+def _training_record(
+    run: Run, backbone: Backbone, learned: Learned, began: float
+) -> dict[str, Any]:
+    start = run.facts.get("start")
+    return {
+        "recipe": "probe",
+        "arch": backbone.arch,
+        "weights": "imagenet",
+        "backbone": {"name": backbone.name, "sha256": backbone.sha256, "from": backbone.weights},
+        **({"started_from": {k: start[k] for k in ("name", "version", "sha256")}} if start else {}),
+        "penalty": learned.penalty,
+        "seed": run.options.seed,
+        "minutes": round((perf_counter() - began) / 60, 2),
+        "device": "cpu",
+        "versions": {
+            "python": ".".join(map(str, sys.version_info[:3])),
+            **{package: version(package) for package in ("shopwindow", "onnx", "onnxruntime")},
+        },
+    }
