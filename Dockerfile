@@ -11,7 +11,8 @@ WORKDIR /build
 COPY requirements/serve.txt requirements/serve.txt
 RUN /opt/shopwindow/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
         --requirement requirements/serve.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY licences licences
 COPY src src
 RUN /opt/shopwindow/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 

@@ -76,7 +76,7 @@ clean:  ## remove all environments and caches of this checkout; runs/ stays
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 serving-environment:  ## only install what `make serve` runs in (.venv)
-	@PYTHON="$(PYTHON)" scripts/make-environment .venv requirements/serve.txt 260 60
+	@PYTHON="$(PYTHON)" scripts/make-environment .venv requirements/serve.txt 310 80
 
 dev-environment:  ## only install what trains and tests (.venv-dev)
 	@PYTHON="$(PYTHON)" PIP_COMPILE=no scripts/make-environment .venv-dev requirements/dev.txt 7400 3600

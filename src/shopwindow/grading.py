@@ -381,10 +381,15 @@ def out_of_fold_answers(bundle: Bundle) -> OutOfFoldAnswers | None:
 
 def count_learned(bundle: Bundle, dataset: Dataset) -> int:
     """Return how many images of a data set a cross-validated bundle has learned from."""
+    return int(learned_images(bundle, dataset).sum())
+
+
+def learned_images(bundle: Bundle, dataset: Dataset) -> NDArray[np.bool_]:
+    """Return (N,) which images of a data set a cross-validated bundle has learned from."""
     if (known := out_of_fold_answers(bundle)) is None:
-        return 0
+        return np.zeros(len(dataset), np.bool_)
     digests = [digest_of(dataset.read_bytes(index)) for index in range(len(dataset))]
-    return int(np.isin(np.array(digests, np.uint64), known.digests).sum())
+    return np.isin(np.array(digests, np.uint64), known.digests)
 
 
 def _targets(

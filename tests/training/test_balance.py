@@ -15,7 +15,7 @@ from shopwindow.training import TrainingOptions
 from shopwindow.training.balance import draw_pass, expected_draws
 from shopwindow.training.loaders import CachedLoader, SeededDistributedDL
 from shopwindow.training.mixture import Companion, Side, mix
-from shopwindow.training.trainer import open_dataset
+from shopwindow.training.reading import open_dataset
 
 NO_SETS = np.zeros((0, 3), np.bool_)
 COUNTS = (400, 100, 4)

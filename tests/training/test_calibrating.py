@@ -11,7 +11,7 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.training import TrainingOptions
 from shopwindow.training.calibrating import Judged, calibrate, families_of
 from shopwindow.training.confidence import MIN_IMAGES
-from shopwindow.training.trainer import open_dataset
+from shopwindow.training.reading import open_dataset
 
 
 @pytest.fixture(scope="module")

@@ -34,8 +34,8 @@ from shopwindow.training.mixture import Companion, Side
 from shopwindow.training.network import Classifier, small_resnet
 from shopwindow.training.onnx_file import with_info
 from shopwindow.training.quantising import Origin
+from shopwindow.training.reading import open_dataset
 from shopwindow.training.recalibrating import with_temperatures
-from shopwindow.training.trainer import open_dataset
 from shopwindow.training.warm_start import load_bundle_weights
 
 

@@ -12,7 +12,7 @@ from shopwindow.training import TrainingOptions
 from shopwindow.training.loaders import CachedLoader
 from shopwindow.training.loss import ColumnsLoss, column_accuracy
 from shopwindow.training.mixture import mix
-from shopwindow.training.trainer import open_dataset
+from shopwindow.training.reading import open_dataset
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from shopwindow.training.calibrating import Calibration, Judged
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.loaders import CachedLoader
 from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
-from shopwindow.training.trainer import open_dataset
+from shopwindow.training.reading import open_dataset
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.training import TrainingOptions
 from shopwindow.training.export import export_trained
 from shopwindow.training.loss import ColumnsLoss
+from shopwindow.training.reading import open_dataset
 from shopwindow.training.recipes import scratch
 from shopwindow.training.run import Run
 from shopwindow.training.teaching import Distil, TaughtLoss, Teacher, open_teacher
-from shopwindow.training.trainer import Trainer, open_dataset
+from shopwindow.training.trainer import Trainer
 
 # The first column's code 3 allows the first two labels, code 4 none; the second one has two labels.
 SETS = [np.array([[True, True, False], [False] * 3]), np.zeros((0, 2), np.bool_)]

@@ -15,9 +15,10 @@ from shopwindow.errors import WeightsError
 from shopwindow.inference.predictor import Predictor
 from shopwindow.training import TrainingOptions
 from shopwindow.training.network import Classifier, build_classifier
+from shopwindow.training.reading import open_dataset
 from shopwindow.training.run import Run
 from shopwindow.training.start import note_on_weights
-from shopwindow.training.trainer import Trainer, open_dataset
+from shopwindow.training.trainer import Trainer
 from shopwindow.training.warm_start import load_bundle_weights
 
 

@@ -80,6 +80,8 @@ def read_out_of_fold(
         for name, labels in columns:
             flat = np.frombuffer(base64.b64decode(record["answers"][name], validate=True), "<f2")
             answers[name] = flat.reshape(len(digests), labels).astype(np.float32)
+            if not ((answers[name] >= 0) & (answers[name] <= 1)).all():  # nor NaN
+                raise ValueError("probabilities outside 0 to 1")
         return OutOfFoldAnswers(digests.astype(np.uint64), answers, int(record["folds"]))
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(

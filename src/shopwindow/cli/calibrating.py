@@ -12,6 +12,7 @@ import click
 from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.cli.options import data_argument, data_options, example, given
 from shopwindow.cli.training import import_training
+from shopwindow.errors import DataError
 
 
 @click.command(
@@ -46,6 +47,7 @@ def calibrate(
     from shopwindow.evaluation.summary import percent
     from shopwindow.grading import (
         choose_images,
+        learned_images,
         read_dataset,
         recorded_sources,
     )
@@ -62,6 +64,15 @@ def calibrate(
         progress=sys.stderr.isatty(),
     )
     indices, which, notes = choose_images(dataset, bundle, None)
+    if (learned := learned_images(bundle, dataset)).any():
+        indices, notes = indices[~learned[indices]], []
+        if not len(indices):
+            raise DataError(
+                f"{data}: expected images that {bundle.info.name} has not learned from, but it has "
+                "from all of them (it was cross-validated, which made it honest about such images "
+                "already); bring other ones"
+            )
+        which = f"the {len(indices):,} images that it has not learned from"
     out = out or model.with_name(f"{model.stem}-calibrated.onnx")
     recalibrating = import_module("shopwindow.training.recalibrating")
     info = recalibrating.calibrate_bundle(bundle, dataset, indices, out, source=data.resolve().name)

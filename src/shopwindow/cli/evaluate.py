@@ -81,8 +81,10 @@ def evaluate(
                 f"{model}: expected a finished run, found no model.onnx in it; go on with: "
                 f"shopwindow train --resume --out {model}"
             )
-        answer = partial(import_training().run_probabilities, model)
     bundle = read_bundle(bundle_path)
+    # The bundle of a linear probe is all that there is of its model.
+    if model.is_dir() and bundle.info.training.get("recipe") != "probe":
+        answer = partial(import_training().run_probabilities, model)
 
     evaluation = grade_bundle(
         bundle,

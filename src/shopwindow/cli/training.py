@@ -240,6 +240,10 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
     from shopwindow.training import TrainingOptions
 
     options = TrainingOptions(**given(context))
+    if options.recipe == "probe":
+        raise UsageError(
+            "find-lr: expected a recipe that trains a network, got probe; name one with --recipe"
+        )
     suggestion, picture = import_training().find_learning_rate(options)
     click.echo(f"Suggested: --lr {suggestion:.2g} (the curve: {picture})")
 
@@ -281,6 +285,14 @@ def export(
             raise UsageError(
                 f"{'--with' if data is None else 'DATA'} has no effect on a run, which knows its "
                 "data"
+            )
+        from shopwindow.training.run import Run
+
+        bundle = source / "model.onnx"
+        if (source / "run.json").exists() and Run.open(source).options.recipe == "probe":
+            raise UsageError(
+                f"{source}: expected the run of a network; a linear probe writes its bundle itself"
+                + (f": shopwindow export {bundle} DATA --int8" if int8 else f": {bundle}")
             )
         training = import_training()
         (training.quantise_run if int8 else training.export_run)(source, out)

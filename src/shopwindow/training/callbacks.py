@@ -134,6 +134,21 @@ class WeightAverage(Callback):  # type: ignore[misc]
             tensor.copy_(average)
 
 
+class KeepStatistics(Callback):  # type: ignore[misc]
+    """Leaves the statistics of batch normalisation as they are; scales and shifts go on learning.
+
+    Those of ImageNet are better than what a few small batches of a few images say.
+    """
+
+    run_valid = False
+
+    def before_train(self) -> None:
+        """After fastai has put everything into training mode."""
+        for module in self.learn.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
 class GrowImages(Callback):  # type: ignore[misc]
     """Train on smaller images at first (progressive resizing, Howard 2018, fast.ai DAWNBench).
 

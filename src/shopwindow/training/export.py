@@ -21,7 +21,7 @@ from shopwindow.errors import TrainingError
 from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.training.confidence import with_confidence
 from shopwindow.training.graph import to_onnx
-from shopwindow.training.measuring import ask, quality_of
+from shopwindow.training.measuring import ask, quality_of, verdict
 from shopwindow.training.mixture import shares_of
 from shopwindow.training.network import Classifier, pooled_answer
 from shopwindow.training.onnx_file import in_half_precision
@@ -135,6 +135,8 @@ def open_finished(folder: Path) -> Trainer:
             f"shopwindow train --resume --out {folder}"
         )
     trainer.model.load_state_dict(state["model"])
+    if "kept" in trainer.run.facts:
+        trainer.keep_the_better("stage-1", stage)
     return trainer
 
 
@@ -185,12 +187,7 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         lambda proof: replace(info, quality=quality_of(judged, proof, calibration.threshold)),
         allowed=MAX_DIFFERENCE,
     )
-    size_mb = out.stat().st_size / 1e6
-    print(
-        f"{out}: {size_mb:.1f} MB, {100 * info.quality['accuracy']:.2f} % right on "
-        f"{info.quality['images']:,} validation images",
-        flush=True,
-    )
+    print(verdict(info, out), flush=True)
     return out
 
 

@@ -14,6 +14,10 @@ from fastai.callback.schedule import Learner, valley  # with lr_find
 from shopwindow.errors import TrainingError
 from shopwindow.training.pictures import draw_learning_rates
 
+# Of few images the loss hardly falls while the finder runs, and a valley is found on the flat: of
+# sixty photos 8.6e-5, with which a head learns nothing. fastai's own default is 1e-3.
+LEAST_RATE = 5e-4
+
 
 def find_with_curve(learn: Learner, picture: Path) -> float:
     """Let fastai try rising learning rates, draw the loss over them, and return its suggestion.
@@ -37,7 +41,7 @@ def find_with_curve(learn: Learner, picture: Path) -> float:
 
 
 def suggest_learning_rate(rates: list[float], losses: list[float]) -> float:
-    """Fastai's valley, over the part of the curve before it diverges.
+    """Fastai's valley, over the part of the curve before it diverges; never below `LEAST_RATE`.
 
     Args:
         rates: Learning rates tried, rising.
@@ -58,7 +62,7 @@ def suggest_learning_rate(rates: list[float], losses: list[float]) -> float:
             f"{len(usable)} usable steps; give a learning rate with --lr"
         )
     suggestion, _ = valley([r for r, _ in usable], [v for _, v in usable], len(usable))
-    return float(suggestion)
+    return max(float(suggestion), LEAST_RATE)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.label_sets import allowed_labels
 from shopwindow.probe.regression import fit_head
 from shopwindow.training.mixture import Mixture
@@ -51,6 +52,33 @@ def fit_linear_head(model: Classifier, mixture: Mixture, batch_size: int = 128) 
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(np.concatenate([h.weights.T for h in heads])))
         last.bias.copy_(torch.from_numpy(np.concatenate([h.bias for h in heads])))
+
+
+@torch.inference_mode()
+def accuracy_of(
+    model: Classifier, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 128
+) -> float:
+    """Return the share of images, 0 to 1, whose main label is the likeliest or one that is allowed.
+
+    Args:
+        model: Any network of this project; asked as it is.
+        dataset: Of the size that it takes.
+        indices: (n,) which images.
+        batch_size: Images at a time.
+    """
+    training, device = model.training, model.mean.device
+    model.eval()
+    main = dataset.label_columns[0]
+    allowed = allowed_labels(dataset.codes[main][indices], dataset.sets[main])
+    right = 0
+    for start in range(0, len(indices), batch_size):
+        some = slice(start, start + batch_size)
+        batch = torch.from_numpy(dataset.images(indices[some])).to(device)
+        logits = model(batch.permute(0, 3, 1, 2).float() / 255)[:, : model.sizes[0]]
+        best = logits.argmax(dim=1).cpu().numpy()
+        right += int(allowed[some][np.arange(len(best)), best].sum())
+    model.train(training)
+    return right / max(1, len(indices))
 
 
 @torch.inference_mode()

@@ -35,7 +35,7 @@ class Defaults:
 
 DEFAULTS = {
     "probe": Defaults("tf_efficientnet_lite0", "imagenet", (), (), (192, 192), 64, 0.0),
-    "finetune": Defaults("tf_efficientnet_lite0", "imagenet", (8,), (2,), (192, 192), 32, 0.0),
+    "finetune": Defaults("tf_efficientnet_lite0", "imagenet", (6,), (2,), (192, 192), 32, 0.6),
     "transfer": Defaults("resnet50", "imagenet", (6, 6), (1, 2), (60, 60), 64, 0.0),
     "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128, 0.6),
 }

@@ -19,6 +19,7 @@ import onnx
 from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle, BundleInfo, Threshold, arithmetic_of, read_bundle
+from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split
 from shopwindow.errors import TrainingError, UsageError
@@ -128,6 +129,11 @@ def _open_origin(
         raise UsageError(
             f"--int8: expected a bundle that shopwindow train made, but {model} does not tell "
             "which images it has not learned from, and so cannot be judged"
+        )
+    if record.get("method") == CROSS_VALIDATED:
+        raise UsageError(
+            f"--int8: expected a bundle that held images out, by which 8 bits are judged, but "
+            f"{model} has learned from all of them; train it on more"
         )
     dataset = read_dataset(bundle, data, recorded_reading(bundle, data), progress=progress)
     split = find_split(dataset, record)

@@ -27,8 +27,10 @@ from shopwindow.bundle import (
 )
 from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers, digest_of
 from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.duplicates import resemble
 from shopwindow.dataset.label_sets import allowed_labels
 from shopwindow.dataset.split import Split, connected_groups, split_images
+from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
 from shopwindow.probe import Backbone, LinearHead, assign_folds, cross_validate, fit_head
 from shopwindow.probe import open_backbone as open_frozen
@@ -55,6 +57,8 @@ FOLDS = 5
 FEW_IMAGES = 10
 # fp16 features move a probability by less; a wrong label order moves it by far more.
 MAX_DIFFERENCE = 0.01
+# Images that no fold has: learned from in each turn of cross-validation, or in none.
+_EACH, _NONE = -1, -2
 _CORRECTIONS_BATCH = 64  # of which corrections get their share, as in fine-tuning
 
 
@@ -73,12 +77,18 @@ class Learned:
     judged: list[Judged]
 
 
-def train_probe(run: Run, *, engine: EngineName = "auto") -> Path:
+def train_probe(
+    run: Run,
+    *,
+    engine: EngineName = "auto",
+    cross_validated_below: int = CROSS_VALIDATED_BELOW,
+) -> Path:
     """Fit a linear probe and write it as a bundle.
 
     Args:
         run: A new one, or one that was stopped: what is done of it is not done again.
         engine: What runs the backbone; see `choose_engine`.
+        cross_validated_below: With fewer images none is held out.
 
     Returns:
         The bundle, `model.onnx` in the run folder.
@@ -93,7 +103,7 @@ def train_probe(run: Run, *, engine: EngineName = "auto") -> Path:
     backbone = open_frozen(engine=engine)
     dataset = open_dataset(options, (backbone.rule.height_px, backbone.rule.width_px))
     check_labels(dataset)
-    is_small = _is_small(dataset)
+    is_small = len(dataset) < cross_validated_below and _answers_of(dataset) <= MAX_ANSWERS
     split = _everything(dataset, options.seed) if is_small else _split(dataset, options)
     if options.start_from is not None:
         run.facts.setdefault("start", describe_start(read_bundle(options.start_from)))
@@ -111,9 +121,8 @@ def train_probe(run: Run, *, engine: EngineName = "auto") -> Path:
     return bundle
 
 
-def _is_small(dataset: Dataset) -> bool:
-    answers = len(dataset) * sum(len(labels) for labels in dataset.vocabularies.values())
-    return len(dataset) < CROSS_VALIDATED_BELOW and answers <= MAX_ANSWERS
+def _answers_of(dataset: Dataset) -> int:
+    return len(dataset) * sum(len(labels) for labels in dataset.vocabularies.values())
 
 
 def _everything(dataset: Dataset, seed: int) -> Split:
@@ -196,6 +205,12 @@ def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
         lines.append(
             f"Few images of {named}{more}: with fewer than {FEW_IMAGES}, a label is often missed"
         )
+    if dataset.dropped:
+        first = dataset.dropped[0]
+        more = f" and {len(dataset.dropped) - 1:,} more" if len(dataset.dropped) > 1 else ""
+        lines.append(
+            f"Left out: {first.reference} ({first.reason}){more}; shopwindow inspect lists them"
+        )
     return "\n".join(lines)
 
 
@@ -222,11 +237,22 @@ def _learn(
         FOLDS,
         seed=options.seed,
     )
-    # What comes from elsewhere is learned from in each turn; corrections in none, as a photo that
-    # was corrected may be one of those that are judged.
-    elsewhere = [-1] * len(mixture.sides) + [-2] * (mixture.corrections is not None)
-    folds = np.concatenate([own, np.repeat(elsewhere, counts[1:]).astype(np.int64)])
-    asked, tried = folds != -2, None if is_small else np.array([0])
+    if is_small and len(np.unique(own)) < 2:
+        raise DataError(
+            f"{options.data}: expected images of two groups or more, so that some judge what was "
+            "learned from others, but all of them show one picture or have one value in "
+            f"{options.group_column or 'a group column'}; add images, or leave --group-column out"
+        )
+    # What comes from elsewhere is learned from in each turn, but what shows an image that is judged
+    # in none; nor are corrections, as a photo that was corrected may be one of those.
+    elsewhere = [
+        _folds_of(side, dataset, split) if is_small else np.full(len(side.train), _EACH)
+        for side in mixture.sides
+    ]
+    if mixture.corrections is not None:
+        elsewhere.append(np.full(len(mixture.corrections.train), _NONE))
+    folds = np.concatenate([own, *elsewhere])
+    asked, tried = folds != _NONE, None if is_small else np.array([0])
     columns = dataset.label_columns
     total = len(PENALTIES) * (FOLDS if is_small else 1) + (FOLDS + 1) * len(columns)
     heads: dict[str, LinearHead] = {}
@@ -276,6 +302,12 @@ def _learn(
         )
     ]
     return Learned(heads, penalty, judged)
+
+
+def _folds_of(side: Side, dataset: Dataset, split: Split) -> NDArray[np.int64]:
+    """Return (n,) where each image that a side teaches is learned from, when all others judge."""
+    shown = resemble(side.dataset.image_blocks(side.train), dataset.image_blocks(split.train))
+    return np.where(shown, _NONE, _EACH)
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""The two recipes. Read them from top to bottom: they are what a training does."""
+"""The recipes that train a network. Read them from top to bottom: they are what a training does."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from functools import partial
 
 from fastai.optimizer import SGD, Adam
 
-from shopwindow.training.callbacks import GrowImages, WeightAverage
+from shopwindow.training.callbacks import GrowImages, KeepStatistics, WeightAverage
 from shopwindow.training.learner import ColumnsLearner
 from shopwindow.training.trainer import Trainer
+
+# From fewer, a batch says less of what flows through a network than ImageNet did.
+FEW_IMAGES = 2000
 
 
 def transfer(trainer: Trainer) -> None:
@@ -43,17 +46,16 @@ def finetune(trainer: Trainer) -> None:
     (epochs,) = trainer.epochs
     trainer.fit_linear_head("stage-1")
     learn = trainer.learner(opt_func=Adam, wd=0.02, moms=(0.95, 0.85, 0.95), label_smoothing=0.05)
-    lr = trainer.options.lr or 1e-3
+    # Adam's steps go with the square root of the batch (Malladi et al. 2022, arXiv:2205.10287).
+    lr = trainer.options.lr or 1e-3 * (trainer.batch_size / 128) ** 0.5
     height, width = trainer.size
     small = (_even(0.8 * height), _even(0.8 * width))
     grow = trainer.grow
-    trainer.fit(
-        learn,
-        "stage-2",
-        epochs,
-        slice(lr / 4, 4 * lr),
-        callbacks=[WeightAverage(0.998), GrowImages([(grow, small), (1 - grow, trainer.size)])],
-    )
+    callbacks = [WeightAverage(0.998), GrowImages([(grow, small), (1 - grow, trainer.size)])]
+    if len(trainer.split.train) < FEW_IMAGES:
+        callbacks.append(KeepStatistics())
+    trainer.fit(learn, "stage-2", epochs, slice(lr / 4, 4 * lr), callbacks=callbacks)
+    trainer.keep_the_better("stage-1", "stage-2")
 
 
 def scratch(trainer: Trainer) -> None:

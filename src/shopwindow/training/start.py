@@ -15,9 +15,11 @@ from accelerate import PartialState
 from fastai.torch_core import num_distrib
 
 from shopwindow.bundle import read_bundle
+from shopwindow.evaluation.summary import percent
 from shopwindow.training.export import export_trained
 from shopwindow.training.held_out import find_other_split
 from shopwindow.training.learner import is_main_process
+from shopwindow.training.memory import keep_freed_memory
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.pictures import draw_curves
 from shopwindow.training.recipes import RECIPES, learner_for_finder
@@ -57,6 +59,7 @@ def resume(folder: Path) -> Path:
 
 
 def _go_on(run: Run) -> Path:
+    keep_freed_memory()
     with _connected_processes():
         trainer = _open(run)
         if is_main_process():
@@ -73,9 +76,22 @@ def _go_on(run: Run) -> Path:
         RECIPES[run.options.recipe](trainer)
         if is_main_process():
             draw_curves(run.folder / "curves.png", trainer.history)
-            bundle = export_trained(trainer, run.folder / "model.onnx")
-            print(f"Serve it: shopwindow serve --model {bundle}", flush=True)
+            if (note := _kept(trainer)) is not None:
+                print(note, flush=True)
+            export_trained(trainer, run.folder / "model.onnx")
     return run.folder
+
+
+def _kept(trainer: Trainer) -> str | None:
+    """Say whether fine-tuning was worth it, by the held-out images."""
+    facts = trainer.run.facts
+    if "kept" not in facts:
+        return None
+    probe, tuned = (percent(share, 1) for share in facts["right"].values())
+    figures = f"{tuned} of {len(trainer.split.valid):,} held-out images are right, {probe} before"
+    if facts["kept"] == "stage-1":
+        return f"Fine-tuning made it worse ({figures}): what is exported is the linear probe"
+    return f"Fine-tuned: {figures}, with the linear probe that it began from"
 
 
 def _left_out(trainer: Trainer) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shopwindow.bundle import Bundle, read_bundle
+from shopwindow.bundle.out_of_fold import METHOD
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split
 from shopwindow.errors import UsageError
@@ -111,10 +112,12 @@ def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
             f"--start-from {path}: expected a bundle that shopwindow train made, whose card tells "
             f"how, found the recipe {recipe!r}; start from its weights alone with --weights"
         )
+    is_probe = recipe == "probe"  # which has one network, of one size
+    method = split.get("method")
     return {
         "recipe": recipe,
-        "arch": training.get("arch"),
-        "size": (info.rule.height_px, info.rule.width_px),
+        "arch": None if is_probe else training.get("arch"),
+        "size": None if is_probe else (info.rule.height_px, info.rule.width_px),
         "batch_size": training.get("batch_size"),
         # Only the name: a bundle may come from anywhere, and says nothing about where to read.
         "labels_file": Path(Path(read["labels"]).name) if read.get("labels") else None,
@@ -125,7 +128,7 @@ def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
         "min_images": read.get("min_images") or TrainingOptions.min_images,
         "families": tuple(families.name for families in info.families),
         "seed": split.get("seed"),
-        "split": split.get("method"),
+        "split": TrainingOptions.split if method == METHOD else method,
         "outliers": data.get("outliers") or 0.0,
         "backgrounds": data.get("backgrounds") or 0.0,
         "blend": data.get("blend") or "none",

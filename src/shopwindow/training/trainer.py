@@ -23,7 +23,7 @@ from shopwindow.training.corrections import open_corrections
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.learning_rate import find_with_curve, single_process
-from shopwindow.training.linear_probe import fit_linear_head
+from shopwindow.training.linear_probe import accuracy_of, fit_linear_head
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_companion
 from shopwindow.training.network import (
@@ -43,6 +43,11 @@ from shopwindow.training.warm_start import (
     is_bundle,
     load_bundle_weights,
 )
+
+
+def enough_epochs(images: int) -> int:
+    """Return for how many epochs to fine-tune: the fewer images, the more often each is seen."""
+    return int(min(20, max(6, round(300 / images**0.5))))
 
 
 class StoppedError(TrainingError):
@@ -99,7 +104,11 @@ class Trainer:
                 f"expected at least two images to train on for each process, found {share}; "
                 "add images"
             )
-        self.batch_size = min(options.batch_size or defaults.batch_size, share)
+        # Eight steps an epoch or more, however few the images: one would hardly move anything.
+        usual = min(defaults.batch_size, max(4, share // 8))
+        self.batch_size = min(options.batch_size or usual, share)
+        if options.recipe == "finetune" and not (options.epochs or options.start_from):
+            self.epochs = (enough_epochs(len(self.split.train)),)
         self.mixture = self._mix()
         self.teachers = self._open_teachers()
         self.device: torch.device = default_device()
@@ -306,8 +315,28 @@ class Trainer:
         if done is None:
             fit_linear_head(self.model, self.mixture)
             done = {"model": self.model.state_dict()}
-            self.run.save_tensors(stage, done)
+            if is_main_process():
+                self.run.save_tensors(stage, done)
         self.model.load_state_dict(done["model"])
+
+    def keep_the_better(self, before: str, after: str) -> None:
+        """Go back to the weights before a stage, where they are right on more held-out images."""
+        if not is_main_process():  # the others neither judge nor export
+            return
+        facts = self.run.facts
+        if "kept" not in facts:
+            shares = {}
+            for stage in (before, after):
+                state = self.run.load_tensors(stage)
+                assert state is not None  # noqa: S101 (both stages have been saved)
+                self.model.load_state_dict(state["model"])
+                shares[stage] = accuracy_of(self.model, self.dataset, self.split.valid)
+            facts["kept"] = before if shares[before] > shares[after] else after
+            facts["right"] = shares
+            self.save()
+        state = self.run.load_tensors(facts["kept"])
+        assert state is not None  # noqa: S101
+        self.model.load_state_dict(state["model"])
 
     def fit(
         self,

@@ -1,0 +1,524 @@
+"""The recipe `probe` from end to end: photos in, a bundle out that knows what it is worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from drawing import SHAPES, draw, write_drawings, write_table
+from PIL import Image
+
+from shopwindow.bundle import Bundle, read_bundle
+from shopwindow.cli import main
+from shopwindow.comparing import compare_bundles
+from shopwindow.errors import DataError, PromotionError, UsageError
+from shopwindow.evaluation.report import Evaluation
+from shopwindow.grading import grade_bundle, out_of_fold_answers, recorded_reading
+from shopwindow.inference.predictor import Predictor, load_predictor
+from shopwindow.promotion.judging import judge
+from shopwindow.training import TrainingOptions, settle_options
+from shopwindow.training.quick import train_probe
+from shopwindow.training.run import Run
+
+Rows = list[dict[str, str]]
+Train = Callable[..., Bundle]
+IMAGES = 60
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Rows]:
+    """A folder of 60 drawings, and a row for each with `file`, `shape` and `colour`."""
+    folder = tmp_path_factory.mktemp("drawings")
+    return folder, write_drawings(folder, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where features are kept, so that each drawing goes through the backbone once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def train(drawings: tuple[Path, Rows], cache: Path, tmp_path: Path) -> Train:
+    """Return a function that trains on the drawings, with these labels and options."""
+
+    def fit(rows: Rows | None = None, *, held_out: bool = False, **options: Any) -> Bundle:
+        folder, usual = drawings
+        data = options.get("data", folder)
+        number = len(list(tmp_path.glob("run-*")))
+        # Beside the images, where whoever grades the bundle looks for a table of this name.
+        table = write_table(data / f"{tmp_path.name}-{number}.csv", rows or usual)
+        given = {
+            "data": data,
+            "labels_file": table,
+            "image_column": "file",
+            "label_column": "shape",
+            "out": tmp_path / f"run-{number}",
+            "name": "shapes",
+            "cache_dir": cache,
+            **options,
+        }
+        run = Run.create(settle_options(given))
+        below = IMAGES if held_out else IMAGES + 1
+        path = train_probe(run, engine="onnxruntime", cross_validated_below=below)
+        return read_bundle(path)
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def probed(
+    drawings: tuple[Path, Rows], cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    """A bundle of the drawings: `shape`, and `colour` where it is known."""
+    folder, rows = drawings
+    some = [row | {"colour": "" if n % 9 == 0 else row["colour"]} for n, row in enumerate(rows)]
+    out = tmp_path_factory.mktemp("probed")
+    options = TrainingOptions(
+        data=folder,
+        labels_file=write_table(folder / "shapes.csv", some),
+        image_column="file",
+        label_column="shape",
+        also=("colour",),
+        out=out / "run",
+        name="shapes",
+        cache_dir=cache,
+    )
+    return read_bundle(train_probe(Run.create(options), engine="onnxruntime"))
+
+
+def by_chance(rows: Rows, seed: int = 1) -> Rows:
+    """The same pictures with labels that no one could learn: two in three are `this`."""
+    labels = np.random.default_rng(seed).permutation(["this", "this", "that"] * (len(rows) // 3))
+    return [row | {"shape": str(label)} for row, label in zip(rows, labels, strict=True)]
+
+
+def grade_on(bundle: Bundle, folder: Path, cache: Path) -> Evaluation:
+    return grade_bundle(bundle, folder, cache_dir=cache, progress=False, engine="onnxruntime")
+
+
+# What is written.
+
+
+def test_bundle_is_right_on_drawings_that_it_has_not_seen(probed: Bundle) -> None:
+    predictor = Predictor(probed, engine="onnxruntime")
+    images = [draw(shape, "red", 1000 + n) for n, shape in enumerate(SHAPES * 4)]
+    prepared = np.stack([np.asarray(image.resize((192, 192))) for image in images])
+    answers = predictor.predict_images(prepared)
+    assert [one.label for one in answers] == list(SHAPES * 4)
+    assert {one.attributes["colour"].label for one in answers} == {"red"}
+
+
+def test_activation_map_lies_over_the_image_and_varies(probed: Bundle) -> None:
+    predictor = Predictor(probed, engine="onnxruntime")
+    image = np.asarray(draw("cross", "blue", 2000).resize((192, 192)))
+    answers = predictor.run(image[None], with_activation=True)
+    (found,) = answers["activation"]
+    assert found.shape == (6, 6)
+    assert np.isfinite(found).all()
+    assert found.std() > 0.01
+    # Its mean is the lead of the answer's logit over the mean logit, but for the bias.
+    assert found.mean() > 0
+
+
+def test_card_says_what_it_stands_on(probed: Bundle) -> None:
+    info = probed.info
+    assert [(c.name, c.labels) for c in info.columns] == [
+        ("shape", SHAPES),
+        ("colour", ("blue", "red")),
+    ]
+    assert info.training["recipe"] == "probe"
+    assert info.training["backbone"]["name"] == "EfficientNet-Lite0"
+    assert info.data["train"] == IMAGES
+    assert info.data["valid"] == 0
+    assert info.quality["folds"] == 5
+    assert info.quality["images"] == IMAGES
+    assert info.quality["accuracy"] > 0.9
+    assert info.quality["commonest"] == {"label": "circle", "share": 0.33333}
+    assert info.quality["attributes"]["colour"]["accuracy"] > 0.95
+    # Names and numbers, but no path of this machine.
+    assert "/tmp" not in json.dumps(info.as_json())  # noqa: S108
+
+
+def test_both_engines_answer_alike(probed: Bundle) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
+    ours, theirs = (
+        load_predictor(probed.path, engine=name) for name in ("onnxruntime", "openvino float32")
+    )
+    images = np.stack([np.asarray(draw(s, "red", 3000).resize((192, 192))) for s in SHAPES])
+    a, b = (one.engine.run(images, with_activation=True) for one in (ours, theirs))
+    assert a.keys() == b.keys()
+    for name, rows in a.items():
+        np.testing.assert_allclose(rows, b[name], atol=0.005, rtol=0.005)
+
+
+# What the labels may be.
+
+
+def test_label_of_two_images_takes_part_and_of_one_is_left_out_and_said(
+    train: Train, drawings: tuple[Path, Rows], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, rows = drawings
+    kinds = dict.fromkeys((1, 4), "rare") | {7: "single"}
+    bundle = train([row | {"shape": kinds.get(n, row["shape"])} for n, row in enumerate(rows)])
+    assert bundle.info.main.labels == ("circle", "cross", "rare", "square")
+    assert bundle.info.quality["images"] == IMAGES - 1
+    said = capsys.readouterr().out
+    assert "Few images of rare 2: " in said
+    assert "Left out: 007.png (label with too few images: 'single' has 1 of 2)" in said
+
+
+def test_label_sets_and_pictures_of_nothing_are_learned_from(
+    train: Train, drawings: tuple[Path, Rows]
+) -> None:
+    _, rows = drawings
+    cells = [
+        "(none of these)" if n % 10 == 0 else "circle|square" if row["shape"] != "cross" and n % 3
+        and n % 4 == 0 else row["shape"]
+        for n, row in enumerate(rows)
+    ]  # fmt: skip
+    bundle = train([row | {"shape": cell} for row, cell in zip(rows, cells, strict=True)])
+    assert "circle|square" in cells
+    assert bundle.info.main.labels == SHAPES
+    assert bundle.info.quality["accuracy"] > 0.85
+    carried = out_of_fold_answers(bundle)
+    assert carried is not None
+    nothing = np.array([cell == "(none of these)" for cell in cells])
+    confidences = carried.answers["shape"].max(axis=1)
+    assert confidences[nothing].mean() < confidences[~nothing].mean() - 0.1
+
+
+def test_label_map_leads_to_other_labels(
+    train: Train, drawings: tuple[Path, Rows], tmp_path: Path
+) -> None:
+    meanings = {"circle": ["round"], "square": ["edged"], "cross": None}
+    (tmp_path / "map.json").write_text(json.dumps(meanings))
+    info = train(label_map=tmp_path / "map.json").info
+    assert info.main.labels == ("edged", "round")
+    assert info.quality["images"] == IMAGES * 2 // 3
+    assert info.data["read"]["label_map"] == meanings
+
+
+# What may not be learned from when it judges.
+
+
+def twins(folder: Path, count: int) -> Rows:
+    """Pairs of nearly the same drawing, each pair with a label of its own by chance."""
+    folder.mkdir()
+    rows = []
+    labels = np.random.default_rng(3).permutation(["this", "that"] * (count // 2))
+    for number, label in enumerate(labels):
+        # Another drawing for each pair; the twin is turned over: another file, and no duplicate.
+        image = draw(SHAPES[number % 3], ("red", "blue")[number % 2], 5000 + 7 * number)
+        for side, twin in enumerate((image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))):
+            name = f"{number:03}-{side}.png"
+            twin.save(folder / name)
+            rows.append({"file": name, "shape": str(label), "by": str(number)})
+    return rows
+
+
+def test_group_column_keeps_twins_on_one_side(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = twins(tmp_path / "twins", 24)
+    known = train(rows, data=tmp_path / "twins").info.quality["accuracy"]
+    grouped = train(rows, data=tmp_path / "twins", group_column="by").info.quality["accuracy"]
+    assert known > grouped + 0.15, "a twin in another fold tells the label"
+    assert grouped < 0.7
+
+
+def test_images_that_are_all_of_one_group_are_refused(
+    train: Train, drawings: tuple[Path, Rows]
+) -> None:
+    _, rows = drawings
+    with pytest.raises(DataError, match="two groups or more"):
+        train([row | {"by": "me"} for row in rows], group_column="by")
+
+
+def test_picture_of_another_data_set_does_not_give_a_judged_one_away(
+    train: Train, drawings: tuple[Path, Rows], tmp_path: Path
+) -> None:
+    """The further data set has the same drawings, with the same labels that mean nothing."""
+    folder, rows = drawings
+    chance = by_chance(rows)
+    again = tmp_path / "again"
+    more = write_drawings(again, 30, first_seed=9000)
+    for row in rows:  # as other files: a copy, saved anew
+        Image.open(folder / row["file"]).save(again / f"copy-{row['file']}", compress_level=1)
+    copies = [row | {"file": f"copy-{row['file']}"} for row in chance]
+    write_table(again / "table.csv", [*copies, *by_chance(more, seed=2)])
+    (tmp_path / "again.toml").write_text(
+        'data = "again/table.csv"\nimage_column = "file"\nlabel_column = "shape"\nshare = 0.4\n'
+    )
+    bundle = train(chance, companions=(tmp_path / "again.toml",))
+    assert bundle.info.quality["accuracy"] < 0.75
+    (record,) = bundle.info.data["also"]
+    assert record["share"] == 0.4
+    (figures,) = bundle.info.quality["also"]
+    assert figures["images"] == record["valid"]
+
+
+def test_second_data_set_teaches_what_the_first_does_not_show(
+    train: Train, drawings: tuple[Path, Rows], tmp_path: Path
+) -> None:
+    """In the first all circles and crosses are of one colour each; in the second of the other."""
+    folder, _ = drawings
+    rows = write_drawings(tmp_path / "more", 30, first_seed=7000)
+    write_table(tmp_path / "more" / "table.csv", rows)
+    (tmp_path / "more.toml").write_text(
+        'data = "more/table.csv"\nimage_column = "file"\nlabel_column = "shape"\nshare = 0.3\n'
+    )
+    bundle = train(companions=(tmp_path / "more.toml",))
+    (record,), (figures,) = bundle.info.data["also"], bundle.info.quality["also"]
+    assert (record["images"], record["source"]) == (30, "table.csv")
+    assert figures["images"] == record["valid"] > 0
+    assert figures["accuracy"] > 0.8
+    assert bundle.info.quality["images"] == IMAGES, "those of DATA"
+
+
+def test_corrections_are_learned_and_told(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "given"
+    (folder / "images").mkdir(parents=True)
+    grounds = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    rows = []
+    for number, ground in enumerate(grounds):
+        name = f"images/{number}.png"
+        Image.fromarray(ground).resize((64, 64), Image.Resampling.NEAREST).save(folder / name)
+        rows.append({"image": name, "label": "cross"})
+    write_table(folder / "corrections.csv", rows)
+    plain, taught = train(), train(feedback=folder)
+    assert "4 corrections to learn from" in capsys.readouterr().out
+    assert taught.info.data["corrections"] == {"train": 4, "held_back": 0, "share": 0.2}
+    images = np.stack(
+        [np.asarray(Image.open(folder / r["image"]).resize((192, 192))) for r in rows]
+    )
+    shares = [
+        Predictor(one, engine="onnxruntime").probabilities(images)["shape"][:, 1].mean()
+        for one in (plain, taught)
+    ]
+    assert shares[1] > max(0.7, shares[0])
+
+
+# What a person is told, and what is done with a model that is worth nothing.
+
+
+def test_labels_that_no_one_could_learn_are_told_and_not_promoted(
+    train: Train,
+    drawings: tuple[Path, Rows],
+    cache: Path,
+    tmp_path: Path,
+    probed: Bundle,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, rows = drawings
+    bundle = train(by_chance(rows))
+    quality = bundle.info.quality
+    assert quality["accuracy"] <= quality["commonest"]["share"]
+    said = capsys.readouterr().out
+    assert "THIS MODEL HAS LEARNED NOTHING OF USE: always answering 'this' would be" in said
+    assert "Serve it" not in said
+    reading = recorded_reading(bundle, folder)
+    with pytest.raises(PromotionError, match="expected a model that has learned something"):
+        judge(probed, bundle, folder, readings=(reading, reading), progress=False)
+
+
+def test_good_model_is_told_how_to_serve_it(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = train()
+    said = capsys.readouterr().out
+    assert "60 images, 3 labels (shape); graded by cross-validation in 5 parts" in said
+    assert "cross-validated on 60 images (95 % interval " in said
+    assert said.endswith(f"\nServe it: shopwindow serve --model {bundle.path}\n")
+    assert "NOTHING" not in said
+
+
+def test_grade_on_the_training_images_is_that_of_the_card(
+    train: Train, drawings: tuple[Path, Rows], cache: Path, tmp_path: Path
+) -> None:
+    """Also where the head has learned labels by heart that mean nothing."""
+    folder, rows = drawings
+    bundle = train(by_chance(rows, seed=4))
+    graded = grade_on(bundle, folder, cache)
+    assert graded.images == IMAGES
+    assert graded.grades.accuracy == pytest.approx(bundle.info.quality["accuracy"], abs=1e-4)
+    assert graded.grades.accuracy < 0.75
+    assert graded.notes[0].startswith("the model has learned from 60 of these images")
+
+
+def test_images_that_are_new_are_asked_as_a_server_would(
+    probed: Bundle, tmp_path: Path, cache: Path
+) -> None:
+    rows = write_drawings(tmp_path / "new", 12, first_seed=8000)
+    write_table(tmp_path / "new" / "shapes.csv", rows)
+    graded = grade_on(probed, tmp_path / "new", cache)
+    assert graded.images == 12
+    assert graded.grades.accuracy > 0.9
+    assert "not the data that the model was trained on" in graded.notes[0]
+
+
+def test_two_probes_are_compared_and_the_better_one_is_promoted(
+    train: Train, drawings: tuple[Path, Rows], cache: Path
+) -> None:
+    folder, rows = drawings
+    # One in three labels of the first is wrong, and so its answers are by far not as good.
+    half = [
+        row | {"shape": SHAPES[(n + 1) % 3] if n % 7 in (0, 3) else row["shape"]}
+        for n, row in enumerate(rows)
+    ]
+    worse, better = train(half), train(rows)
+    assert worse.info.quality["accuracy"] < better.info.quality["accuracy"]
+    reading = replace(recorded_reading(better, folder), labels_file=write_table(
+        folder.parent / "truth.csv", rows
+    ))  # fmt: skip
+    shared: dict[str, Any] = {
+        "readings": (reading, reading),
+        "cache_dir": cache,
+        "progress": False,
+        "engine": "onnxruntime",
+    }
+    found = compare_bundles(worse, better, folder, **shared)
+    assert found.comparison.overall.counts.images == IMAGES
+    assert found.comparison.overall.counts.difference >= 0
+    judged = judge(worse, better, folder, **shared)
+    assert not judged.objections
+    assert judged.held_out.counts.images == IMAGES
+
+
+# Beginning again, and going on.
+
+
+def test_training_starts_from_a_probe_with_its_labels_and_options(
+    train: Train, probed: Bundle, drawings: tuple[Path, Rows]
+) -> None:
+    folder, _ = drawings
+    bundle = train(start_from=probed.path, labels_file=folder / "shapes.csv")
+    assert bundle.info.columns == probed.info.columns
+    assert bundle.info.training["started_from"]["sha256"] == probed.sha256
+    judged = judge(
+        probed,
+        bundle,
+        folder,
+        readings=(replace(recorded_reading(bundle, folder),
+                          labels_file=folder / "shapes.csv"),) * 2,
+        progress=False,
+        engine="onnxruntime",
+    )  # fmt: skip
+    assert not judged.objections
+
+
+def test_other_labels_than_those_it_starts_from_are_refused(
+    train: Train, probed: Bundle, drawings: tuple[Path, Rows]
+) -> None:
+    _, rows = drawings
+    renamed = [row | {"shape": row["shape"].replace("cross", "star")} for row in rows]
+    with pytest.raises(UsageError, match="shape lacks cross and shape has star as well"):
+        train(renamed, start_from=probed.path)
+
+
+def test_run_that_was_stopped_goes_on_to_the_same_bundle(
+    drawings: tuple[Path, Rows], cache: Path, tmp_path: Path, probed: Bundle
+) -> None:
+    folder, _ = drawings
+    options = TrainingOptions(
+        data=folder,
+        labels_file=folder / "shapes.csv",
+        image_column="file",
+        label_column="shape",
+        also=("colour",),
+        out=tmp_path / "run",
+        name="shapes",
+        cache_dir=cache,
+    )
+    Run.create(options).save()  # as far as it came
+    assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 0
+    bundle = read_bundle(tmp_path / "run" / "model.onnx")
+    assert bundle.info.quality == probed.info.quality
+    assert not list((tmp_path / "run").glob(".*")), "nothing half-written is left"
+
+
+# From 1,000 images on.
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `red` and `blue` with 500 small pictures each."""
+    folder = tmp_path_factory.mktemp("thousand")
+    random = np.random.default_rng(1)
+    for number in range(1000):
+        paint = ("red", "blue")[number % 2]
+        low, high = ((120, 0, 0), (256, 90, 90)) if paint == "red" else ((0, 0, 120), (90, 90, 256))
+        path = folder / paint / f"{number:04}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(random.integers(low, high, (6, 6, 3), np.uint8)).save(path)
+    return folder
+
+
+def test_thousand_images_hold_a_fifth_out(
+    thousand: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = TrainingOptions(data=thousand, out=tmp_path / "run", cache_dir=cache)
+    bundle = read_bundle(train_probe(Run.create(options)))
+    info = bundle.info
+    assert (info.data["train"], info.data["valid"]) == (800, 200)
+    assert "folds" not in info.quality
+    assert info.quality["images"] == 200
+    assert info.quality["accuracy"] > 0.95
+    assert out_of_fold_answers(bundle) is None
+    said = capsys.readouterr().out
+    assert "800 to learn from, 200 to grade it by" in said
+    assert "right, on 200 images that it has not learned from" in said
+    graded = grade_bundle(bundle, thousand, cache_dir=cache, progress=False, engine="onnxruntime")
+    assert graded.images == 200
+    assert graded.grades.accuracy == pytest.approx(info.quality["accuracy"], abs=0.005)
+
+
+# Commands that are for networks, or for images that were held out.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("export {run}", "a linear probe writes its bundle itself: "),
+        ("export {run} --int8", "a linear probe writes its bundle itself: shopwindow export "),
+        ("export {run}/model.onnx {data} --int8", "expected a bundle that held images out"),
+        ("find-lr {data}", "expected a recipe that trains a network, got probe"),
+        (
+            "calibrate {run}/model.onnx {data} --labels {table} --image-column file "
+            "--label-column shape --out {run}/calibrated.onnx",
+            "expected images that shapes has not learned from",
+        ),
+    ],
+)
+def test_command_that_cannot_serve_a_probe_says_so(
+    arguments: str,
+    expected: str,
+    probed: Bundle,
+    drawings: tuple[Path, Rows],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, _ = drawings
+    run, table = probed.path.parent, folder / "shapes.csv"
+    words = arguments.format(run=run, data=folder, table=table).split()
+    assert main(words) in (1, 2)
+    said = capsys.readouterr().err
+    assert expected in said
+    assert said.count("\n") == 1
+
+
+def test_run_of_a_probe_is_graded_as_its_bundle(
+    probed: Bundle, drawings: tuple[Path, Rows], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = drawings
+    table = str(folder / "shapes.csv")
+    words = ["--labels", table, "--image-column", "file", "--label-column", "shape"]
+    report = ["--report", str(tmp_path / "report")]
+    assert main(["evaluate", str(probed.path.parent), str(folder), *words, *report]) == 0
+    assert "the model has learned from 60 of these images" in capsys.readouterr().out
