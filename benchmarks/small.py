@@ -5,8 +5,9 @@
 PHONES is the folder of the phone photos that scripts/train-fashion trains on. Senders are parted,
 two fifths to judge by; so many photos of each label are drawn from the others, ten times. Features
 are computed once; penalty and head are chosen and fitted for each draw as `shopwindow train` does.
-The seconds are those of the whole command, in a process of its own, with nothing cached. `--finetune`
-fine-tunes on one draw of each size too, which takes a while; `--catalogue` times 5,000 photos more.
+The seconds are those of the whole command, in a process of its own, with nothing cached.
+`--finetune` fine-tunes on one draw of each size too, which takes a while; `--catalogue` times 5,000
+photos more.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ EIGHT = ("Dress", "Hat", "Pants", "Shirt", "Shoes", "Shorts", "Skirt", "T-Shirt"
 UNJUDGED = ("Body", "Not sure", "Other", "Skip")
 COUNTS = {THREE: (5, 10, 20, 50), EIGHT: (5, 10, 20, 50)}
 DRAWS, FOLDS, JUDGED = 10, 5, 0.4
+WHOLE_DRAWS = 3  # of all photos, where a draw is only who judges
 TIMED = ((THREE, 20), (EIGHT, 50))
 
 
@@ -125,7 +127,7 @@ def probes(photos: Photos) -> str:
         scores = [np.mean([probe(photos, labels, n, s) for s in range(DRAWS)]) for n in counts]
         rows.append([f"{len(labels)} labels", *(f"{100 * score:.1f} %" for score in scores), ""])
     whole = np.mean(
-        [probe(photos, names, len(photos.labels), s, macro=False) for s in range(DRAWS)]
+        [probe(photos, names, len(photos.labels), s, macro=False) for s in range(WHOLE_DRAWS)]
     )
     rows.append(
         [f"all {len(names)} labels, share of photos", "", "", "", "", f"{100 * whole:.1f} %"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from importlinter import api
 
+from shopwindow.bundle import read_bundle
 from shopwindow.training import TrainingOptions
 from shopwindow.training.run import Run
 
@@ -111,16 +112,19 @@ def test_a_prediction_is_served_without_the_training_stack(colour_bundle: Path) 
 
 
 def run_without_the_training_stack(
-    arguments: list[str], folder: Path
+    arguments: list[str], folder: Path, *, but: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
+    absent = tuple(name for name in TRAINING_STACK if name not in but)
     return subprocess.run(
         [
             sys.executable,
             "-c",
-            BLOCK + "from shopwindow.cli import main\nsys.exit(main(sys.argv[1:]))",
+            BLOCK.replace(repr(TRAINING_STACK), repr(absent))
+            + "from shopwindow.cli import main\nsys.exit(main(sys.argv[1:]))",
             *arguments,
         ],
         cwd=folder,
+        env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
         capture_output=True,
         text=True,
         check=False,
@@ -133,8 +137,9 @@ IMPORT = ["import", "m.onnx", "--labels", "m.onnx", "--yes", "--out", "x.onnx"]
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["train", "."], "Training"),
-        (["find-lr", "."], "Training"),
+        (["train", ".", "--recipe", "finetune"], "Training"),
+        (["train", ".", "--recipe", "transfer"], "Training"),
+        (["find-lr", ".", "--recipe", "scratch"], "Training"),
         (["export", "."], "Training"),
         (["train", "--resume", "--out", "begun"], "Training"),
         (IMPORT, "Importing a model"),
@@ -144,7 +149,7 @@ def test_training_without_its_packages_says_what_to_install(
     arguments: list[str], what: str, tmp_path: Path
 ) -> None:
     (tmp_path / "m.onnx").touch()
-    Run(tmp_path / "begun", TrainingOptions(data=tmp_path)).save()
+    Run(tmp_path / "begun", TrainingOptions(data=tmp_path, recipe="transfer")).save()
     completed = run_without_the_training_stack(arguments, tmp_path)
     assert completed.returncode == 2
     assert completed.stderr == (
@@ -156,8 +161,12 @@ def test_training_without_its_packages_says_what_to_install(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("train . --lr -1", "learning rate: expected a number above 0"),
-        ("train . --epochs 3", "one number for each stage of transfer, such as 6,6, got 3"),
+        ("train . --lr 0.1", "--lr has no effect on a linear probe"),
+        ("train . --recipe transfer --lr -1", "learning rate: expected a number above 0"),
+        (
+            "train . --recipe transfer --epochs 3",
+            "one number for each stage of transfer, such as 6,6, got 3",
+        ),
         ("train . --out begun", "found a run in it"),
         ("train --resume --out nothing", "found no run.json in it"),
         ("train --resume --out begun --arch resnet18", "has no effect with --resume"),
@@ -171,6 +180,25 @@ def test_options_are_refused_before_the_training_stack_is_needed(
     assert completed.returncode in (1, 2)
     assert expected in completed.stderr
     assert completed.stderr.count("\n") == 1
+
+
+def test_a_linear_probe_is_fitted_without_the_training_stack(
+    colour_photos: Path, tmp_path: Path
+) -> None:
+    """All but onnx, which writes the bundle, and which the serving environment has for that."""
+    completed = run_without_the_training_stack(
+        ["train", str(colour_photos), "--out", "run"], tmp_path, but=("onnx",)
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert "40 images, 2 labels (label); graded by cross-validation" in completed.stdout
+    assert read_bundle(tmp_path / "run" / "model.onnx").info.quality["accuracy"] > 0.9
+    completed = run_without_the_training_stack(
+        ["train", "--resume", "--out", "run"], tmp_path, but=("onnx",)
+    )
+    assert completed.returncode == 0, completed.stderr
+    completed = run_without_the_training_stack(["evaluate", "run", str(colour_photos)], tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    assert "the model has learned from 40 of these images" in completed.stdout
 
 
 def test_no_module_of_the_server_is_loaded_from_the_training_stack(colour_bundle: Path) -> None:

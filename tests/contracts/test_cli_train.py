@@ -300,7 +300,7 @@ def test_weight_file_is_found_from_any_folder(
     (tmp_path / "resnet.pth").touch()
     monkeypatch.chdir(tmp_path)
     found = {
-        name: TrainingOptions(data=tmp_path, weights=name).resolved().weights
+        name: TrainingOptions(data=tmp_path, recipe="transfer", weights=name).resolved().weights
         for name in ("resnet.pth", "imagenet")
     }
     assert found == {"resnet.pth": str(tmp_path / "resnet.pth"), "imagenet": "imagenet"}

@@ -55,7 +55,15 @@ def test_tests_run_on_the_versions_that_serve(requirements: Path) -> None:
 
 def test_serving_pins_nothing_of_the_training_stack(requirements: Path) -> None:
     pins = read_pins(requirements / "serve.txt")
-    assert not set(pins) & {"torch", "torchvision", "fastai", "pandas", "scipy", "scikit-learn", "timm"}
+    assert not set(pins) & {
+        "torch",
+        "torchvision",
+        "fastai",
+        "pandas",
+        "scipy",
+        "scikit-learn",
+        "timm",
+    }
 
 
 def test_lock_files_are_up_to_date_with_the_project_file(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from drawing import SHAPES, draw, write_drawings, write_table
 from PIL import Image
 
-from shopwindow.bundle import Bundle, read_bundle
+from shopwindow.bundle import ACTIVATION_OUTPUT, Bundle, read_bundle
 from shopwindow.cli import main
 from shopwindow.comparing import compare_bundles
 from shopwindow.errors import DataError, PromotionError, UsageError
@@ -22,7 +21,7 @@ from shopwindow.grading import grade_bundle, out_of_fold_answers, recorded_readi
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.promotion.judging import judge
 from shopwindow.training import TrainingOptions, settle_options
-from shopwindow.training.quick import train_probe
+from shopwindow.training.quick import CROSS_VALIDATED_BELOW, train_probe
 from shopwindow.training.run import Run
 
 Rows = list[dict[str, str]]
@@ -117,8 +116,7 @@ def test_bundle_is_right_on_drawings_that_it_has_not_seen(probed: Bundle) -> Non
 def test_activation_map_lies_over_the_image_and_varies(probed: Bundle) -> None:
     predictor = Predictor(probed, engine="onnxruntime")
     image = np.asarray(draw("cross", "blue", 2000).resize((192, 192)))
-    answers = predictor.run(image[None], with_activation=True)
-    (found,) = answers["activation"]
+    (found,) = predictor.probabilities(image[None], with_activation=True)[ACTIVATION_OUTPUT]
     assert found.shape == (6, 6)
     assert np.isfinite(found).all()
     assert found.std() > 0.01
@@ -151,7 +149,7 @@ def test_both_engines_answer_alike(probed: Bundle) -> None:
         load_predictor(probed.path, engine=name) for name in ("onnxruntime", "openvino float32")
     )
     images = np.stack([np.asarray(draw(s, "red", 3000).resize((192, 192))) for s in SHAPES])
-    a, b = (one.engine.run(images, with_activation=True) for one in (ours, theirs))
+    a, b = (one.probabilities(images, with_activation=True) for one in (ours, theirs))
     assert a.keys() == b.keys()
     for name, rows in a.items():
         np.testing.assert_allclose(rows, b[name], atol=0.005, rtol=0.005)
@@ -173,35 +171,33 @@ def test_label_of_two_images_takes_part_and_of_one_is_left_out_and_said(
     assert "Left out: 007.png (label with too few images: 'single' has 1 of 2)" in said
 
 
-def test_label_sets_and_pictures_of_nothing_are_learned_from(
-    train: Train, drawings: tuple[Path, Rows]
-) -> None:
+def test_label_sets_are_learned_from(train: Train, drawings: tuple[Path, Rows]) -> None:
+    """A third of the round and the square ones are only said to be not crossed."""
     _, rows = drawings
-    cells = [
-        "(none of these)" if n % 10 == 0 else "circle|square" if row["shape"] != "cross" and n % 3
-        and n % 4 == 0 else row["shape"]
+    coarse = [
+        row | {"shape": "circle|square"} if row["shape"] != "cross" and n % 4 == 0 else row
         for n, row in enumerate(rows)
-    ]  # fmt: skip
-    bundle = train([row | {"shape": cell} for row, cell in zip(rows, cells, strict=True)])
-    assert "circle|square" in cells
+    ]
+    bundle = train(coarse)
     assert bundle.info.main.labels == SHAPES
+    assert bundle.info.quality["images"] == IMAGES
     assert bundle.info.quality["accuracy"] > 0.85
-    carried = out_of_fold_answers(bundle)
-    assert carried is not None
-    nothing = np.array([cell == "(none of these)" for cell in cells])
-    confidences = carried.answers["shape"].max(axis=1)
-    assert confidences[nothing].mean() < confidences[~nothing].mean() - 0.1
 
 
-def test_label_map_leads_to_other_labels(
+def test_label_map_leads_to_other_labels_or_to_none(
     train: Train, drawings: tuple[Path, Rows], tmp_path: Path
 ) -> None:
-    meanings = {"circle": ["round"], "square": ["edged"], "cross": None}
+    _, rows = drawings
+    meanings = {"circle": ["round"], "square": ["edged"], "cross": []}
     (tmp_path / "map.json").write_text(json.dumps(meanings))
-    info = train(label_map=tmp_path / "map.json").info
-    assert info.main.labels == ("edged", "round")
-    assert info.quality["images"] == IMAGES * 2 // 3
-    assert info.data["read"]["label_map"] == meanings
+    bundle = train(label_map=tmp_path / "map.json")
+    assert bundle.info.main.labels == ("edged", "round")
+    assert bundle.info.data["read"]["label_map"] == meanings
+    carried = out_of_fold_answers(bundle)
+    assert carried is not None
+    confidences = carried.answers["shape"].max(axis=1)
+    nothing = np.array([row["shape"] == "cross" for row in rows])
+    assert confidences[nothing].mean() < confidences[~nothing].mean() - 0.1
 
 
 # What may not be learned from when it judges.
@@ -211,7 +207,7 @@ def twins(folder: Path, count: int) -> Rows:
     """Pairs of nearly the same drawing, each pair with a label of its own by chance."""
     folder.mkdir()
     rows = []
-    labels = np.random.default_rng(3).permutation(["this", "that"] * (count // 2))
+    labels = np.random.default_rng(5).permutation(["this", "that"] * (count // 2))
     for number, label in enumerate(labels):
         # Another drawing for each pair; the twin is turned over: another file, and no duplicate.
         image = draw(SHAPES[number % 3], ("red", "blue")[number % 2], 5000 + 7 * number)
@@ -263,11 +259,7 @@ def test_picture_of_another_data_set_does_not_give_a_judged_one_away(
     assert figures["images"] == record["valid"]
 
 
-def test_second_data_set_teaches_what_the_first_does_not_show(
-    train: Train, drawings: tuple[Path, Rows], tmp_path: Path
-) -> None:
-    """In the first all circles and crosses are of one colour each; in the second of the other."""
-    folder, _ = drawings
+def test_second_data_set_has_figures_of_its_own(train: Train, tmp_path: Path) -> None:
     rows = write_drawings(tmp_path / "more", 30, first_seed=7000)
     write_table(tmp_path / "more" / "table.csv", rows)
     (tmp_path / "more.toml").write_text(
@@ -375,9 +367,7 @@ def test_two_probes_are_compared_and_the_better_one_is_promoted(
     ]
     worse, better = train(half), train(rows)
     assert worse.info.quality["accuracy"] < better.info.quality["accuracy"]
-    reading = replace(recorded_reading(better, folder), labels_file=write_table(
-        folder.parent / "truth.csv", rows
-    ))  # fmt: skip
+    reading = recorded_reading(better, folder)
     shared: dict[str, Any] = {
         "readings": (reading, reading),
         "cache_dir": cache,
@@ -396,31 +386,51 @@ def test_two_probes_are_compared_and_the_better_one_is_promoted(
 
 
 def test_training_starts_from_a_probe_with_its_labels_and_options(
-    train: Train, probed: Bundle, drawings: tuple[Path, Rows]
+    train: Train, probed: Bundle, drawings: tuple[Path, Rows], cache: Path
 ) -> None:
     folder, _ = drawings
-    bundle = train(start_from=probed.path, labels_file=folder / "shapes.csv")
-    assert bundle.info.columns == probed.info.columns
+    table = folder / "shapes.csv"
+    bundle = train(start_from=probed.path, labels_file=table)
+    assert bundle.info.columns == probed.info.columns, "colour too, which was not asked for again"
     assert bundle.info.training["started_from"]["sha256"] == probed.sha256
+    reading = recorded_reading(probed, folder)
     judged = judge(
         probed,
         bundle,
         folder,
-        readings=(replace(recorded_reading(bundle, folder),
-                          labels_file=folder / "shapes.csv"),) * 2,
+        readings=(reading, reading),
+        cache_dir=cache,
         progress=False,
         engine="onnxruntime",
-    )  # fmt: skip
+    )
+    assert judged.held_out.counts.images == IMAGES
     assert not judged.objections
 
 
 def test_other_labels_than_those_it_starts_from_are_refused(
-    train: Train, probed: Bundle, drawings: tuple[Path, Rows]
+    train: Train, probed: Bundle, drawings: tuple[Path, Rows], tmp_path: Path
 ) -> None:
     _, rows = drawings
     renamed = [row | {"shape": row["shape"].replace("cross", "star")} for row in rows]
+    table = write_table(tmp_path / "shapes.csv", renamed)
     with pytest.raises(UsageError, match="shape lacks cross and shape has star as well"):
-        train(renamed, start_from=probed.path)
+        train(start_from=probed.path, labels_file=table)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"arch": "resnet18"}, "arch: expected none, as .* was trained, got resnet18"),
+        ({"seed": 7}, "seed: expected 42"),
+        ({"also": ("file",)}, "also: expected colour"),
+    ],
+)
+def test_what_must_agree_with_the_start_cannot_be_given_otherwise(
+    train: Train, probed: Bundle, drawings: tuple[Path, Rows], option: dict[str, Any], words: str
+) -> None:
+    table = drawings[0] / "shapes.csv"
+    with pytest.raises(UsageError, match=words):
+        train(start_from=probed.path, labels_file=table, **option)
 
 
 def test_run_that_was_stopped_goes_on_to_the_same_bundle(
@@ -444,40 +454,35 @@ def test_run_that_was_stopped_goes_on_to_the_same_bundle(
     assert not list((tmp_path / "run").glob(".*")), "nothing half-written is left"
 
 
-# From 1,000 images on.
+# Where there are enough images.
 
 
-@pytest.fixture(scope="module")
-def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders `red` and `blue` with 500 small pictures each."""
-    folder = tmp_path_factory.mktemp("thousand")
-    random = np.random.default_rng(1)
-    for number in range(1000):
-        paint = ("red", "blue")[number % 2]
-        low, high = ((120, 0, 0), (256, 90, 90)) if paint == "red" else ((0, 0, 120), (90, 90, 256))
-        path = folder / paint / f"{number:04}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(random.integers(low, high, (6, 6, 3), np.uint8)).save(path)
-    return folder
-
-
-def test_thousand_images_hold_a_fifth_out(
-    thousand: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+def test_of_many_images_a_fifth_is_held_out(
+    train: Train,
+    drawings: tuple[Path, Rows],
+    cache: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = TrainingOptions(data=thousand, out=tmp_path / "run", cache_dir=cache)
-    bundle = read_bundle(train_probe(Run.create(options)))
+    folder, _ = drawings
+    bundle = train(held_out=True)
     info = bundle.info
-    assert (info.data["train"], info.data["valid"]) == (800, 200)
+    assert (info.data["train"], info.data["valid"]) == (48, 12)
     assert "folds" not in info.quality
-    assert info.quality["images"] == 200
-    assert info.quality["accuracy"] > 0.95
+    assert info.quality["images"] == 12
+    assert info.quality["accuracy"] > 0.8
     assert out_of_fold_answers(bundle) is None
     said = capsys.readouterr().out
-    assert "800 to learn from, 200 to grade it by" in said
-    assert "right, on 200 images that it has not learned from" in said
-    graded = grade_bundle(bundle, thousand, cache_dir=cache, progress=False, engine="onnxruntime")
-    assert graded.images == 200
-    assert graded.grades.accuracy == pytest.approx(info.quality["accuracy"], abs=0.005)
+    assert "48 to learn from, 12 to grade it by" in said
+    assert "right, on 12 images that it has not learned from" in said
+    graded = grade_on(bundle, folder, cache)
+    assert graded.images == 12
+    assert graded.grades.accuracy == pytest.approx(info.quality["accuracy"], abs=1e-4)
+
+
+def test_held_out_images_are_not_learned_from(train: Train, drawings: tuple[Path, Rows]) -> None:
+    bundle = train(by_chance(drawings[1]), held_out=True)
+    assert bundle.info.quality["accuracy"] < 0.85
+    assert CROSS_VALIDATED_BELOW == 1000, "by default"
 
 
 # Commands that are for networks, or for images that were held out.

@@ -74,16 +74,16 @@ def test_unreadable_image_is_left_out_with_its_reason(load: Callable[..., Datase
     assert "JPEG" in dropped.reason
 
 
-def test_eleven_images_make_a_label_by_default(
+def test_two_images_make_a_label_by_default(
     tmp_path: Path, write_pictures: Callable[..., None], rule: ResizeRule
 ) -> None:
-    write_pictures(tmp_path / "shop", *(f"ten/{number}.jpg" for number in range(10)))
-    write_pictures(tmp_path / "shop", *(f"eleven/{number}.jpg" for number in range(11)))
+    write_pictures(tmp_path / "shop", "one/0.jpg", "two/1.jpg", "two/2.jpg")
     dataset = load_dataset(
         tmp_path / "shop", rule=rule, cache_dir=tmp_path / "cache", progress=False
     )
-    assert dataset.vocabularies == {"label": ("eleven",)}
-    assert len(dataset.dropped) == 10
+    assert dataset.vocabularies == {"label": ("two",)}
+    (dropped,) = dataset.dropped
+    assert dropped.reason == "label with too few images: 'one' has 1 of 2"
 
 
 def test_images_and_bytes_belong_to_their_references(

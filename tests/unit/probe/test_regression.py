@@ -15,7 +15,7 @@ LABELS = 4
 
 
 def blobs(count: int, *, seed: int, distance: float = 1.0) -> tuple[NDArray[np.float32], ...]:
-    """(N, 12) features, (N,) codes: a cloud for each label; neither centred nor of unit variance."""
+    """(N, 12) features, (N,) codes: a cloud for each label, far from 0 and wide."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, LABELS, count)
     centres = np.random.default_rng(0).normal(scale=distance, size=(LABELS, 12))
