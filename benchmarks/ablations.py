@@ -37,8 +37,8 @@ from shopwindow.grading import ask_bundle
 from shopwindow.inference.predictor import Predictor
 from shopwindow.training.mixture import Companion, open_companion
 from shopwindow.training.options import DEFAULTS
+from shopwindow.training.reading import open_dataset
 from shopwindow.training.run import Run
-from shopwindow.training.trainer import open_dataset
 from shopwindow.writing import write_atomically
 
 PLAIN = "plain"

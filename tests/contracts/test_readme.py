@@ -93,24 +93,27 @@ def test_serve_block_serves_the_page_it_promises(
         server.communicate(timeout=60)
 
 
-def test_training_block_trains_and_grades_a_model(
-    blocks: list[str], colour_photos: Path, tmp_path: Path
+def test_training_block_trains_and_grades_a_model_in_the_serving_environment(
+    repository_root: Path, blocks: list[str], colour_photos: Path, tmp_path: Path
 ) -> None:
-    torch = pytest.importorskip("torch", reason="training packages are not installed")
-    from torchvision.models import ResNet50_Weights, resnet50
+    made = subprocess.run(
+        ["make", "serving-environment"],
+        cwd=repository_root,
+        env=os.environ | {"MAKEFLAGS": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    serving = repository_root / ".venv" / "bin"
+    has_torch = subprocess.run([serving / "python", "-c", "import torch"], capture_output=True)
+    assert has_torch.returncode != 0, "the serving environment has torch"
 
-    # Weights nobody has trained, where torchvision looks for those from the network.
-    name = Path(ResNet50_Weights.DEFAULT.url).name
-    weights = tmp_path / "torch" / "hub" / "checkpoints" / name
-    weights.parent.mkdir(parents=True)
-    torch.save(resnet50(weights=None).state_dict(), weights)
-
-    completed = run_block(blocks[1], tmp_path, TORCH_HOME=str(tmp_path / "torch"))
+    completed = run_block(blocks[1], tmp_path, PATH=f"{serving}{os.pathsep}{os.environ['PATH']}")
     assert completed.returncode == 0, completed.stderr
-    assert "40 images with 2 labels" in completed.stdout
+    assert "40 images, 2 labels" in completed.stdout
     assert re.search(r"accuracy +\d+\.\d+ %", completed.stdout)
-    for made in ("photos.html", "runs/photos/model.onnx", "evaluation/report.html"):
-        assert (tmp_path / made).is_file(), made
+    for name in ("photos.html", "runs/photos/model.onnx", "evaluation/report.html"):
+        assert (tmp_path / name).is_file(), name
 
 
 def test_bulk_block_labels_a_folder_with_the_bundled_model(

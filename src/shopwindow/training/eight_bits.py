@@ -29,7 +29,7 @@ from shopwindow.bundle import INPUT_NAME
 from shopwindow.errors import TrainingError
 from shopwindow.training.onnx_file import in_half_precision
 
-_KINDS = ["Conv", "Add", "Relu"]
+_KINDS = ["Conv", "Add", "Relu", "Clip"]  # a ReLU6 is a Clip
 # Of the values that an activation takes, those that its range holds; the rest is cut off.
 PERCENTILE = 99.99
 # All that the network computes for so many images is held in memory at a time.
@@ -97,7 +97,8 @@ def _heavy_nodes(graph: onnx.GraphProto) -> list[str]:
     return convolutions[1:] + [
         node.name
         for node in graph.node
-        if node.op_type in _KINDS[1:] and weights.isdisjoint(node.input)
+        if node.op_type in _KINDS[1:]
+        and weights.isdisjoint(node.input[:1] if node.op_type == "Clip" else node.input)
     ]
 
 

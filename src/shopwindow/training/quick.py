@@ -230,7 +230,9 @@ def _learn(
     counts = [len(source.train) for source in sources]
     shares = [1 - sum(source.share for source in sources[1:]), *(s.share for s in sources[1:])]
     weights = np.repeat([s / n for s, n in zip(shares, counts, strict=True)], counts)
-    groups = connected_groups(dataset.duplicate_groups(), dataset.groups)
+    groups = np.arange(len(dataset), dtype=np.int64)
+    if options.split == "grouped":
+        groups = connected_groups(dataset.duplicate_groups(), dataset.groups)
     own = assign_folds(
         dataset.codes[dataset.label_columns[0]][split.train],
         groups[split.train],

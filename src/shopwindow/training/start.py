@@ -22,6 +22,7 @@ from shopwindow.training.learner import is_main_process
 from shopwindow.training.memory import keep_freed_memory
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.pictures import draw_curves
+from shopwindow.training.quick import train_probe
 from shopwindow.training.recipes import RECIPES, learner_for_finder
 from shopwindow.training.run import Run
 from shopwindow.training.teaching import Teacher
@@ -44,6 +45,8 @@ def train(options: TrainingOptions) -> Path:
         TrainingError: A run in that folder already; weights that cannot be had; stopped by the
             user (everything is saved); an export that differs from the trained model.
     """
+    if options.recipe == "probe":
+        return train_probe(Run.create(options)).parent
     # Under `accelerate launch` every process comes here, and one of them makes the folder.
     run = Run.create(options) if is_main_process() else Run(options.run_dir, options)
     return _go_on(run)
@@ -55,7 +58,8 @@ def resume(folder: Path) -> Path:
     Raises:
         TrainingError: There is no run, or it does not fit this version or the data any more.
     """
-    return _go_on(Run.open(folder))
+    run = Run.open(folder)
+    return train_probe(run).parent if run.options.recipe == "probe" else _go_on(run)
 
 
 def _go_on(run: Run) -> Path:

@@ -51,6 +51,12 @@ def settle_options(given: dict[str, Any]) -> TrainingOptions:
             f"--weights has no effect with --start-from: the weights are those of {path}"
         )
     settled = _settled(read_bundle(path), path)
+    if settled["recipe"] == "probe" and given.get("recipe", "probe") != "probe":
+        raise UsageError(
+            f"--start-from {path}: expected the recipe probe, as it was made, got "
+            f"{given['recipe']}; leave --start-from out, since finetune begins with such a probe "
+            "of the same data anyway"
+        )
     for name in _FIXED:
         if name in given and _comparable(given[name]) != _comparable(settled[name]):
             raise UsageError(
