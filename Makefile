@@ -13,7 +13,7 @@ ARGS ?=
 # A catalogue that is already here: make train-fashion DATA=/path/to/folder
 DATA ?=
 PHONES ?=
-# What train-fashion does (shipped, ablations), and for how many minutes: scripts/train-fashion
+# What train-fashion does (shipped, imagenet, ablations), and for how many minutes: scripts/train-fashion
 PLAN ?=
 MINUTES ?=
 # Of the plan ablations: each run's epochs and network, further options of train, where runs are kept.
@@ -22,7 +22,7 @@ NETWORK ?=
 OPTIONS ?=
 RUNS ?=
 # Which of its runs becomes the bundled model.
-RUN ?= runs/fashion
+RUN ?= runs/fashion-taught
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' Makefile

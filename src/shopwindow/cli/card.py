@@ -92,6 +92,8 @@ def _card_text(bundle: Bundle) -> str:
 
 def _counts(data: dict[str, Any]) -> str:
     match data:
+        case {"train": int(train), "out_of_fold": {"folds": int(folds)}}:
+            return f", {train:,} images; its figures are those of cross-validation in {folds} parts"
         case {"train": int(train), "valid": int(valid)}:
             return f", {train:,} images; {valid:,} others were held out to judge it"
     return ""  # a bundle that was imported, or made by another program
