@@ -11,6 +11,7 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
@@ -18,6 +19,7 @@ from werkzeug.test import TestResponse
 
 from colour_bundle import colour_info, write_colour_bundle
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
+from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, digest_of
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
@@ -268,3 +270,21 @@ def test_page_is_light_and_needs_nothing_inline_or_from_elsewhere(client: FlaskC
 def client_of(tmp_path: Path, info: BundleInfo) -> FlaskClient:
     path = write_colour_bundle(tmp_path / "other.onnx", metadata=json.dumps(info.as_json()))
     return create_app(load_predictor(path, threads=1)).test_client()
+
+
+def test_answers_to_training_photos_are_told_to_nobody(tmp_path: Path) -> None:
+    info = colour_info().as_json()
+    sizes = [len(column["labels"]) for column in info["columns"]]
+    names = [column["name"] for column in info["columns"]]
+    known = OutOfFoldAnswers(
+        np.array([digest_of(b"photo")], np.uint64),
+        {n: np.full((1, s), 1 / s, np.float32) for n, s in zip(names, sizes, strict=True)},
+        5,
+    )
+    info["data"] |= known.as_json()
+    path = write_colour_bundle(tmp_path / "model.onnx", metadata=json.dumps(info))
+    client = create_app(load_predictor(path, threads=1)).test_client()
+    described = client.get("/api/v1/model").json
+    assert described is not None
+    assert described["data"]["out_of_fold"] == {"folds": 5}
+    assert "by cross-validation in 5 parts" in client.get("/about").text

@@ -90,5 +90,13 @@ def read_out_of_fold(
         ) from error
 
 
+def without_answers(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a bundle's `data` for everybody: without answers and digests of photos."""
+    shown = dict(data)
+    if isinstance(record := shown.get(_KEY), dict):
+        shown[_KEY] = {"folds": record.get("folds")}
+    return shown
+
+
 def _text(array: NDArray[Any]) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from shopwindow.bundle import Bundle, BundleInfo
+from shopwindow.bundle.out_of_fold import without_answers
 from shopwindow.errors import ImageError
 from shopwindow.inference.batching import Batcher
 from shopwindow.inference.prediction import Prediction
@@ -148,5 +149,7 @@ def _explanation(prediction: Prediction, info: BundleInfo) -> dict[str, Any]:
 def _describe(predictor: Predictor) -> dict[str, Any]:
     described = predictor.bundle.info.as_json()
     described["input"] = described.pop("resize")
+    # Answers to the photos that it learned from are for whoever has these photos.
+    described["data"] = without_answers(described["data"])
     del described["format"]  # of the file's metadata, and of no concern to clients
     return described | {"sha256": predictor.bundle.sha256}
