@@ -34,6 +34,7 @@ def load_catalogue(fashion_catalogue: Path, catalogue_cache: Path) -> Callable[[
         load_dataset,
         fashion_catalogue,
         rule=ResizeRule(80, 60),
+        min_images=11,
         label_column="articleType",
         also=("gender", "masterCategory", "subCategory", "baseColour", "season", "usage"),
         cache_dir=catalogue_cache,
