@@ -31,6 +31,8 @@ from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 
 BATCH_SIZE = 64
+# Of fewer answers, chance alone may make a good model look like a bad one.
+ENOUGH_TO_TELL = 20
 
 Part = Literal["valid", "all"]
 Probabilities = dict[str, NDArray[np.float32]]
@@ -261,16 +263,21 @@ def choose_images(
     """Return which images to grade, the same in words, and what a reader must know about it."""
     everything = np.arange(len(dataset), dtype=np.int64)
     text = f"all {len(dataset):,} images"
-    if learned := count_learned(bundle, dataset):
-        return (
-            everything,
-            text,
-            [
-                f"the model has learned from {learned:,} of these images; what is graded for them "
-                "are the answers of cross-validation, by heads that had not"
-            ],
-        )
     records = recorded_splits(bundle)
+    learned = learned_images(bundle, dataset)
+    if learned.any():
+        fair = _fair_beside_learned(bundle, dataset, learned)
+        notes = [
+            f"the model was trained on {learned.sum():,} of these images; they are graded by "
+            "cross-validation: each answer is from a model that had not seen the image"
+        ]
+        if rest := len(dataset) - len(fair):
+            text = f"{len(fair):,} of {len(dataset):,} images"
+            notes.append(
+                f"{rest:,} images were not graded, as the model may have learned from them, and "
+                "carries no answers to them that are out of fold"
+            )
+        return fair, text, notes
     if part == "all":
         return everything, text, ["all images were graded, also any that the model learned from"]
     for record in records:
@@ -287,7 +294,48 @@ def choose_images(
             "--part valid: expected the data that the model was trained on, read in the same way, "
             "found other images or labels; leave it out to grade all of them"
         )
+    if learned_from := out_of_fold_answers(bundle):
+        return (
+            everything,
+            text,
+            [
+                f"none of these files is one of the {len(learned_from.digests):,} that the model "
+                "was trained on; should some show the same pictures, saved again, the grade is too good"
+            ],
+        )
     return everything, text, ["not the data that the model was trained on: all images were graded"]
+
+
+def fair_images(bundle: Bundle, dataset: Dataset) -> NDArray[np.int64] | None:
+    """Return the images that a bundle may be judged by, as far as it says; None if it says nothing.
+
+    Those that it held out, and those to which it carries answers that are out of fold.
+
+    Args:
+        bundle: Made by `shopwindow train`.
+        dataset: Read as for its training.
+    """
+    learned = learned_images(bundle, dataset)
+    if learned.any():
+        return _fair_beside_learned(bundle, dataset, learned)
+    splits = [find_split(dataset, record) for record in recorded_splits(bundle)]
+    parts = [split.valid for split in splits if split is not None]
+    return np.unique(np.concatenate(parts)) if parts else None
+
+
+def _fair_beside_learned(
+    bundle: Bundle, dataset: Dataset, learned: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return what is fair where a cross-validated bundle has learned from some of the images."""
+    splits = [find_split(dataset, record) for record in recorded_splits(bundle)]
+    fair = learned.copy()
+    for split in splits:
+        if split is not None:
+            fair[split.valid] = True
+    data = bundle.info.data
+    if not data.get("also") and not data.get("corrections"):
+        fair[:] = True  # it has learned from nothing else, so all others are new to it
+    return np.flatnonzero(fair)
 
 
 def recorded_splits(bundle: Bundle) -> list[object]:
@@ -379,11 +427,6 @@ def out_of_fold_answers(bundle: Bundle) -> OutOfFoldAnswers | None:
     return read_out_of_fold(bundle.info.data, columns)
 
 
-def count_learned(bundle: Bundle, dataset: Dataset) -> int:
-    """Return how many images of a data set a cross-validated bundle has learned from."""
-    return int(learned_images(bundle, dataset).sum())
-
-
 def learned_images(bundle: Bundle, dataset: Dataset) -> NDArray[np.bool_]:
     """Return (N,) which images of a data set a cross-validated bundle has learned from."""
     if (known := out_of_fold_answers(bundle)) is None:
@@ -429,10 +472,13 @@ def _unknown_note(unknown: Sequence[str], images: int) -> str:
 def is_no_better_than_commonest(info: BundleInfo) -> bool:
     """Say whether a model is right no more often than who always names the commonest label.
 
+    Of fewer than `ENOUGH_TO_TELL` images nobody can say, and it is taken to be better.
+
     A bundle from before this was measured is taken to be better.
     """
     found = info.quality.get("commonest")
     accuracy = info.quality.get("accuracy")
     if not isinstance(found, dict) or not isinstance(accuracy, int | float):
         return False
-    return bool(accuracy <= found.get("share", 0))
+    images = info.quality.get("images", 0)
+    return bool(images >= ENOUGH_TO_TELL and accuracy <= found.get("share", 0))

@@ -282,6 +282,7 @@ def test_answers_to_training_photos_are_told_to_nobody(tmp_path: Path) -> None:
         5,
     )
     info["data"] |= known.as_json()
+    info["quality"]["folds"] = 5
     path = write_colour_bundle(tmp_path / "model.onnx", metadata=json.dumps(info))
     client = create_app(load_predictor(path, threads=1)).test_client()
     described = client.get("/api/v1/model").json

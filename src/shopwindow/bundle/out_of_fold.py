@@ -83,7 +83,7 @@ def read_out_of_fold(
             if not ((answers[name] >= 0) & (answers[name] <= 1)).all():  # nor NaN
                 raise ValueError("probabilities outside 0 to 1")
         return OutOfFoldAnswers(digests.astype(np.uint64), answers, int(record["folds"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(
             f"The bundle's metadata are wrong: data.{_KEY}: expected digests and answers, found "
             f"{type(error).__name__} ({error})."

@@ -81,7 +81,7 @@ def _card_text(bundle: Bundle) -> str:
         rows.append(("sure", "never: no confidence was found from which answers can be relied on"))
     rows.append(("recipe", _told(training, ("recipe", "arch", "weights"))))
     if source := data.get("source"):
-        rows.append(("trained on", f"{source}{_counts(data)}"))
+        rows.append(("trained on", f"{source}{_counts(data, quality.get('folds'))}"))
     rows += [
         (key, str(texts[key])) for key in ("data", "intended_use", "licence") if texts.get(key)
     ]
@@ -90,10 +90,12 @@ def _card_text(bundle: Bundle) -> str:
     return printable([*lines, "", *aligned(rows, "<<")])
 
 
-def _counts(data: dict[str, Any]) -> str:
+def _counts(data: dict[str, Any], measured_in: object) -> str:
     match data:
-        case {"train": int(train), "out_of_fold": {"folds": int(folds)}}:
+        case {"train": int(train), "out_of_fold": {"folds": int(folds)}} if folds == measured_in:
             return f", {train:,} images; its figures are those of cross-validation in {folds} parts"
+        case {"train": int(train), "out_of_fold": _}:
+            return f", {train:,} images"
         case {"train": int(train), "valid": int(valid)}:
             return f", {train:,} images; {valid:,} others were held out to judge it"
     return ""  # a bundle that was imported, or made by another program

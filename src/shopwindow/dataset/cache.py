@@ -78,10 +78,17 @@ class ImageCache:
                 f"The features take {wanted_bytes / 1e6:,.0f} MB, and {self.folder.parent} has "
                 f"{free_bytes / 1e6:,.0f} MB free: make room, or set SHOPWINDOW_CACHE_DIR."
             )
-        building = self.folder / f".{path.name}.{os.getpid()}"
-        np.save(building, np.full(shape, np.nan, np.float16), allow_pickle=False)
-        building.with_name(building.name + ".npy").replace(path)
-        return np.lib.format.open_memmap(path, "r+")
+        building = self.folder / f".{path.name}.{os.getpid()}.npy"
+        try:
+            np.save(building, np.full(shape, np.nan, np.float16), allow_pickle=False)
+            building.replace(path)
+            return np.lib.format.open_memmap(path, "r+")
+        except OSError as error:
+            building.unlink(missing_ok=True)
+            raise DataError(
+                f"The features of the images cannot be written to {self.folder.parent}: "
+                f"{error.strerror or error}. Set SHOPWINDOW_CACHE_DIR to a folder that can."
+            ) from error
 
 
 def default_cache_dir() -> Path:

@@ -26,11 +26,10 @@ from shopwindow.evaluation.comparison import Compared, compare_answers
 from shopwindow.grading import (
     Reading,
     allowed_in,
-    count_learned,
-    find_split,
+    fair_images,
     is_no_better_than_commonest,
+    learned_images,
     read_dataset,
-    recorded_splits,
 )
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
@@ -194,44 +193,36 @@ def _read_corrections(
 
 
 def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> NDArray[np.int64]:
-    """Return (n,) the images that are fair to the bundle in service."""
-    if count_learned(in_service, dataset):  # it carries honest answers for those
-        return np.arange(len(dataset), dtype=np.int64)
-    record = in_service.info.data.get("split")
-    if not record:
+    """Return (n,) the images that the bundle in service may be judged by."""
+    if not in_service.info.data.get("split"):
         raise PromotionError(
             f"{in_service.info.name}: expected a bundle in service whose card names the images "
             "that were held out of its training, found none (an imported model has none); replace "
             "it by hand once, with one that shopwindow train made"
         )
-    split = find_split(dataset, record)
-    if split is None:
+    fair = fair_images(in_service, dataset)
+    if fair is None:
         raise PromotionError(
             f"--data {data}: expected the images that {in_service.info.name} was trained on, with "
             "the held-out ones that its card names, found others; give the data as they were then"
         )
-    return split.valid
+    return fair
 
 
 def _fair_to_both(
     in_service: Bundle, new: Bundle, dataset: Dataset, other: Dataset, held_out: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return those of the held-out images that are fair to the new bundle too.
+    """Return those of the held-out images that the new bundle may be judged by too.
 
     Raises:
         PromotionError: It may have learned from some, and the one in service held them out: then
             they are to stay held out.
     """
-    if count_learned(new, other):
-        return held_out
-    splits = [find_split(other, record) for record in recorded_splits(new)]
-    unseen: set[str] = set()
-    for split in splits:
-        if split is not None:
-            unseen |= {other.references[index] for index in split.valid}
+    found = fair_images(new, other)
+    unseen = {other.references[i] for i in found} if found is not None else set()
     fair = np.array([i for i in held_out if dataset.references[i] in unseen], np.int64)
     learned = len(held_out) - len(fair)
-    if learned and not (len(fair) and count_learned(in_service, dataset)):
+    if learned and not (len(fair) and learned_images(in_service, dataset).any()):
         raise PromotionError(
             f"{new.info.name} {new.info.version}: expected a bundle that has not learned from the "
             f"{len(held_out):,} held-out images, but as far as its card says it may have from "

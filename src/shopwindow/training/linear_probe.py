@@ -16,7 +16,7 @@ from shopwindow.probe.regression import fit_head
 from shopwindow.training.mixture import Mixture
 from shopwindow.training.network import Classifier
 
-# What suits some thousand images; the weights that follow start from here and do not stay.
+# What suits some thousand images; fine-tuning starts from this head and changes it.
 _PENALTY = 1e-4
 
 

@@ -116,8 +116,8 @@ def verdict(info: BundleInfo, path: Path) -> str:
         return "\n".join(lines)
     if low <= quality["commonest"]["share"]:
         lines.append(
-            f"It may be no better than always answering {label!r}, which is right on {share}: "
-            "that is within the interval; add photos to know"
+            f"Too few images to tell whether it is better than always answering {label!r}, which "
+            f"is right on {share}; add images"
         )
     return "\n".join([*lines, f"Serve it: shopwindow serve --model {path}"])
 

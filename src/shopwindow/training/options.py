@@ -40,10 +40,10 @@ DEFAULTS = {
     "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128, 0.6),
 }
 RECIPES = tuple(DEFAULTS)
-# What only recipes that train a network heed.
+# Options that only apply to recipes that train a network.
 _OF_TRAINING = (
-    "arch", "weights", "epochs", "size", "batch_size", "lr", "grow", "outliers", "backgrounds",
-    "balance", "distil",
+    "arch", "weights", "epochs", "size", "batch_size", "lr", "grow", "blend", "outliers",
+    "backgrounds", "balance", "distil",
 )  # fmt: skip
 BLENDS = ("mixup", "cutmix")
 
@@ -144,9 +144,9 @@ class TrainingOptions:
             raise UsageError(f"size: expected 8 to 2048 pixels a side, got {self.size}")
         if self.epochs is not None and (not self.epochs or any(n < 1 for n in self.epochs)):
             raise UsageError(f"epochs: expected whole numbers of 1 or more, got {self.epochs}")
-        if self.recipe == "probe" and (
-            strange := [name for name in _OF_TRAINING if getattr(self, name)]
-        ):
+        usually = {field.name: field.default for field in fields(self)}
+        strange = [name for name in _OF_TRAINING if getattr(self, name) != usually[name]]
+        if self.recipe == "probe" and strange:
             raise UsageError(
                 f"--{strange[0].replace('_', '-')} has no effect on a linear probe, which trains "
                 "no network; choose --recipe finetune"

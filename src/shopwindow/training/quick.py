@@ -32,8 +32,14 @@ from shopwindow.dataset.label_sets import allowed_labels
 from shopwindow.dataset.split import Split, connected_groups, split_images
 from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
-from shopwindow.probe import Backbone, LinearHead, assign_folds, cross_validate, fit_head
-from shopwindow.probe import open_backbone as open_frozen
+from shopwindow.probe import (
+    Backbone,
+    LinearHead,
+    assign_folds,
+    cross_validate,
+    fit_head,
+    open_backbone,
+)
 from shopwindow.probe.cross_validation import PENALTIES
 from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.training.confidence import with_confidence
@@ -70,11 +76,14 @@ class Learned:
         heads: By label column, fitted to all that may be learned from.
         penalty: That of all heads.
         judged: Logits of images that were held out, or out of fold; the main data set first.
+        folds: In how many parts the images were judged; fewer than `FOLDS` where there are fewer
+            groups.
     """
 
     heads: dict[str, LinearHead]
     penalty: float
     judged: list[Judged]
+    folds: int
 
 
 def train_probe(
@@ -100,7 +109,7 @@ def train_probe(
     """
     began = perf_counter()
     options, progress = run.options, sys.stderr.isatty()
-    backbone = open_frozen(engine=engine)
+    backbone = open_backbone(engine=engine)
     dataset = open_dataset(options, (backbone.rule.height_px, backbone.rule.width_px))
     check_labels(dataset)
     is_small = len(dataset) < cross_validated_below and _answers_of(dataset) <= MAX_ANSWERS
@@ -182,12 +191,12 @@ def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
     main = dataset.label_columns[0]
     labels, codes = dataset.vocabularies[main], dataset.codes[main]
     how = (
-        f"graded by cross-validation in {FOLDS} parts"
+        "graded by cross-validation"
         if is_small
         else f"{len(split.train):,} to learn from, {len(split.valid):,} to grade it by"
     )
     further = "".join(
-        f"; {len(side.train):,} images of {side.companion.data.name} beside them"
+        f"; {len(side.train):,} images of {side.companion.data.name} as well"
         for side in mixture.sides
     )
     if mixture.corrections is not None:
@@ -203,7 +212,7 @@ def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
         named = ", ".join(f"{label} {count}" for count, label in few[:8])
         more = f" and {len(few) - 8} more" if len(few) > 8 else ""
         lines.append(
-            f"Few images of {named}{more}: with fewer than {FEW_IMAGES}, a label is often missed"
+            f"Few images of {named}{more}: labels with fewer than {FEW_IMAGES} are often missed"
         )
     if dataset.dropped:
         first = dataset.dropped[0]
@@ -303,7 +312,7 @@ def _learn(
             mixture.sides, features[1 : 1 + len(mixture.sides)], share_of[1:], strict=True
         )
     ]
-    return Learned(heads, penalty, judged)
+    return Learned(heads, penalty, judged, len(np.unique(own)))
 
 
 def _folds_of(side: Side, dataset: Dataset, split: Split) -> NDArray[np.int64]:
@@ -333,7 +342,7 @@ def _write(
     honest = calibration.shares(main.logits)
     if is_small:
         digests = [digest_of(dataset.read_bytes(int(index))) for index in main.indices]
-        answers = OutOfFoldAnswers(np.array(digests, np.uint64), honest, FOLDS)
+        answers = OutOfFoldAnswers(np.array(digests, np.uint64), honest, learned.folds)
         data |= answers.as_json()
     info = BundleInfo(
         name=options.model_name,
@@ -358,7 +367,7 @@ def _write(
         # Of images that were learned from, the answers are those out of fold.
         graded = replace(proof, answers=honest) if is_small else proof
         quality = quality_of(judged, graded, calibration.threshold)
-        return replace(info, quality=quality | ({"folds": FOLDS} if is_small else {}))
+        return replace(info, quality=quality | ({"folds": learned.folds} if is_small else {}))
 
     out = run.folder / "model.onnx"
     write_proven_bundle(

@@ -22,8 +22,8 @@ def check_labels(dataset: Dataset) -> None:
         if len(labels) < 2:
             found = f"only {labels[0]!r}" if labels else "none"
             raise UsageError(
-                f"{name}: expected at least two labels to tell apart, found {found}; choose "
-                "another column, or a smaller --min-images"
+                f"{name}: expected at least two labels to tell apart, found {found}; add images of "
+                "something else, or choose another column or a smaller --min-images"
             )
     if INPUT_NAME in dataset.label_columns:
         raise UsageError(
