@@ -300,7 +300,7 @@ def choose_images(
             text,
             [
                 f"none of these files is one of the {len(learned_from.digests):,} that the model "
-                "was trained on; should some show the same pictures, saved again, the grade is too good"
+                "was trained on; where they show the same pictures anyway, the grade is too good"
             ],
         )
     return everything, text, ["not the data that the model was trained on: all images were graded"]
