@@ -198,7 +198,7 @@ def test_a_linear_probe_is_fitted_without_the_training_stack(
     assert completed.returncode == 0, completed.stderr
     completed = run_without_the_training_stack(["evaluate", "run", str(colour_photos)], tmp_path)
     assert completed.returncode == 0, completed.stderr
-    assert "the model has learned from 40 of these images" in completed.stdout
+    assert "the model was trained on 40 of these images" in completed.stdout
 
 
 def test_no_module_of_the_server_is_loaded_from_the_training_stack(colour_bundle: Path) -> None:
