@@ -139,7 +139,7 @@ IMPORT = ["import", "m.onnx", "--labels", "m.onnx", "--yes", "--out", "x.onnx"]
     [
         (["train", ".", "--recipe", "finetune"], "Training"),
         (["train", ".", "--recipe", "transfer"], "Training"),
-        (["find-lr", ".", "--recipe", "scratch"], "Training"),
+        (["find-lr", "."], "Training"),
         (["export", "."], "Training"),
         (["train", "--resume", "--out", "begun"], "Training"),
         (IMPORT, "Importing a model"),

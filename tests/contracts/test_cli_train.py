@@ -22,10 +22,10 @@ from shopwindow.training.options import read_card
 
 OPTIONS = (
     "--labels table.csv --image-column file --label-column kind --also shade --min-images 5 "
-    "--recipe scratch --epochs 1 --size 16x18 --batch-size 8 --seed 3 --split random --lr 0.01 "
+    "--recipe finetune --arch test_efficientnet --weights none --epochs 1 --size 32x36 "
+    "--batch-size 8 --seed 3 --split random --lr 0.01 "
     "--name kinds --card card.toml --out run --family shade --label-map map.json "
-    "--group-column sender --with more.toml --outliers 0.125 --backgrounds 0.5 --balance 0.5 "
-    "--grow 0.5 --blend mixup"
+    "--group-column sender --with more.toml --balance 0.5"
 )
 
 
@@ -86,19 +86,12 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
         "label_map": str(folder / "map.json"),
         "group_column": "sender",
         "companions": [str(folder / "more.toml")],
-        "outliers": 0.125,
-        "backgrounds": 0.5,
         "balance": 0.5,
-        "grow": 0.5,
-        "blend": "mixup",
-        "distil": [],
-        "distil_weight": None,
-        "distil_temperature": None,
-        "recipe": "scratch",
-        "arch": None,
-        "weights": None,
+        "recipe": "finetune",
+        "arch": "test_efficientnet",
+        "weights": "none",
         "epochs": [1],
-        "size": [16, 18],
+        "size": [32, 36],
         "out": "run",
         "seed": 3,
         "split": "random",
@@ -116,9 +109,8 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
 def test_card_says_how_it_was_trained(trained: tuple[Path, Completed]) -> None:
     folder, _ = trained
     info = read_bundle(folder / "run" / "model.onnx").info
-    shares = {name: info.data[name] for name in ("outliers", "backgrounds", "blend", "balance")}
-    assert shares == {"outliers": 0.125, "backgrounds": 0.5, "blend": "mixup", "balance": 0.5}
-    assert info.training["grow"] == 0.5
+    assert info.data["balance"] == 0.5
+    assert (info.training["arch"], info.training["epochs"]) == ("test_efficientnet", [1])
 
 
 def test_training_ends_with_the_command_that_serves_it(trained: tuple[Path, Completed]) -> None:
@@ -159,7 +151,7 @@ def test_resume_takes_the_same_options_again(trained: tuple[Path, Completed]) ->
     ("option", "expected"),
     [
         (["--labels", "other.csv"], "--labels other.csv has no effect with --resume"),
-        (["--arch", "resnet18"], "was started with the default;"),
+        (["--name", "other"], "--name other has no effect with --resume"),
         (["."], "DATA . has no effect with --resume"),
     ],
 )
@@ -180,7 +172,7 @@ def test_resume_without_a_run_says_how_to_start_one(run_shopwindow: Run, tmp_pat
 def test_folder_with_a_run_is_not_overwritten(trained: tuple[Path, Completed]) -> None:
     folder, _ = trained
     before = (folder / "run" / "run.json").read_bytes()
-    completed = run_in(folder, "train", "data", "--recipe", "scratch", "--out", "run")
+    completed = run_in(folder, "train", "data", "--recipe", "finetune", "--out", "run")
     assert "--resume" in assert_one_line(completed, 1)
     assert (folder / "run" / "run.json").read_bytes() == before
 
@@ -268,8 +260,8 @@ def test_folders_that_are_not_utf8_are_trained_on_but_for_their_labels(tmp_path:
             image = Image.new("RGB", (16, 16), (250 - 120 * number, 20 * shade, 120 * number))
             image.paste((9, 9, 9), (shade, 0, shade + 4, 3 + shade))
             image.save(tmp_path / odd / label / f"{shade}.png")
-    options = "--recipe scratch --epochs 1 --size 16 --batch-size 8 --lr 0.01 --out run"
-    completed = run_in(tmp_path, "train", odd, *options.split())
+    options = "--recipe finetune --arch test_efficientnet --weights none --epochs 1 --size 32"
+    completed = run_in(tmp_path, "train", odd, *options.split(), "--out", "run")
     assert completed.returncode == 0, completed.stderr
     info = read_bundle(tmp_path / "run" / "model.onnx").info
     assert info.main.labels == ("blue", "red")

@@ -15,8 +15,6 @@ import pytest
 import torch
 from elsewhere import run
 from onnx import numpy_helper
-from torch import nn
-from torch.nn import functional as F
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, Threshold, arithmetic_of, read_bundle
 from shopwindow.dataset.dataset import Dataset
@@ -30,26 +28,27 @@ from shopwindow.training import TrainingOptions, quantise_bundle, quantise_run
 from shopwindow.training.eight_bits import in_eight_bits
 from shopwindow.training.export import Servable
 from shopwindow.training.graph import to_onnx
-from shopwindow.training.mixture import Companion, Side
-from shopwindow.training.network import Classifier, small_resnet
+from shopwindow.training.linear_probe import fit_linear_head
+from shopwindow.training.mixture import Companion, Side, mix
+from shopwindow.training.network import Classifier, build_classifier
 from shopwindow.training.onnx_file import with_info
 from shopwindow.training.quantising import Origin
 from shopwindow.training.reading import open_dataset
 from shopwindow.training.recalibrating import with_temperatures
 from shopwindow.training.warm_start import load_bundle_weights
 
+SIZE_PX = (64, 64)
 
-def narrow_network(dataset: Dataset) -> Classifier:
-    """The network of `scratch`, but so narrow that it learns within seconds."""
+
+def lite_network(dataset: Dataset, weights: str = "none") -> Classifier:
+    """The network that `finetune` starts from."""
     sizes = [len(labels) for labels in dataset.vocabularies.values()]
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, sum(sizes)))
-    body = small_resnet(width=16, depths=(1, 1, 1, 1))
-    return Classifier(nn.Sequential(body, head), sizes)
+    return build_classifier("tf_efficientnet_lite0", sizes, size_px=SIZE_PX, weights=weights)[0]
 
 
 @pytest.fixture(scope="module")
 def dataset(shapes_options: TrainingOptions) -> Dataset:
-    return open_dataset(shapes_options, (32, 32))
+    return open_dataset(shapes_options, SIZE_PX)
 
 
 @pytest.fixture(scope="module")
@@ -63,31 +62,9 @@ def learned(
     run_folder = tmp_path_factory.mktemp("learned") / "run"
     shutil.copytree(shapes_run, run_folder)
     bundle = read_bundle(shapes_run / "model.onnx")
-    train = Split.read(run_folder / "split.json", dataset).train
-    random = np.random.default_rng(1)
-    torch.manual_seed(1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so narrow that threads would wait for each other
-    model = narrow_network(dataset)
-    steps = 160
-    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01, steps)
-    for _ in range(steps):
-        chosen = random.choice(train, 48, replace=False)
-        moved = np.roll(dataset.images(chosen), random.integers(-2, 3, 2), axis=(1, 2))
-        turned = moved[:, :, ::-1] if random.random() < 0.5 else moved
-        logits = model(torch.from_numpy(turned.copy()).permute(0, 3, 1, 2).float() / 255)
-        loss = sum(
-            F.cross_entropy(part, torch.from_numpy(codes[chosen]), ignore_index=-1)
-            for part, codes in zip(
-                logits.split(model.sizes, dim=1), dataset.codes.values(), strict=True
-            )
-        )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    torch.set_num_threads(threads)
+    split = Split.read(run_folder / "split.json", dataset)
+    model = lite_network(dataset, "imagenet")
+    fit_linear_head(model, mix(dataset, split))
     outputs = [*dataset.label_columns, ACTIVATION_OUTPUT]
     graph = to_onnx(Servable(model.eval(), [1.0, 1.0], mapped=True), dataset.rule, outputs)
     (run_folder / "model.onnx").write_bytes(with_info(graph, bundle.info))
@@ -103,7 +80,7 @@ def quantised(learned: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def images(dataset: Dataset) -> np.ndarray:
-    """The drawings, turned over, moved and with grain: 360 that differ, (360, 32, 32, 3) uint8."""
+    """The drawings, turned over, moved and with grain: 360 that differ, (360, 64, 64, 3) uint8."""
     drawings = dataset.images(np.arange(90))
     grain = np.random.default_rng(0).integers(-12, 13, drawings.shape)
     grainy = np.clip(drawings + grain, 0, 255).astype(np.uint8)
@@ -164,7 +141,7 @@ def write_off_bundle(source: Path, out: Path) -> Path:
     """Write a bundle in float that is far too modest, and yet calls everything sure."""
     bundle = read_bundle(source)
     graph = with_temperatures(
-        onnx.load_model_from_string(bundle.model), {"shape": 3.0, "colour": 3.0}
+        onnx.load_model_from_string(bundle.model), {"shape": 6.0, "colour": 6.0}
     )
     out.write_bytes(with_info(graph, replace(bundle.info, threshold=Threshold(0.1, 1.0, 1.0))))
     return out
@@ -212,11 +189,13 @@ def write_outlier_bundle(source: Path, out: Path) -> Path:
         tensors[name].CopyFrom(numpy_helper.from_array(values, name))
 
     some = slice(0, 4)
-    for block in range(4, 8):
-        prefix = f"model.net.0.{block}"
-        scale(f"{prefix}.conv1.weight", 1024, (some,))
-        scale(f"{prefix}.conv1.weight_bias", 1024, (some,))
-        scale(f"{prefix}.conv2.weight", 1 / 1024, (slice(None), some))
+    # Where nothing but a sum lies between two convolutions.
+    for before, after in (("0.0.conv_pw", "1.0.conv_pw"), ("6.0.conv_pwl", None)):
+        prefix = "model.net.0.model"
+        scale(f"{prefix}.blocks.{before}.weight", 1024, (some,))
+        scale(f"{prefix}.blocks.{before}.weight_bias", 1024, (some,))
+        name = f"{prefix}.blocks.{after}.weight" if after else f"{prefix}.conv_head.weight"
+        scale(name, 1 / 1024, (slice(None), some))
     out.write_bytes(with_info(graph, bundle.info))
     return out
 
@@ -352,8 +331,8 @@ def test_any_number_of_images_will_do_and_nothing_is_printed(
 def test_training_starts_from_8_bit_weights_too(
     quantised: Path, dataset: Dataset, images: np.ndarray
 ) -> None:
-    model = narrow_network(dataset)
-    load_bundle_weights(model, quantised, dataset.vocabularies, dataset.images(np.arange(90)))
+    model = lite_network(dataset)
+    load_bundle_weights(model, quantised, dataset.vocabularies, SIZE_PX)
     logits = model.eval()(torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 255)
     served = load_predictor(quantised, engine="onnxruntime").probabilities(images)["shape"]
     assert (logits[:, :3].argmax(1).numpy() == served.argmax(1)).mean() >= 0.97

@@ -106,8 +106,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         (shop.photos / label).mkdir(parents=True)
         for number in range(20):
             picture(paint, number).save(shop.photos / label / f"{number:02}.png")
-    scratch = ("--recipe", "scratch", "--size", "16", "--batch-size", "8")
-    first = shop.train("first", *scratch, "--epochs", "4")
+    network = ("--arch", "test_efficientnet", "--weights", "none", "--size", "32")
+    first = shop.train("first", "--recipe", "finetune", *network, "--epochs", "4")
     assert read_bundle(first).info.quality["accuracy"] == 1
     shop.model.parent.mkdir()
     shutil.copy(first, shop.model)

@@ -19,7 +19,7 @@ from shopwindow.training.reading import open_dataset
 def loader(shapes_options: TrainingOptions) -> CachedLoader:
     dataset = open_dataset(shapes_options, (32, 32))
     everything = Split(np.arange(90), np.arange(0), "random", 3, 0.5)
-    mixture = mix(dataset, everything, seed=3)
+    mixture = mix(dataset, everything)
     return CachedLoader(mixture.sources, everything.train, 16, train=True, seed=3)
 
 

@@ -53,45 +53,35 @@ def companion_file(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def mixture(shapes_options: TrainingOptions, companion_file: Path) -> Mixture:
-    dataset = open_dataset(shapes_options, (32, 32))
+    dataset = open_dataset(shapes_options, (64, 64))
     side = open_companion(
         Companion.read(companion_file), dataset, seed=1, cache_dir=None, progress=False
     )
     split = split_images(dataset, seed=1)
-    return mix(dataset, split, [side], outlier_share=0.125, ground_share=0.5, seed=1)
+    return mix(dataset, split, [side])
 
 
 def test_sets_of_all_sources_are_numbered_alike(mixture: Mixture) -> None:
-    main, side, nothing = mixture.sources
+    main, side = mixture.sources
     assert main.targets.max() == 2, "a circle, a cross, a square"
     assert np.unique(side.targets[:, 0]).tolist() == [0, 3]
     assert np.unique(side.targets[:, 1]).tolist() == [-1], "it has no colours"
-    assert np.unique(nothing.targets[:, 0]).tolist() == [4]
-    assert mixture.sets[0].tolist() == [[False, True, True], [False] * 3]
+    assert mixture.sets[0].tolist() == [[False, True, True]]
 
 
 def test_batch_holds_the_shares_with_the_main_data_set_first(mixture: Mixture) -> None:
     loader = CachedLoader(mixture.sources, mixture.split.train, 16, train=True, seed=1)
     loader.start_epoch("stage-1", 0)
     batches = list(loader)
-    assert len(batches) == len(mixture.split.train) // 10
+    assert len(batches) == len(mixture.split.train) // 12
     for images, codes in batches:
-        assert images.shape == (16, 3, 32, 32)
-        assert (codes[:10, 0] < 3).all()
-        assert set(codes[10:14, 0].tolist()) <= {0, 3}
-        assert codes[14:, 0].tolist() == [4, 4]
+        assert images.shape == (16, 3, 64, 64)
+        assert (codes[:12, 0] < 3).all()
+        assert set(codes[12:, 0].tolist()) <= {0, 3}
 
 
 def test_continuing_in_an_epoch_draws_the_same_from_all_sources(mixture: Mixture) -> None:
-    loader = CachedLoader(
-        mixture.sources,
-        mixture.split.train,
-        16,
-        train=True,
-        seed=1,
-        grounds=mixture.outliers,
-        ground_share=0.5,
-    )
+    loader = CachedLoader(mixture.sources, mixture.split.train, 16, train=True, seed=1)
     loader.start_epoch("stage-1", 2)
     whole = [(images.clone(), codes) for images, codes in loader]
     loader.start_epoch("stage-1", 2, first_batch=3)
@@ -103,14 +93,14 @@ def test_continuing_in_an_epoch_draws_the_same_from_all_sources(mixture: Mixture
 
 
 def test_only_the_companion_that_asks_for_it_is_augmented_strongly(mixture: Mixture) -> None:
-    main, side, nothing = mixture.sources
-    sources = [main, replace(side, augment="strong"), nothing]
+    main, side = mixture.sources
+    sources = [main, replace(side, augment="strong"), side]
     loader = CachedLoader(sources, mixture.split.train, 16, train=True, seed=1)
     # Each image must come back to its own place: what is usual stays as it is, the rest is negated.
     loader.augmentations = {"usual": lambda images: +images.int(), "strong": lambda x: -x.int()}
-    places = torch.arange(16, dtype=torch.uint8).view(16, 1, 1, 1).expand(16, 3, 32, 32) + 1
+    places = torch.arange(16, dtype=torch.uint8).view(16, 1, 1, 1).expand(16, 3, 64, 64) + 1
     images, _ = loader.after_batch((TensorImage(places.clone()), torch.zeros(16, 2)))
-    assert images[:, 0, 0, 0].tolist() == [*range(1, 11), -11, -12, -13, -14, 15, 16]
+    assert images[:, 0, 0, 0].tolist() == [*range(1, 9), -9, -10, -11, -12, 13, 14, 15, 16]
 
 
 def test_strong_augmentation_erases_a_rectangle_of_every_second_image() -> None:
@@ -165,15 +155,13 @@ def test_run_with_companions_is_exported_with_figures_for_each(
     options = replace(
         shapes_options,
         companions=(companion_file,),
-        outliers=0.125,
-        backgrounds=0.3,
         also=("colour",),
         families=("colour",),
         epochs=(1,),
         out=tmp_path / "run",
     )
     bundle = read_bundle(train(options) / "model.onnx")
-    assert counted == [[0.75, 0.25]], "whatever is drawn besides"
+    assert counted == [[0.75, 0.25]]
     (record,) = bundle.info.data["also"]
     counts = [bundle.info.data["valid"], record["valid"]]
     assert [one["images"] for one in bundle.info.data["curves"]] == counts
@@ -232,7 +220,7 @@ def test_companion_file_with_a_mistake_is_refused(tmp_path: Path, text: str, wor
 def test_shares_that_leave_nothing_to_the_main_data_set_are_refused(mixture: Mixture) -> None:
     greedy = [replace(side, companion=replace(side.companion, share=0.7)) for side in mixture.sides]
     with pytest.raises(UsageError, match="at least a quarter"):
-        mix(mixture.dataset, mixture.split, greedy, outlier_share=0.1, seed=1)
+        mix(mixture.dataset, mixture.split, [*greedy, *mixture.sides])
 
 
 def test_share_below_one_image_is_refused(mixture: Mixture) -> None:
@@ -250,7 +238,7 @@ def test_companion_may_only_have_columns_that_the_main_data_set_has(mixture: Mix
 def test_picture_that_one_data_set_holds_out_is_not_taught_by_another(
     shapes_options: TrainingOptions,
 ) -> None:
-    dataset = open_dataset(shapes_options, (32, 32))
+    dataset = open_dataset(shapes_options, (64, 64))
     split = split_images(dataset, seed=1)
     again = Companion(
         shapes_options.data,

@@ -56,7 +56,7 @@ def test_card_settles_labels_size_and_held_out_images(
     options = trainer.options
     for name in ("recipe", "image_column", "label_column", "also", "size", "batch_size", "name"):
         assert getattr(options, name) == getattr(shapes_options, name), name
-    assert trainer.arch == "small_resnet"
+    assert trainer.arch == "test_efficientnet"
     assert trainer.epochs == (2,)
     assert trainer.split.digest(trainer.dataset) == bundle.info.data["split"]["digest"]
     assert trainer.dataset.vocabularies == {c.name: c.labels for c in bundle.info.columns}
@@ -65,11 +65,11 @@ def test_card_settles_labels_size_and_held_out_images(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"size": (64, 64)}, "size: expected 32,32, as .* was trained, got 64,64"),
+        ({"size": (96, 96)}, "size: expected 64,64, as .* was trained, got 96,96"),
         ({"seed": 7}, "seed: expected 42"),
         ({"label_column": "colour"}, "label column: expected shape"),
         ({"also": ()}, "also: expected colour"),
-        ({"arch": "resnet18"}, "arch: expected small_resnet"),
+        ({"arch": "resnet18"}, "arch: expected test_efficientnet"),
         ({"weights": "none"}, "--weights has no effect with --start-from"),
     ],
 )
@@ -163,7 +163,7 @@ def test_finished_run_needs_no_correction_any_more_and_an_unfinished_one_the_sam
     run = train(settle_options({**start, "feedback": given, "out": tmp_path / "run"}))
     told = read_bundle(run / "model.onnx").info.data["corrections"]
     shutil.copytree(run, tmp_path / "unfinished")
-    (tmp_path / "unfinished" / "stage-1.pt").unlink()
+    (tmp_path / "unfinished" / "stage-2.pt").unlink()
     write_corrections(tmp_path / "others", [(noise(3), "circle")])
     shutil.rmtree(given)
     assert read_bundle(export_run(run, tmp_path / "again.onnx")).info.data["corrections"] == told

@@ -61,7 +61,6 @@ def run_without_torch(script: str) -> subprocess.CompletedProcess[str]:
         "measuring",
         "mixture",
         "onnx_file",
-        "outliers",
         "proof",
         "recalibrating",
     ],

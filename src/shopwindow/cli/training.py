@@ -38,7 +38,7 @@ def network_options(command: Command) -> Command:
         (
             click.option(
                 "--recipe",
-                type=click.Choice(["probe", "finetune", "transfer", "scratch"]),
+                type=click.Choice(["probe", "finetune", "transfer"]),
                 help="probe takes seconds and needs no training stack; finetune goes on from "
                 "there; transfer is fastai's course with a ResNet-50.  [default: probe]",
             ),
@@ -86,7 +86,7 @@ def network_options(command: Command) -> Command:
     "--epochs",
     callback=parse_whole_numbers,
     metavar="N or N,N",
-    help="Epochs of each stage: two for transfer, one for scratch.  [default: the recipe's]",
+    help="Epochs of each stage: two for transfer, one for finetune.  [default: the recipe's]",
 )
 @click.option("--lr", type=float, help="Peak learning rate.  [default: the recipe's choice]")
 @click.option(
@@ -119,53 +119,11 @@ def network_options(command: Command) -> Command:
     help="Learn from corrections too: of the setting feedback, a store, or an exported folder.",
 )
 @click.option(
-    "--outliers",
-    metavar="SHARE",
-    type=click.FloatRange(0, 0.5),
-    help="Share of each batch that shows none of the labels, drawn by chance.  [default: 0]",
-)
-@click.option(
-    "--backgrounds",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    help="Share of the items on white that are put in front of something else.  [default: 0]",
-)
-@click.option(
-    "--grow",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Share of the epochs, the first ones, on smaller images, in whole epochs; for scratch.  "
-    "[default: 0.6]",
-)
-@click.option(
-    "--blend",
-    type=click.Choice(["none", "mixup", "cutmix"]),
-    help="Learn from pairs: mixup blends two images, cutmix puts a rectangle of one into the "
-    "other.  [default: none]",
-)
-@click.option(
     "--balance",
     metavar="POWER",
     type=click.FloatRange(0, 1),
     help="Draw rare labels more often: 0 as they come, 0.5 the square root, 1 all alike.  "
     "[default: 0]",
-)
-@click.option(
-    "--distil",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Learn from the answers of this bundle too; given several times, from their mean.",
-)
-@click.option(
-    "--distil-weight",
-    type=click.FloatRange(0, 1, min_open=True),
-    help="What those answers weigh beside the labels.  [default: 0.5]",
-)
-@click.option(
-    "--distil-temperature",
-    type=click.FloatRange(0.5, 20),
-    help="Softens both answers before they are compared.  [default: 2]",
 )
 @click.option(
     "--card",
@@ -224,7 +182,7 @@ def _probe(run: Run) -> None:
 @click.command(
     "find-lr",
     short_help="Find a learning rate.",
-    epilog=example("shopwindow find-lr photos/ --recipe scratch"),
+    epilog=example("shopwindow find-lr photos/ --weights resnet50.pth"),
 )
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @data_options()
@@ -239,10 +197,11 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
     """Try rising learning rates on DATA, draw the loss over them and suggest one."""
     from shopwindow.training import TrainingOptions
 
-    options = TrainingOptions(**given(context))
-    if options.recipe == "probe":
+    options = TrainingOptions(**{"recipe": "transfer", **given(context)})
+    if options.recipe != "transfer":
         raise UsageError(
-            "find-lr: expected a recipe that trains a network, got probe; name one with --recipe"
+            f"find-lr: expected transfer, the recipe that looks for a learning rate, got "
+            f"{options.recipe}; leave --recipe out"
         )
     suggestion, picture = import_training().find_learning_rate(options)
     click.echo(f"Suggested: --lr {suggestion:.2g} (the curve: {picture})")

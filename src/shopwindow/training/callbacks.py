@@ -1,4 +1,4 @@
-"""fastai callbacks: exact checkpoints, one line per epoch, precision, averaging, growing images."""
+"""fastai callbacks: exact checkpoints, one line per epoch, precision, averaging."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import accumulate
 from types import FrameType
 from typing import Any
 
@@ -18,7 +17,6 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.torch_core import num_distrib, rank_distrib, to_float
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from shopwindow.training.run import Run
@@ -137,7 +135,8 @@ class WeightAverage(Callback):  # type: ignore[misc]
 class KeepStatistics(Callback):  # type: ignore[misc]
     """Leaves the statistics of batch normalisation as they are; scales and shifts go on learning.
 
-    Those of ImageNet are better than what a few small batches of a few images say.
+    Those of ImageNet are better than what a few small batches of a few images say, and a network
+    that starts from a bundle has none any more.
     """
 
     run_valid = False
@@ -147,43 +146,6 @@ class KeepStatistics(Callback):  # type: ignore[misc]
         for module in self.learn.model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
-
-
-class GrowImages(Callback):  # type: ignore[misc]
-    """Train on smaller images at first (progressive resizing, Howard 2018, fast.ai DAWNBench).
-
-    Args:
-        sizes: (share of the epochs, (height, width)) in order; the last one to the end.
-    """
-
-    order = 5
-    run_valid = False
-
-    def __init__(self, sizes: list[tuple[float, tuple[int, int]]]) -> None:
-        self.sizes = sizes
-
-    def before_train(self) -> None:
-        """Set the size of this epoch."""
-        ends = accumulate(share for share, _ in self.sizes)
-        to_come = [
-            size
-            for end, (_, size) in zip(ends, self.sizes, strict=True)
-            # 0.58 of 50 are 29, and not the 28.999999999999996 of floats.
-            if self.learn.epoch < int(round(end * self.learn.n_epoch, 6))
-        ]
-        self.size_px = to_come[0] if to_come else self.sizes[-1][1]
-
-    def before_batch(self) -> None:
-        """Bring the images to that size."""
-        self.learn.xb = (resized(self.learn.x, self.size_px),)
-
-
-def resized(images: Tensor, size_px: tuple[int, int]) -> Tensor:
-    """Return images (B, 3, H, W) of a size (height, width); the same ones if it is theirs."""
-    if images.shape[-2:] == size_px:
-        return images
-    other = F.interpolate(images, size_px, mode="bilinear", antialias=True)
-    return other.contiguous(memory_format=torch.channels_last)
 
 
 class Checkpoint(Callback):  # type: ignore[misc]

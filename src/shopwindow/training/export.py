@@ -28,7 +28,7 @@ from shopwindow.training.onnx_file import in_half_precision
 from shopwindow.training.proof import write_proven_bundle
 from shopwindow.training.record import data_record
 from shopwindow.training.run import Run
-from shopwindow.training.trainer import Trainer
+from shopwindow.training.trainer import LAST_STAGE, Trainer
 
 # fp16 weights move a probability by less than this; a wrong label order or a forgotten
 # normalisation moves it by far more.
@@ -127,7 +127,7 @@ def open_finished(folder: Path) -> Trainer:
         TrainingError: It is not finished.
     """
     trainer = Trainer(Run.open(folder))
-    stage = trainer.last_stage
+    stage = LAST_STAGE
     state = trainer.run.load_tensors(stage)
     if state is None:
         raise TrainingError(
@@ -232,14 +232,6 @@ def _judge(trainer: Trainer) -> list[Judged]:
     ]
 
 
-def _teacher_facts(trainer: Trainer) -> dict[str, Any]:
-    teachers = trainer.run.facts.get("teachers")
-    if not teachers:
-        return {}
-    weight, temperature = trainer.options.teaching
-    return {"teachers": teachers, "distil": {"weight": weight, "temperature": temperature}}
-
-
 def _training_facts(trainer: Trainer) -> dict[str, Any]:
     seconds = sum(float(row["seconds"]) for row in trainer.history)
     weights, start = trainer.weights, trainer.run.facts.get("start")
@@ -249,8 +241,6 @@ def _training_facts(trainer: Trainer) -> dict[str, Any]:
         "weights": weights if weights in ("imagenet", "none") else Path(weights).name,
         **({"started_from": {k: start[k] for k in ("name", "version", "sha256")}} if start else {}),
         "epochs": list(trainer.epochs),
-        "grow": trainer.grow,
-        **_teacher_facts(trainer),
         "seed": trainer.options.seed,
         "batch_size": trainer.batch_size,
         "minutes": round(seconds / 60, 1),

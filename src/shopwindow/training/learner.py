@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,16 +12,13 @@ from fastai.distributed import DistributedTrainer
 from fastai.imports import noop
 from fastai.learner import Learner
 from fastai.torch_core import num_distrib, rank_distrib
-from torch import nn
 
-from shopwindow.training.blending import Cutmix, Mixup
 from shopwindow.training.callbacks import mixed_precision
 from shopwindow.training.loaders import SeededDistributedDL
 from shopwindow.training.loss import ColumnsLoss, column_accuracy
 from shopwindow.training.mixture import Mixture
 from shopwindow.training.network import Classifier, Splitter
 from shopwindow.training.run import FINDER_DIR, Run
-from shopwindow.training.teaching import Distil, TaughtLoss, Teacher
 
 
 class SharedTrainer(DistributedTrainer):  # type: ignore[misc]
@@ -66,13 +62,12 @@ def build_learner(
     splitter: Splitter,
     run: Run,
     *,
-    teachers: Sequence[Teacher] = (),
     opt_func: Any,
     label_smoothing: float,
     wd: float,
     moms: tuple[float, float, float],
 ) -> ColumnsLearner:
-    """Put data, network, loss, metrics, teachers, blending and precision together."""
+    """Put data, network, loss, metrics and precision together."""
     sizes = model.sizes
     metrics = [
         column_accuracy(
@@ -80,19 +75,10 @@ def build_learner(
         )
         for index, name in enumerate(mixture.dataset.label_columns)
     ]
-    usual = ColumnsLoss(sizes, mixture.sets, label_smoothing=label_smoothing)
-    loss: nn.Module = usual
-    callbacks = [ChannelsLast(), *mixed_precision(loaders.device, model)]
-    if teachers:
-        weight, temperature = run.options.teaching
-        loss = TaughtLoss(usual, weight=weight, temperature=temperature)
-        callbacks.append(Distil(teachers, temperature))
-    if run.options.blend != "none":
-        callbacks.append({"mixup": Mixup, "cutmix": Cutmix}[run.options.blend]())
     learn = ColumnsLearner(
         loaders,
         model,
-        loss_func=loss,
+        loss_func=ColumnsLoss(sizes, mixture.sets, label_smoothing=label_smoothing),
         opt_func=opt_func,
         splitter=splitter,
         metrics=metrics,
@@ -100,7 +86,7 @@ def build_learner(
         model_dir=FINDER_DIR,
         wd=wd,
         moms=moms,
-        cbs=callbacks,
+        cbs=[ChannelsLast(), *mixed_precision(loaders.device, model)],
     )
     learn.remove_cb(ProgressCallback)
     learn.logger = noop  # our own callback prints the line of an epoch

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shopwindow.training.augmentations import build_augmentations
-from shopwindow.training.backgrounds import replace_ground
 from shopwindow.training.balance import draw_pass
 from shopwindow.training.mixture import Mixture, Source, batch_sizes
 
@@ -39,8 +38,6 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         batch_size: Images in a batch, of all sources together.
         train: Shuffle, augment, and drop the last, smaller batch.
         seed: See above.
-        grounds: (M, H, W, 3) uint8, what items on white may be put in front of.
-        ground_share: Of the images of a clean source that are.
     """
 
     def __init__(
@@ -51,14 +48,11 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         *,
         train: bool,
         seed: int,
-        grounds: NDArray[np.uint8] | None = None,
-        ground_share: float = 0.0,
     ) -> None:
         self.sources = list(sources) if train else list(sources[:1])
         self.indices = np.asarray(indices)
         self.train, self.seed = train, seed
         self.sizes = batch_sizes(self.sources, batch_size)
-        self.grounds, self.ground_share = grounds, ground_share
         self.position: tuple[str, int] = ("", 0)
         self.first_batch = 0
         self.augmentations = build_augmentations() if train else {}
@@ -120,8 +114,6 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         if not self.train:
             images = images.as_subclass(Tensor).float().div_(255)
             return images.contiguous(memory_format=torch.channels_last), targets
-        if self.ground_share > 0 and self.grounds is not None:
-            images = self._replace_grounds(images, self.grounds)
         images = self._augment(images)
         return images.contiguous(memory_format=torch.channels_last), targets
 
@@ -138,16 +130,6 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
                 for place, part in zip(places, done, strict=True):
                     parts[place] = part
         return torch.cat(parts)
-
-    def _replace_grounds(self, images: Tensor, choice: NDArray[np.uint8]) -> Tensor:
-        """Put some items of the main source, which come first, in front of something else."""
-        clean = len(images) - sum(self.sizes[1:])
-        rows = torch.randint(len(choice), (clean,)).numpy()
-        grounds = torch.from_numpy(choice[rows]).to(images.device).permute(0, 3, 1, 2)
-        pixels = images.as_subclass(Tensor)
-        pasted = replace_ground(pixels[:clean], grounds, self.ground_share)
-        mixed: Tensor = TensorImage(torch.cat([pasted, pixels[clean:]]))
-        return mixed
 
 
 class _Rotation:
@@ -201,20 +183,11 @@ def build_loaders(
     *,
     seed: int,
     device: torch.device,
-    ground_share: float = 0.0,
     path: Any = ".",
 ) -> DataLoaders:
     """Return fastai `DataLoaders`: all sources to train on, the main one to validate."""
     split = mixture.split
-    train = CachedLoader(
-        mixture.sources,
-        split.train,
-        batch_size,
-        train=True,
-        seed=seed,
-        grounds=mixture.outliers,
-        ground_share=ground_share,
-    )
+    train = CachedLoader(mixture.sources, split.train, batch_size, train=True, seed=seed)
     valid = CachedLoader(mixture.sources, split.valid, batch_size * 2, train=False, seed=seed)
     return DataLoaders(train, valid, path=path, device=device)
 

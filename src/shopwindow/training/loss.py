@@ -26,8 +26,6 @@ class ColumnsLoss(nn.Module):
         label_smoothing: Szegedy et al. 2015, arXiv:1512.00567; for images with one label.
     """
 
-    y_int = True  # for fastai: the targets are numbers of labels, which cannot be blended
-
     def __init__(
         self,
         sizes: tuple[int, ...],
@@ -39,9 +37,6 @@ class ColumnsLoss(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.sets = _as_tensors(sizes, sets)
-        # Of the main column, by code; the last row is for -1: nobody has said what it shows.
-        known, unsaid = torch.zeros(sizes[0], dtype=torch.bool), torch.zeros(1, dtype=torch.bool)
-        self.empty = torch.cat([known, ~self.sets[0].any(dim=1), unsaid])
         self.attribute_weight = attribute_weight
         self.label_smoothing = label_smoothing
 
@@ -69,10 +64,6 @@ class ColumnsLoss(nn.Module):
     def split(self, logits: Tensor) -> tuple[Tensor, ...]:
         """(B, sum(sizes)) -> (B, C) per label column."""
         return torch.split(logits, list(self.sizes), dim=1)
-
-    def shows_nothing(self, codes: Tensor) -> Tensor:
-        """(B, columns) codes -> (B,) bool: whose main label is the empty set."""
-        return self.empty.to(codes.device)[codes[:, 0]]
 
     def _one_label(self, logits: Tensor, codes: Tensor) -> Tensor:
         return F.cross_entropy(

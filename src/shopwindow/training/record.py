@@ -32,9 +32,6 @@ def data_record(
         "split": split.as_record(dataset),
         "also": describe(mixture),
         **_corrections(facts),
-        "outliers": options.outliers,
-        "backgrounds": options.backgrounds,
-        "blend": options.blend,
         "balance": options.balance,
         "read": {
             # A name, never a path: the bundle travels to other machines.

@@ -10,7 +10,6 @@
         lr-find.png     learning-rate finder, where the recipe uses it
         checkpoint.pt   the exact state to continue from, at most a minute old
         stage-1.pt ...  the weights at the end of each stage
-        teacher-1.onnx  a copy of the first teacher, where there is one
         model.onnx      the exported bundle
 """
 
@@ -24,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shopwindow.bundle import Bundle
 from shopwindow.errors import TrainingError
 from shopwindow.training.options import TrainingOptions
 from shopwindow.writing import write_atomically
@@ -89,15 +87,6 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {"options": self.options.as_json(), "facts": self.facts}
         write_atomically(self.folder / "run.json", json.dumps(content, indent=2).encode("ascii"))
-
-    def teacher(self, number: int) -> Path:
-        """Return where the copy of a teacher lies; `number` counts from 0."""
-        return self.folder / f"teacher-{number + 1}.onnx"
-
-    def keep_teacher(self, number: int, bundle: Bundle) -> None:
-        """Keep a copy of a teacher, if there is none yet."""
-        if not self.teacher(number).exists():
-            write_atomically(self.teacher(number), bundle.model)
 
     def write_history(self, rows: list[dict[str, Any]]) -> None:
         """Write history.csv, one line per epoch."""

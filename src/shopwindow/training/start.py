@@ -25,7 +25,6 @@ from shopwindow.training.pictures import draw_curves
 from shopwindow.training.quick import train_probe
 from shopwindow.training.recipes import RECIPES, learner_for_finder
 from shopwindow.training.run import Run
-from shopwindow.training.teaching import Teacher
 from shopwindow.training.trainer import Trainer
 from shopwindow.training.warm_start import is_bundle
 
@@ -72,7 +71,7 @@ def _go_on(run: Run) -> Path:
             print(
                 f"{len(dataset):,} images, {len(labels)} labels; {len(split.train):,} to train "
                 f"on, {len(split.valid):,} to validate; {_left_out(trainer)}"
-                f"{_corrections(trainer)}{_teachers(trainer)}"
+                f"{_corrections(trainer)}"
                 f"{trainer.arch} on {trainer.device}; run folder {run.folder}",
                 flush=True,
             )
@@ -87,15 +86,16 @@ def _go_on(run: Run) -> Path:
 
 
 def _kept(trainer: Trainer) -> str | None:
-    """Say whether fine-tuning was worth it, by the held-out images."""
+    """Say whether training was worth it, by the held-out images."""
     facts = trainer.run.facts
     if "kept" not in facts:
         return None
-    probe, tuned = (percent(share, 1) for share in facts["right"].values())
-    figures = f"{tuned} of {len(trainer.split.valid):,} held-out images are right, {probe} before"
+    start = "the linear probe" if trainer.options.start_from is None else "the bundle"
+    before, after = (percent(share, 1) for share in facts["right"].values())
+    figures = f"{after} of {len(trainer.split.valid):,} held-out images are right, {before} before"
     if facts["kept"] == "stage-1":
-        return f"Fine-tuning made it worse ({figures}): what is exported is the linear probe"
-    return f"Fine-tuned: {figures}, with the linear probe that it began from"
+        return f"Fine-tuning made it worse ({figures}): what is exported is {start} it began with"
+    return f"Fine-tuned: {figures}, with {start} that it began with"
 
 
 def _left_out(trainer: Trainer) -> str:
@@ -114,13 +114,6 @@ def _corrections(trainer: Trainer) -> str:
     learned, held_back = facts["train"], facts["held_back"]
     more = f" ({held_back:,} more show held-out images)" if held_back else ""
     return f"{learned:,} corrections to learn from{more}; "
-
-
-def _teachers(trainer: Trainer) -> str:
-    if not trainer.teachers:
-        return ""
-    names = [f"{one['name']} {one['version']}" for one in map(Teacher.describe, trainer.teachers)]
-    return f"taught by {' and '.join(names)} (two passes of each in every step); "
 
 
 def note_on_weights(trainer: Trainer) -> str:
@@ -172,10 +165,11 @@ def _connected_processes() -> Iterator[None]:
 
 
 def find_learning_rate(options: TrainingOptions) -> tuple[float, Path]:
-    """Run fastai's learning-rate finder on a fresh network: its head, or for `scratch` all of it.
+    """Run fastai's learning-rate finder on the fresh head of `transfer`.
 
     Args:
-        options: As for `train`; `out` says where lr-find.png goes (default: the current folder).
+        options: As for `train`, with the recipe `transfer`; `out` says where lr-find.png goes
+            (default: the current folder).
 
     Returns:
         The suggested peak learning rate, and the path of the picture.

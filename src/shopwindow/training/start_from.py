@@ -117,8 +117,8 @@ def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
     recipe = training.get("recipe")
     if recipe not in RECIPES or not isinstance(read, dict) or not isinstance(split, dict):
         raise UsageError(
-            f"--start-from {path}: expected a bundle that shopwindow train made, whose card tells "
-            f"how, found the recipe {recipe!r}; start from its weights alone with --weights"
+            f"--start-from {path}: expected a bundle that this version of shopwindow train makes, "
+            f"found the recipe {recipe!r}; leave --start-from out"
         )
     is_probe = recipe == "probe"  # which has one network, of one size
     method = split.get("method")
@@ -137,9 +137,6 @@ def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
         "families": tuple(families.name for families in info.families),
         "seed": split.get("seed"),
         "split": TrainingOptions.split if method == METHOD else method,
-        "outliers": data.get("outliers") or 0.0,
-        "backgrounds": data.get("backgrounds") or 0.0,
-        "blend": data.get("blend") or "none",
         "balance": data.get("balance") or 0.0,
         "name": info.name,
     }

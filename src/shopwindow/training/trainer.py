@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device, num_distrib
@@ -17,8 +16,8 @@ from fastai.torch_core import default_device, num_distrib
 from shopwindow.bundle import bundled_model_path, read_bundle
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split, split_images
-from shopwindow.errors import DataError, TrainingError, UsageError
-from shopwindow.training.callbacks import Checkpoint, WeightAverage
+from shopwindow.errors import DataError, TrainingError
+from shopwindow.training.callbacks import Checkpoint, KeepStatistics, WeightAverage
 from shopwindow.training.corrections import open_corrections
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
@@ -26,23 +25,14 @@ from shopwindow.training.learning_rate import find_with_curve, single_process
 from shopwindow.training.linear_probe import accuracy_of, fit_linear_head
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_companion
-from shopwindow.training.network import (
-    Classifier,
-    Splitter,
-    build_classifier,
-    is_small_resnet,
-)
+from shopwindow.training.network import Classifier, Splitter, build_classifier
 from shopwindow.training.options import DEFAULTS, read_card
 from shopwindow.training.reading import check_labels, open_dataset
 from shopwindow.training.run import Run
 from shopwindow.training.start_from import check_agrees, describe_start
-from shopwindow.training.teaching import Teacher, open_teacher
-from shopwindow.training.warm_start import (
-    STATISTICS_IMAGES,
-    arch_of,
-    is_bundle,
-    load_bundle_weights,
-)
+from shopwindow.training.warm_start import arch_of, is_bundle, load_bundle_weights
+
+LAST_STAGE = "stage-2"  # of every recipe: the head first, then the whole network
 
 
 def enough_epochs(images: int) -> int:
@@ -84,11 +74,6 @@ class Trainer:
             run.facts["arch"] = options.arch or arch_of(self.weights) or defaults.arch
         self.arch: str = run.facts["arch"]
         self.size = options.size or defaults.size
-        self.grow = defaults.grow if options.grow is None else options.grow
-        if is_small_resnet(self.arch) and any(side % 2 or side < 16 for side in self.size):
-            raise UsageError(
-                f"size: expected even numbers of 16 or more for {self.arch}, got {self.size}"
-            )
         if "card" not in run.facts:
             inherited = run.facts["start"]["card"] if options.start_from else {}
             run.facts["card"] = read_card(options.card) if options.card else inherited
@@ -110,7 +95,6 @@ class Trainer:
         if options.recipe == "finetune" and not (options.epochs or options.start_from):
             self.epochs = (enough_epochs(len(self.split.train)),)
         self.mixture = self._mix()
-        self.teachers = self._open_teachers()
         self.device: torch.device = default_device()
         torch.manual_seed(options.seed)
         self.state = run.load_tensors("checkpoint")
@@ -158,10 +142,7 @@ class Trainer:
             self.split,
             sides,
             corrections=self._open_corrections(sides) if learns else None,
-            outlier_share=options.outliers if learns else 0.0,
-            ground_share=options.backgrounds if learns else 0.0,
             balance=options.balance if learns else 0.0,
-            seed=options.seed,
         )
 
     def _open_corrections(self, sides: Sequence[Side]) -> Side | None:
@@ -203,19 +184,6 @@ class Trainer:
                 "with, found others; put them back, or start a new run"
             )
 
-    def _open_teachers(self) -> tuple[Teacher, ...]:
-        """Rebuild the teachers; a run that goes on has copies, whatever lies at their paths now."""
-        if self._is_finished:
-            return ()
-        copies = [self.run.teacher(number) for number in range(len(self.options.distil))]
-        teachers = tuple(
-            open_teacher(copy if copy.exists() else path, self.parts)
-            for copy, path in zip(copies, self.options.distil, strict=True)
-        )
-        if teachers and "teachers" not in self.run.facts:
-            self.run.facts["teachers"] = [teacher.describe() for teacher in teachers]
-        return teachers
-
     @property
     def parts(self) -> list[tuple[str, Dataset, Split]]:
         """Name, images and split of the data sets; the main one first."""
@@ -232,12 +200,7 @@ class Trainer:
 
     @property
     def _is_finished(self) -> bool:
-        return (self.run.folder / f"{self.last_stage}.pt").exists()
-
-    @property
-    def last_stage(self) -> str:
-        """Name of the last stage of the recipe."""
-        return "stage-2" if self.options.recipe == "finetune" else f"stage-{len(self.epochs)}"
+        return (self.run.folder / f"{LAST_STAGE}.pt").exists()
 
     def _check_processes(self) -> None:
         now = max(1, num_distrib())
@@ -265,9 +228,7 @@ class Trainer:
             weights="none" if from_bundle else weights,
         )
         if from_bundle:
-            some = np.random.default_rng(self.options.seed).permutation(self.split.train)
-            images = self.dataset.images(some[:STATISTICS_IMAGES])
-            load_bundle_weights(model, Path(weights), vocabularies, images)
+            load_bundle_weights(model, Path(weights), vocabularies, self.size)
         return model, splitter
 
     def learner(self, **settings: Any) -> ColumnsLearner:
@@ -277,18 +238,14 @@ class Trainer:
             self.batch_size,
             seed=self.options.seed,
             device=self.device,
-            ground_share=self.options.backgrounds,
             path=self.run.folder,
         )
-        return build_learner(
-            self.mixture,
-            loaders,
-            self.model,
-            self._splitter,
-            self.run,
-            teachers=self.teachers,
-            **settings,
+        learn = build_learner(
+            self.mixture, loaders, self.model, self._splitter, self.run, **settings
         )
+        if is_bundle(self.weights):
+            learn.add_cb(KeepStatistics())
+        return learn
 
     def learning_rate(self, learn: ColumnsLearner) -> float:
         """The learning rate given, found before, or found now with fastai's finder.
@@ -310,10 +267,14 @@ class Trainer:
         return float(self.run.facts["learning_rate"])
 
     def fit_linear_head(self, stage: str) -> None:
-        """Fit the last layer on the features of the body as it is, or load it where it is done."""
+        """Fit the last layer on the features of the body as it is, or load it where it is done.
+
+        A training that starts from a bundle of the same labels has a head already, and keeps it.
+        """
         done = self.run.load_tensors(stage)
         if done is None:
-            fit_linear_head(self.model, self.mixture)
+            if self.options.start_from is None:
+                fit_linear_head(self.model, self.mixture)
             done = {"model": self.model.state_dict()}
             if is_main_process():
                 self.run.save_tensors(stage, done)
@@ -399,8 +360,6 @@ class Trainer:
         """Write what the run has found out, from the main process."""
         if is_main_process():
             self.run.save()
-            for number, teacher in enumerate(self.teachers):
-                self.run.keep_teacher(number, teacher.bundle)
             split = self.run.folder / "split.json"
             if not split.exists():
                 self.split.write(split, self.dataset)

@@ -1,8 +1,8 @@
 """Start from the weights in a bundle: what was learnt once need not be learnt again.
 
 Export folds each batch normalisation into the convolution before it, since at the end that is the
-same function. To go on training, the normalisation is needed again, so it is put back: with the
-statistics of some training images, and with the scale and shift that leave the function as it is.
+same function. A network that starts from there adds the convolution's bias where the normalisation
+was, and normalises no more: `KeepStatistics` leaves it like that while it trains.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -23,7 +22,6 @@ from shopwindow.errors import WeightsError
 from shopwindow.training.network import Classifier
 
 _PREFIX, _HALF, _QUANTISED, _FOLDED_BIAS = "model.", "_half", "_quantized", "weight_bias"
-STATISTICS_IMAGES = 1024
 
 
 def is_bundle(weights: str) -> bool:
@@ -47,7 +45,7 @@ def load_bundle_weights(
     model: Classifier,
     path: Path,
     vocabularies: Mapping[str, Sequence[str]],
-    images_nhwc: NDArray[np.uint8],
+    size_px: tuple[int, int],
 ) -> None:
     """Copy the weights of a bundle into a network of the same architecture.
 
@@ -58,8 +56,7 @@ def load_bundle_weights(
         model: Changed in place.
         path: A bundle that `shopwindow train` made.
         vocabularies: Labels per column of `model`, the main one first.
-        images_nhwc: (N, H, W, 3) uint8, some training images, for the statistics of the batch
-            normalisation; N may be 0 where the network is only to answer, never to be trained.
+        size_px: (height, width) of the images that it will see.
 
     Raises:
         BundleError: The file is not a bundle.
@@ -69,7 +66,7 @@ def load_bundle_weights(
     tensors = _named_tensors(onnx.load_model_from_string(bundle.model))
     last = _last_linear(model)
     state = model.state_dict()
-    normalised = _normalised_convolutions(model, images_nhwc.shape[1:3])
+    normalised = _normalised_convolutions(model, size_px)
     folded = {conv for conv in normalised if f"{conv}.{_FOLDED_BIAS}" in tensors}
     absent = {f"{normalised[conv]}.{part}" for conv in folded for part in _BATCH_NORM}
     for name, own in state.items():
@@ -87,8 +84,6 @@ def load_bundle_weights(
         norm = modules[normalised[conv]]
         assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101 - what _normalised_convolutions found
         _set_identity(norm, tensors[f"{conv}.{_FOLDED_BIAS}"])
-    if len(images_nhwc):
-        _restore_statistics(model, [modules[normalised[conv]] for conv in folded], images_nhwc)
 
 
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
@@ -185,40 +180,9 @@ def _copy_answers(
 
 @torch.no_grad()
 def _set_identity(norm: nn.BatchNorm2d, shift: Tensor) -> None:
-    """Make a batch normalisation add `shift` (C,) and do nothing else, when it is not training."""
+    """Make a batch normalisation add `shift` (C,) and do nothing else, unless it is training."""
     assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
     norm.weight.fill_(1)
     norm.bias.copy_(shift)
     norm.running_mean.fill_(0)
     norm.running_var.fill_(1 - norm.eps)
-
-
-@torch.no_grad()
-def _restore_statistics(
-    model: Classifier, norms: Sequence[Any], images_nhwc: NDArray[np.uint8]
-) -> None:
-    """Measure what flows into each normalisation, and use it without changing the function."""
-    sums: dict[Any, list[Any]] = {norm: [0.0, 0.0, 0.0] for norm in norms}
-
-    def measure(norm: Any, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].double()
-        sums[norm][0] += x.numel() / x.shape[1]
-        sums[norm][1] = sums[norm][1] + x.sum((0, 2, 3))
-        sums[norm][2] = sums[norm][2] + x.square().sum((0, 2, 3))
-
-    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
-    was_training = model.training
-    model.eval()
-    for start in range(0, len(images_nhwc), 128):
-        batch = torch.from_numpy(images_nhwc[start : start + 128]).to(model.mean.device)
-        model(batch.permute(0, 3, 1, 2).float() / 255)
-    model.train(was_training)
-    for handle in handles:
-        handle.remove()
-    for norm, (count, total, squares) in sums.items():
-        mean = torch.as_tensor(total / count).float()
-        variance = (torch.as_tensor(squares / count) - torch.as_tensor(total / count) ** 2).float()
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance.clamp(min=0))
-        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
-        norm.bias.add_(mean)

@@ -1,4 +1,4 @@
-"""A whole run with the recipe `scratch`: what it leaves, and that the bundle is the model."""
+"""A whole run with the recipe `finetune`: what it leaves, and that the bundle is the model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from shopwindow.errors import TrainingError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.inference.predictor import load_predictor
 from shopwindow.training import TrainingOptions, export, export_run, run_probabilities, train
-from shopwindow.training.recipes import scratch
 from shopwindow.training.run import Run
-from shopwindow.training.trainer import Trainer
 
 
 def test_a_run_leaves_history_curves_split_and_bundle(shapes_run: Path) -> None:
@@ -30,7 +28,7 @@ def test_a_run_leaves_history_curves_split_and_bundle(shapes_run: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert {"train_loss", "valid_loss", "accuracy", "colour_accuracy", "seconds"} <= set(rows[0])
-    for name in ("run.json", "split.json", "curves.png", "stage-1.pt", "model.onnx"):
+    for name in ("run.json", "split.json", "curves.png", "stage-2.pt", "model.onnx"):
         assert (shapes_run / name).stat().st_size > 0
 
 
@@ -43,7 +41,7 @@ def test_bundle_answers_like_the_trained_network(
 ) -> None:
     dataset = load_dataset(
         shapes_options.data,
-        rule=ResizeRule(32, 32),
+        rule=ResizeRule(64, 64),
         labels_file=shapes_options.labels_file,
         image_column="file",
         label_column="shape",
@@ -68,10 +66,11 @@ def test_bundle_maps_what_its_linear_layer_weighs(
 ) -> None:
     """The mean of the map, and the bias, are how far the answer's logit is above the mean logit."""
     predictor = load_predictor(shapes_run / "model.onnx", engine="onnxruntime")
-    images = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), np.uint8)
     outputs = predictor.probabilities(images, with_activation=True)
     assert outputs["activation_map"].shape == (5, 2, 2)
-    state = torch.load(shapes_run / "stage-1.pt", map_location="cpu", weights_only=True)["model"]
+    kept = Run.open(shapes_run).facts["kept"]
+    state = torch.load(shapes_run / f"{kept}.pt", map_location="cpu", weights_only=True)["model"]
     bias = state["net.1.2.bias"][:3].numpy()
     logs = np.log(outputs["shape"])
     above = logs.max(1) - logs.mean(1)  # of logits divided by the temperature
@@ -116,8 +115,8 @@ def test_large_weights_are_stored_as_halves(shapes_run: Path) -> None:
 def test_network_that_needs_full_precision_gets_it(
     shapes_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Between what half precision changes here (4e-6) and what another runtime does (6e-8).
-    monkeypatch.setattr(export, "MAX_DIFFERENCE", 1e-6)
+    # Between what half precision changes here and what another runtime does.
+    monkeypatch.setattr(export, "MAX_DIFFERENCE", 1e-5)
     whole = export_run(shapes_run, tmp_path / "whole.onnx")
     assert whole.stat().st_size > 1.5 * (shapes_run / "model.onnx").stat().st_size
 
@@ -162,16 +161,10 @@ def test_card_that_is_no_toml_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": (1, 1)}, "one number for each stage of scratch, such as 20, got"),
-        ({"size": (33, 33)}, "expected even numbers"),
+        ({"epochs": (1, 1)}, "one number for each stage of finetune, such as 6, got"),
         ({"seed": -1}, "seed: expected a whole number of 0 or more, got -1"),
-        ({"arch": "small_se_resnet", "size": (33, 33)}, "16 or more for small_se_resnet"),
-        ({"arch": "small_resnet_w60"}, "expected a width of 16 to 256 in eights"),
         ({"arch": "resnet51"}, "'resnet51'"),
-        ({"arch": "small_resnet", "weights": "imagenet"}, "--weights none"),
         ({"label_column": "one"}, "at least two labels"),
-        ({"grow": 1.0}, r"grow: expected a share from 0 to below 1, got 1\.0"),
-        ({"grow": 0.5, "recipe": "transfer", "epochs": None}, "--grow has no effect on transfer"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_with_a_sentence(
@@ -180,20 +173,3 @@ def test_options_that_do_not_fit_are_refused_with_a_sentence(
     with pytest.raises((UsageError, TrainingError), match=message):
         train(replace(shapes_options, out=tmp_path / "run", **change))
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(("grow", "small"), [(None, [2, 2]), (0.25, [1, 3]), (0.0, [0, 4])])
-def test_first_epochs_see_smaller_images_as_many_as_asked(
-    grow: float | None, small: list[int], tmp_path: Path, shapes_options: TrainingOptions
-) -> None:
-    trainer = Trainer(
-        Run.create(replace(shapes_options, grow=grow, epochs=(4,), out=tmp_path / "run"))
-    )
-    trainer.save()
-    seen: list[int] = []
-    trainer.model.register_forward_pre_hook(
-        lambda model, images: seen.append(images[0].shape[-1]) if model.training else None
-    )
-    scratch(trainer)
-    # Four batches in each epoch.
-    assert [width < 32 for width in seen] == [True] * 4 * small[0] + [False] * 4 * small[1]
