@@ -13,16 +13,8 @@ ARGS ?=
 # A catalogue that is already here: make train-fashion DATA=/path/to/folder
 DATA ?=
 PHONES ?=
-# What train-fashion does (shipped, imagenet, ablations), and for how many minutes: scripts/train-fashion
-PLAN ?=
+# For how many minutes train-fashion trains before it saves and stops.
 MINUTES ?=
-# Of the plan ablations: each run's epochs and network, further options of train, where runs are kept.
-EPOCHS ?=
-NETWORK ?=
-OPTIONS ?=
-RUNS ?=
-# Which of its runs becomes the bundled model.
-RUN ?= runs/fashion-taught
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' Makefile
@@ -46,12 +38,11 @@ format: dev-environment  ## rewrite the code as `make check` wants it
 	.venv-dev/bin/ruff check --fix .
 	.venv-dev/bin/ruff format .
 
-train-fashion: dev-environment  ## train the bundled model, or go on; DATA, PHONES, PLAN, MINUTES: scripts/train-fashion
-	@DATA="$(DATA)" PHONES="$(PHONES)" PLAN="$(PLAN)" MINUTES="$(MINUTES)" EPOCHS="$(EPOCHS)" \
-		NETWORK="$(NETWORK)" OPTIONS="$(OPTIONS)" RUNS="$(RUNS)" scripts/train-fashion
+train-fashion: dev-environment  ## train the bundled model, or go on; DATA, PHONES, MINUTES: scripts/train-fashion
+	@DATA="$(DATA)" PHONES="$(PHONES)" MINUTES="$(MINUTES)" scripts/train-fashion
 
 install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
-	.venv-dev/bin/shopwindow export "$(RUN)" --int8 --out src/shopwindow/models/fashion.onnx
+	.venv-dev/bin/shopwindow export runs/fashion --int8 --out src/shopwindow/models/fashion.onnx
 	@echo "Its page is written by benchmarks/model.py, the pictures of docs by: SCREENS=docs/screens make test ARGS=tests/browser/test_screens.py"
 
 .venv-peers: benchmarks/requirements.txt

@@ -30,7 +30,8 @@ from shopwindow.bundle import read_bundle
 from shopwindow.dataset.dataset import load_dataset
 from shopwindow.dataset.label_sets import allowed_labels
 from shopwindow.inference.predictor import Predictor
-from shopwindow.probe import assign_folds, cross_validate, fit_head, open_backbone
+from shopwindow.probe import assign_folds, cross_validate, open_backbone
+from shopwindow.regression import fit_head
 
 THREE = ("Pants", "Shoes", "T-Shirt")
 EIGHT = ("Dress", "Hat", "Pants", "Shirt", "Shoes", "Shorts", "Skirt", "T-Shirt")

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shopwindow.calibration.confidence import MIN_IMAGES
+from shopwindow.calibration.fitting import Judged, calibrate, families_of
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.training import TrainingOptions
-from shopwindow.training.calibrating import Judged, calibrate, families_of
-from shopwindow.training.confidence import MIN_IMAGES
 from shopwindow.training.reading import open_dataset
 
 

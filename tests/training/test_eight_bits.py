@@ -17,24 +17,24 @@ from elsewhere import run
 from onnx import numpy_helper
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, Threshold, arithmetic_of, read_bundle
+from shopwindow.calibration.graph import with_temperatures
+from shopwindow.calibration.temperature import fit_temperature
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.inference import engine as engines
-from shopwindow.inference.calibration import fit_temperature
 from shopwindow.inference.engine import open_engine
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.training import TrainingOptions, quantise_bundle, quantise_run
 from shopwindow.training.eight_bits import in_eight_bits
 from shopwindow.training.export import Servable
 from shopwindow.training.graph import to_onnx
-from shopwindow.training.linear_probe import fit_linear_head
+from shopwindow.training.linear_head import fit_linear_head
 from shopwindow.training.mixture import Companion, Side, mix
 from shopwindow.training.network import Classifier, build_classifier
 from shopwindow.training.onnx_file import with_info
 from shopwindow.training.quantising import Origin
 from shopwindow.training.reading import open_dataset
-from shopwindow.training.recalibrating import with_temperatures
 from shopwindow.training.warm_start import load_bundle_weights
 
 SIZE_PX = (64, 64)

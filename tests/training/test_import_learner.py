@@ -30,10 +30,10 @@ from torch import nn
 
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import TrainingError
+from shopwindow.importing.learner import take_apart
+from shopwindow.importing.source import prepare
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
-from shopwindow.training.importing.learner import take_apart
-from shopwindow.training.importing.source import prepare
 
 NORMALIZE = Normalize.from_stats(*imagenet_stats, cuda=False)
 

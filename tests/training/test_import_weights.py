@@ -22,9 +22,9 @@ from torchvision import transforms
 
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError, WeightsError
+from shopwindow.importing import open_weights, usual_preparation
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
-from shopwindow.training.importing import open_weights, usual_preparation
 
 IMAGENET = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 

@@ -16,13 +16,14 @@ from fastai.torch_core import TensorImage
 from PIL import Image, ImageOps
 
 from shopwindow.bundle import read_bundle
+from shopwindow.calibration import confidence
+from shopwindow.calibration.fitting import Calibration, Judged
 from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.dataset.split import split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.grading import Reading, grade_bundle
-from shopwindow.training import TrainingOptions, confidence, export, quantise_run, train
+from shopwindow.training import TrainingOptions, export, quantise_run, train
 from shopwindow.training.augmentations import build_augmentations
-from shopwindow.training.calibrating import Calibration, Judged
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.loaders import CachedLoader
 from shopwindow.training.mixture import Companion, Mixture, mix, open_companion

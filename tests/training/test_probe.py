@@ -21,7 +21,7 @@ from shopwindow.grading import grade_bundle, out_of_fold_answers, recorded_readi
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.promotion.judging import judge
 from shopwindow.training import TrainingOptions, settle_options
-from shopwindow.training.quick import CROSS_VALIDATED_BELOW, train_probe
+from shopwindow.training.probe_run import CROSS_VALIDATED_BELOW, train_probe
 from shopwindow.training.run import Run
 
 Rows = list[dict[str, str]]

@@ -14,9 +14,9 @@ from PIL import Image
 
 from colour_bundle import COLOURS
 from shopwindow.bundle import read_bundle
+from shopwindow.calibration.graph import with_temperatures
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
-from shopwindow.training.recalibrating import with_temperatures
 
 
 @pytest.fixture(scope="module")

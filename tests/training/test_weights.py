@@ -44,7 +44,7 @@ def test_imagenet_weights_come_from_the_cache_of_torchvision(no_network: Path) -
 
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenetv3_small_050"])
 def test_weights_that_cannot_be_fetched_name_both_ways_out(no_network: Path, arch: str) -> None:
-    with pytest.raises(WeightsError, match=r"--weights FILE.*--weights none"):
+    with pytest.raises(WeightsError, match=r"--weights FILE.*--arch tf_efficientnet_lite0"):
         build_classifier(arch, [3], size_px=(64, 64), weights="imagenet")
 
 

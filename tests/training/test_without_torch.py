@@ -34,7 +34,7 @@ sys.meta_path.insert(0, Blocked())
 
 CALIBRATE_TWO_KINDS = """
 import numpy as np
-from shopwindow.training.confidence import fit_confidence, softmax
+from shopwindow.calibration.confidence import fit_confidence, softmax
 
 rng = np.random.default_rng(1)
 logits = rng.normal(scale=3, size=(2, 300, 4)).astype(np.float32)

@@ -44,6 +44,7 @@ def calibrate(
     was trained on, only the images that were held out are taken. MODEL stays as it is.
     """
     from shopwindow.bundle import read_bundle
+    from shopwindow.calibration.temperature import MIN_SURE_ANSWERS
     from shopwindow.evaluation.summary import percent
     from shopwindow.grading import (
         choose_images,
@@ -51,7 +52,6 @@ def calibrate(
         read_dataset,
         recorded_sources,
     )
-    from shopwindow.inference.calibration import MIN_SURE_ANSWERS
 
     bundle = read_bundle(model)
     import_training("Calibrating a bundle")

@@ -15,7 +15,7 @@ from shopwindow.cli.training import import_training
 from shopwindow.errors import UsageError
 
 if TYPE_CHECKING:
-    from shopwindow.training.importing import OnnxClassifier, Preparation, Source
+    from shopwindow.importing import OnnxClassifier, Preparation, Source
     from shopwindow.training.proof import Proof
 
 _INPUT_NAME = "images"  # as in `shopwindow.bundle`, which would load numpy for --help
@@ -145,7 +145,7 @@ def import_model(
 
     texts = {} if card is None else read_card(card)
     import_training("Importing a model")
-    importing = import_module("shopwindow.training.importing")
+    importing = import_module("shopwindow.importing")
     shown, images = importing.read_preview(preview) if preview else ([], [])
     images = [*images, *importing.proof_images()]
     source = _read(importing, model, images, options, column)

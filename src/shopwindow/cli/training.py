@@ -174,7 +174,7 @@ def train(context: click.Context, /, **_: Any) -> None:
 
 def _probe(run: Run) -> None:
     """Fit a linear probe, which needs no more than what serves."""
-    from shopwindow.training.quick import train_probe
+    from shopwindow.training.probe_run import train_probe
 
     train_probe(run, engine=wanted_engine())
 

@@ -7,15 +7,12 @@ name; Kornblith, Shlens, Le 2019, arXiv:1805.08974, for how far it leads.
 from shopwindow.probe.backbone import Backbone, bundled_backbone_path, open_backbone
 from shopwindow.probe.cross_validation import OutOfFold, cross_validate
 from shopwindow.probe.folds import assign_folds
-from shopwindow.probe.regression import LinearHead, fit_head
 
 __all__ = [
     "Backbone",
-    "LinearHead",
     "OutOfFold",
     "assign_folds",
     "bundled_backbone_path",
     "cross_validate",
-    "fit_head",
     "open_backbone",
 ]

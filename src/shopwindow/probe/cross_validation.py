@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.inference.calibration import fit_temperature
-from shopwindow.probe.regression import Floats, LinearHead, fit_head
+from shopwindow.calibration.temperature import fit_temperature
+from shopwindow.regression import Floats, LinearHead, fit_head
 
 # From strong to weak, so that each head begins where the one before ended.
 PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn
+from shopwindow.calibration.fitting import SURE_PRECISION, Judged, calibrate, families_of
+from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import TrainingError
-from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
-from shopwindow.training.confidence import with_confidence
 from shopwindow.training.graph import to_onnx
 from shopwindow.training.measuring import ask, quality_of, verdict
 from shopwindow.training.mixture import shares_of

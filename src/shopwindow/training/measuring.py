@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
+from shopwindow.calibration.fitting import Judged
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.evaluation.grades import Grades
 from shopwindow.evaluation.metrics import grade, sure_answers
@@ -19,7 +20,6 @@ from shopwindow.evaluation.summary import percent
 from shopwindow.grading import is_no_better_than_commonest
 from shopwindow.inference.predictor import Predictor
 from shopwindow.measured import Confusion, LabelFigures, Measured, Reliability
-from shopwindow.training.calibrating import Judged
 from shopwindow.training.proof import Answers, Proof
 
 # Narrow where most answers are, and where a visitor would read the difference.

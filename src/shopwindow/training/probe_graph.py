@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME
-from shopwindow.probe import LinearHead
 from shopwindow.probe.backbone import FEATURES, MAP, Backbone
+from shopwindow.regression import LinearHead
 
 _BODY, _HEAD = "backbone/", "head/"
 

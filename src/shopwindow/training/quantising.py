@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle, BundleInfo, Threshold, arithmetic_of, read_bundle
 from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
+from shopwindow.calibration.fitting import SURE_PRECISION, Judged, as_logits, calibrate
+from shopwindow.calibration.graph import with_calibration
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split
 from shopwindow.errors import TrainingError, UsageError
@@ -27,7 +29,6 @@ from shopwindow.evaluation.metrics import grade
 from shopwindow.evaluation.summary import aligned, percent, printable
 from shopwindow.grading import find_split, read_dataset, recorded_reading
 from shopwindow.inference.predictor import Predictor
-from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate
 from shopwindow.training.eight_bits import PERCENTILE, in_eight_bits
 from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
 from shopwindow.training.held_out import keep_apart
@@ -35,7 +36,7 @@ from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.mixture import Companion, Side, open_companion, shares_of
 from shopwindow.training.onnx_file import with_info
 from shopwindow.training.proof import Proof, write_proven_bundle
-from shopwindow.training.recalibrating import as_logits, recalibrated, with_calibration
+from shopwindow.training.recalibrating import recalibrated
 
 MAX_LOSS = 0.003
 CALIBRATION_IMAGES = 256

@@ -22,7 +22,7 @@ from shopwindow.training.learner import is_main_process
 from shopwindow.training.memory import keep_freed_memory
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.pictures import draw_curves
-from shopwindow.training.quick import train_probe
+from shopwindow.training.probe_run import train_probe
 from shopwindow.training.recipes import RECIPES, learner_for_finder
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer

@@ -22,7 +22,7 @@ from shopwindow.training.corrections import open_corrections
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.learning_rate import find_with_curve, single_process
-from shopwindow.training.linear_probe import accuracy_of, fit_linear_head
+from shopwindow.training.linear_head import accuracy_of, fit_linear_head
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_companion
 from shopwindow.training.network import Classifier, Splitter, build_classifier

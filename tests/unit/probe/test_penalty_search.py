@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.probe import assign_folds, cross_validate, fit_head
+from shopwindow.probe import assign_folds, cross_validate
 from shopwindow.probe.cross_validation import PENALTIES
+from shopwindow.regression import fit_head
 
 WIDE = 40
 

@@ -17,9 +17,9 @@ import onnx
 from shopwindow.bundle import MAX_BUNDLE_BYTES, has_external_data
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
-from shopwindow.training.importing.source import Source
+from shopwindow.importing.source import Source
 
-_PROCESS = "shopwindow.training.importing.learner_process"
+_PROCESS = "shopwindow.importing.learner_process"
 
 
 def read_learner(path: Path, images: Sequence[bytes], *, column: str, trust: bool) -> Source:

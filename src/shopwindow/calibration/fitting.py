@@ -10,18 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.bundle import Families, Threshold
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
-from shopwindow.inference.calibration import choose_threshold, fit_temperature
-from shopwindow.inference.predictor import family_shares
-from shopwindow.training.confidence import (
+from shopwindow.calibration.confidence import (
     MIN_IMAGES,
     Confidence,
     Shares,
     fit_confidence,
     softmax,
 )
+from shopwindow.calibration.temperature import choose_threshold, fit_temperature
+from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
+from shopwindow.inference.predictor import family_shares
 
+# Softmax of the logarithm of a probability is that probability, so a bundle's answers do as logits.
+# The least normal float32 stands for 0, which has no logarithm.
+LEAST = float(np.finfo(np.float32).tiny)
 SURE_PRECISION = 0.95
 FAMILY_PRECISION = 0.98
 _Answers = tuple[NDArray[np.floating], NDArray[np.bool_]]  # (n,) confidences, (n,) whether right
@@ -263,3 +266,8 @@ def families_of(dataset: Dataset, columns: Sequence[str]) -> dict[str, tuple[str
             for label, row in zip(labels, counts, strict=True)
         )
     return result
+
+
+def as_logits(shares: Shares) -> Shares:
+    """Return finite numbers (n, C) whose softmax is these probabilities, per label column."""
+    return {name: np.log(np.maximum(rows, np.float32(LEAST))) for name, rows in shares.items()}

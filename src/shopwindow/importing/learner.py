@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from shopwindow.errors import TrainingError
 from shopwindow.imaging.preprocess import PadFill, ResizeFilter, ResizeMethod, ResizeRule
-from shopwindow.training.importing.layers import Divided, ImportedNetwork, Normalised
+from shopwindow.importing.layers import Divided, ImportedNetwork, Normalised
 
 _METHODS: dict[str, ResizeMethod] = {"squish": "squish", "crop": "crop-first", "pad": "pad-first"}
 _FILLS: dict[str, PadFill] = {"zeros": "black", "border": "edge", "reflection": "mirror"}

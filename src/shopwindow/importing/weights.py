@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from shopwindow.errors import TrainingError, UsageError, WeightsError
 from shopwindow.imaging.preprocess import ResizeRule
+from shopwindow.importing.layers import Divided, ImportedNetwork, Normalised, Reversed
+from shopwindow.importing.source import Preparation, Source, prepare
 from shopwindow.training.graph import to_onnx
-from shopwindow.training.importing.layers import Divided, ImportedNetwork, Normalised, Reversed
-from shopwindow.training.importing.source import Preparation, Source, prepare
 from shopwindow.training.network import read_state_dict
 
 # What checkpoints wrap a state dict in, and what wrappers of a model put before each name.

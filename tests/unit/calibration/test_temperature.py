@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shopwindow.inference.calibration import MIN_SURE_ANSWERS, choose_threshold, fit_temperature
+from shopwindow.calibration.temperature import MIN_SURE_ANSWERS, choose_threshold, fit_temperature
 
 
 def labelled_logits(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:

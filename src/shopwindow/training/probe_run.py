@@ -26,23 +26,17 @@ from shopwindow.bundle import (
     read_bundle,
 )
 from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers, digest_of
+from shopwindow.calibration.fitting import SURE_PRECISION, Judged, calibrate, families_of
+from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.duplicates import resemble
 from shopwindow.dataset.label_sets import allowed_labels
 from shopwindow.dataset.split import Split, connected_groups, split_images
 from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
-from shopwindow.probe import (
-    Backbone,
-    LinearHead,
-    assign_folds,
-    cross_validate,
-    fit_head,
-    open_backbone,
-)
+from shopwindow.probe import Backbone, assign_folds, cross_validate, open_backbone
 from shopwindow.probe.cross_validation import PENALTIES
-from shopwindow.training.calibrating import SURE_PRECISION, Judged, calibrate, families_of
-from shopwindow.training.confidence import with_confidence
+from shopwindow.regression import LinearHead, fit_head
 from shopwindow.training.corrections import open_corrections
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.measuring import ask, quality_of, verdict

@@ -16,17 +16,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from shopwindow.evaluation.metrics import grade
-from shopwindow.training.confidence import (
+from shopwindow.calibration.confidence import (
     MIN_IMAGES,
     Confidence,
     Curve,
     Shares,
     fit_curve,
     fit_kinds,
-    with_confidence,
 )
-from shopwindow.training.confidence import fit_confidence as fit_to_judged
+from shopwindow.calibration.confidence import fit_confidence as fit_to_judged
+from shopwindow.calibration.graph import with_confidence
+from shopwindow.evaluation.metrics import grade
 
 LABELS = ("heel", "boot", "cap", "belt")
 HONEST = Curve(1, 1, 0)

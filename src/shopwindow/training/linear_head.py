@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.label_sets import allowed_labels
-from shopwindow.probe.regression import fit_head
+from shopwindow.regression import fit_head
 from shopwindow.training.mixture import Mixture
 from shopwindow.training.network import Classifier
 

@@ -17,8 +17,8 @@ from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
 from shopwindow.errors import ImageError, UsageError
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.importing.source import Source
 from shopwindow.inference.predictor import Predictor
-from shopwindow.training.importing.source import Source
 from shopwindow.training.proof import Answers, Proof, write_proven_bundle
 
 PREVIEW_IMAGES = 10

@@ -5,11 +5,11 @@ labels, and what the model itself says about some images. `write_import` makes a
 the bundle says the same.
 """
 
-from shopwindow.training.importing.bundling import proof_images, read_preview, write_import
-from shopwindow.training.importing.fastai_learner import read_learner
-from shopwindow.training.importing.onnx_classifier import OnnxClassifier, onnx_source, open_onnx
-from shopwindow.training.importing.source import Preparation, Source, read_labels
-from shopwindow.training.importing.weights import open_weights, usual_preparation, weights_source
+from shopwindow.importing.bundling import proof_images, read_preview, write_import
+from shopwindow.importing.fastai_learner import read_learner
+from shopwindow.importing.onnx_classifier import OnnxClassifier, onnx_source, open_onnx
+from shopwindow.importing.source import Preparation, Source, read_labels
+from shopwindow.importing.weights import open_weights, usual_preparation, weights_source
 
 __all__ = [
     "OnnxClassifier",

@@ -18,26 +18,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
-from shopwindow.errors import TrainingError
-from shopwindow.probe.regression import fit_head
+from shopwindow.regression import fit_head
 
 # Three numbers from fewer answers would follow chance.
 MIN_IMAGES = 200
 # Below the lowest hundredth of the answers that a curve was fitted to, nobody knows its course.
 _LOWEST = 0.01
 # Logarithms are taken of nothing smaller, nor of anything nearer to 1.
-_FLOOR = 1e-6
+FLOOR = 1e-6
 # What each label gets of the rest, so that there is a rest also where all others are at 0.
-_CRUMB = 1e-9
+CRUMB = 1e-9
 # How far the best label is kept ahead of the next, as a factor.
-_AHEAD = 1.02
+AHEAD = 1.02
 # Two labels nearer than this are partly left as they are, and two alike wholly: whichever of them
 # rounding puts first, their confidences are nearly the same.
-_NEAR = 0.05
+NEAR = 0.05
 # Of the regression that tells kinds apart: scikit-learn's C, on standardised inputs.
 _STRENGTH = 0.1
 # A curve is fitted when no step is left by which its loss, hundreds or more, would fall by this.
@@ -69,13 +66,13 @@ class Curve:
 
     def __call__(self, confidences: NDArray[np.floating]) -> NDArray[np.float64]:
         """(...) confidences, 0 to 1 -> the same shape, 0 to 1."""
-        given, lowest = np.asarray(confidences, np.float64), max(self.lowest, _FLOOR)
+        given, lowest = np.asarray(confidences, np.float64), max(self.lowest, FLOOR)
         values = _sigmoid(_inputs(np.maximum(given, lowest)) @ [self.rise, self.fall, self.shift])
         return np.asarray(values * np.minimum(given / lowest, 1), np.float64)
 
 
 def _inputs(confidences: NDArray[np.float64]) -> NDArray[np.float64]:
-    inside = np.clip(confidences, _FLOOR, 1 - _FLOOR)
+    inside = np.clip(confidences, FLOOR, 1 - FLOOR)
     return np.stack([np.log(inside), -np.log(1 - inside), np.ones_like(inside)], -1)
 
 
@@ -164,7 +161,7 @@ class Kinds:
 
 def _logarithms(answers: Shares) -> NDArray[np.float64]:
     together = np.concatenate(list(answers.values()), axis=1).astype(np.float64)
-    return np.asarray(np.log(np.maximum(together, _FLOOR)), np.float64)
+    return np.asarray(np.log(np.maximum(together, FLOOR)), np.float64)
 
 
 def fit_kinds(answers: Sequence[Shares], shares: Sequence[float]) -> Kinds:
@@ -177,7 +174,7 @@ def fit_kinds(answers: Sequence[Shares], shares: Sequence[float]) -> Kinds:
     rows = [_logarithms(one) for one in answers]
     together = np.concatenate(rows)
     mean, spread = together.mean(axis=0), together.std(axis=0)
-    spread[spread < _FLOOR] = 1  # what never changes tells nothing
+    spread[spread < FLOOR] = 1  # what never changes tells nothing
     inputs = ((together - mean) / spread).astype(np.float32)
     weights = [np.full(len(r), s / len(r)) for r, s in zip(rows, shares, strict=True)]
     kind = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
@@ -227,12 +224,12 @@ class Confidence:
         by_kind = np.stack([curve(highest) for curve in self.curves], axis=1)
         if self.kinds is not None:
             by_kind = by_kind * self.kinds(answers)
-        others = rows + _CRUMB
+        others = rows + CRUMB
         others[numbers, best] = 0
         rest, second = others.sum(axis=1), others.max(axis=1)
         # The second label gets second / rest of what is left, and is not to come before the first.
-        curved = np.maximum(by_kind.sum(axis=1), _AHEAD * second / (rest + second))
-        apart = np.clip((highest - second) / _NEAR, 0, 1)
+        curved = np.maximum(by_kind.sum(axis=1), AHEAD * second / (rest + second))
+        apart = np.clip((highest - second) / NEAR, 0, 1)
         confidences = highest + apart * (curved - highest)
         others *= ((1 - confidences) / rest)[:, None]
         others[numbers, best] = confidences
@@ -268,126 +265,3 @@ def fit_confidence(
     return Confidence(
         tuple(fit_curve(*judged[n]) for n in enough), kinds, {n: len(judged[n][0]) for n in enough}
     )
-
-
-def with_confidence(
-    graph: onnx.ModelProto, confidence: Confidence | None, columns: Sequence[str]
-) -> onnx.ModelProto:
-    """Return a graph that does to its answers what `confidence` does; of opset 9 or later.
-
-    Args:
-        graph: From images to probabilities, an output per label column; it is changed.
-        confidence: None leaves the graph as it is.
-        columns: The names of these outputs, the main one first.
-
-    Raises:
-        TrainingError: No step of the graph makes such an output.
-    """
-    if confidence is None:
-        return graph
-    main = columns[0]
-    # A second calibration goes behind the first, so that names must be new each time.
-    prefix = f"{main}/confidence-{len(graph.graph.node)}"
-    before = rename_output(graph, main, f"{prefix}/probabilities")
-    shapes = {one.name: one.type.tensor_type.shape for one in graph.graph.output}
-    count = shapes[main].dim[1].dim_value
-    curves = confidence.curves
-    numbers: dict[str, float] = {"floor": _FLOOR, "ceiling": 1 - _FLOOR, "one": 1, "none": 0}
-    numbers |= {"crumb": _CRUMB, "ahead": _AHEAD, "per nearness": 1 / _NEAR}
-    constants: dict[str, NDArray[Any]] = {
-        **{name: np.array(number, np.float32) for name, number in numbers.items()},
-        "rises": np.diag([c.rise for c in curves]).astype(np.float32),
-        "falls": np.diag([c.fall for c in curves]).astype(np.float32),
-        "shifts": np.array([[c.shift for c in curves]], np.float32),
-        "lowest": np.array([[max(c.lowest, _FLOOR) for c in curves]], np.float32),
-        "same": np.ones((1, 1), np.float32),
-        "labels": np.arange(count, dtype=np.int64)[None],
-        "all labels": np.ones((count, 1), np.float32),
-        "all kinds": np.ones((len(curves), 1), np.float32),
-    }
-    if confidence.kinds is not None:
-        constants |= {"weights": confidence.kinds.weights, "bias": confidence.kinds.bias}
-    for name, value in constants.items():
-        graph.graph.initializer.append(numpy_helper.from_array(value, f"{prefix}/{name}"))
-
-    def step(kind: str, inputs: str, output: str, **attributes: Any) -> None:
-        names = [before if name == "answers" else f"{prefix}/{name}" for name in inputs.split(", ")]
-        node = helper.make_node(kind, names, [f"{prefix}/{output}"], **attributes)
-        graph.graph.node.append(node)
-
-    def greatest(rows: str, name: str) -> None:
-        """Of each row, its place and itself; without GatherElements, which opset 9 has not."""
-        step("ArgMax", rows, f"place of {name}", axis=1, keepdims=1)
-        step("Equal", f"labels, place of {name}", f"is {name}")
-        step("Where", f"is {name}, {rows}, none", f"only {name}")
-        step("MatMul", f"only {name}, all labels", name)
-
-    # The best label, all others, and the best of these.
-    greatest("answers", "highest")
-    step("Add", "answers, crumb", "some")
-    step("Where", "is highest, none, some", "others")
-    step("MatMul", "others, all labels", "rest")
-    greatest("others", "second")
-    # (N, K): what the curve of each kind makes of the highest.
-    step("Max", "highest, lowest", "known")
-    step("Min", "known, ceiling", "inside")
-    step("Log", "inside", "log")
-    step("Sub", "one, inside", "outside")
-    step("Log", "outside", "log outside")
-    step("MatMul", "log, rises", "rising")
-    step("MatMul", "log outside, falls", "falling")
-    step("Sub", "rising, falling", "unshifted")
-    step("Add", "unshifted, shifts", "logits")
-    step("Sigmoid", "logits", "curve")
-    step("Div", "highest, lowest", "height")
-    step("Min", "height, one", "line")
-    step("Mul", "curve, line", "by kind")
-    if confidence.kinds is not None:
-        together = [before, *columns[1:]]
-        graph.graph.node.append(helper.make_node("Concat", together, [f"{prefix}/all"], axis=1))
-        step("Max", "all, floor", "positive")
-        step("Log", "positive", "all logarithms")
-        step("MatMul", "all logarithms, weights", "unbiased")
-        step("Add", "unbiased, bias", "kind logits")
-        step("Softmax", "kind logits", "kinds", axis=1)
-        step("Mul", "by kind, kinds", "weighted")
-        step("MatMul", "weighted, all kinds", "mean")
-    else:
-        step("MatMul", "by kind, all kinds", "mean")
-    # Not below the second, and less changed the nearer that is. Without the products with 1,
-    # OpenVINO 2026.4 makes one loop of all these steps, and runs out of registers for it.
-    step("Add", "rest, second", "of both")
-    step("Div", "second, of both", "equal")
-    step("Mul", "equal, ahead", "a little more")
-    step("MatMul", "a little more, same", "least")
-    step("Max", "mean, least", "curved")
-    step("Sub", "highest, second", "gap")
-    step("Mul", "gap, per nearness", "gaps")
-    step("Max", "gaps, none", "not below")
-    step("Min", "not below, one", "not above")
-    step("MatMul", "not above, same", "apart")
-    step("Sub", "curved, highest", "change")
-    step("Mul", "apart, change", "changed")
-    step("Add", "highest, changed", "sum")
-    step("MatMul", "sum, same", "confidence")
-    # The others share what is left.
-    step("Sub", "one, confidence", "left")
-    step("Div", "left, rest", "factor")
-    step("Mul", "others, factor", "shared")
-    step("Where", "is highest, confidence, shared", "honest")
-    graph.graph.node[-1].output[0] = main
-    return graph
-
-
-def rename_output(graph: onnx.ModelProto, name: str, new: str) -> str:
-    """Give what makes an output of a graph, and all that reads it, a new name for it.
-
-    Raises:
-        TrainingError: No step of the graph makes such an output.
-    """
-    if not any(name in node.output for node in graph.graph.node):
-        raise TrainingError(f"expected a step that makes the output {name!r}, found none")
-    for node in graph.graph.node:
-        for names in (node.input, node.output):
-            names[:] = [new if one == name else one for one in names]
-    return new

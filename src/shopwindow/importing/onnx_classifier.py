@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from shopwindow.bundle import INPUT_NAME, MAX_BUNDLE_BYTES, METADATA_KEY, has_external_data
 from shopwindow.errors import TrainingError, UsageError
-from shopwindow.training.importing.source import (
+from shopwindow.importing.source import (
     MAX_DIFFERENCE,
     MAX_ROUNDED_DIFFERENCE,
     Preparation,

@@ -1,0 +1,1 @@
+"""What makes confidences honest: temperatures, curves and thresholds; fitted, and in graphs."""
