@@ -137,8 +137,8 @@ IMPORT = ["import", "m.onnx", "--labels", "m.onnx", "--yes", "--out", "x.onnx"]
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["train", ".", "--recipe", "finetune"], "Training"),
-        (["train", ".", "--recipe", "transfer"], "Training"),
+        (["train", ".", "--recipe", "finetune"], "The recipe finetune"),
+        (["train", ".", "--recipe", "transfer"], "The recipe transfer"),
         (["find-lr", "."], "Training"),
         (["export", "."], "Training"),
         (["train", "--resume", "--out", "begun"], "Training"),

@@ -133,11 +133,12 @@ def test_wrong_answer_that_a_visitor_puts_right_is_right_after_retraining(
     right = OTHER[said["label"]]  # the shop's own idea of green; the model cannot know it
     feedback_id = shop.correct(green, said["receipt"], right)
 
-    start = ("--start-from", str(shop.model), "--epochs", "3", "--lr", "0.05")
+    start = ("--start-from", str(shop.model), "--epochs", "12", "--lr", "0.01")
     learning = (*start, "--with-feedback")
     arguments = ("train", str(shop.photos), "--out", str(shop.folder / "early"), *learning)
     assert main([*arguments]) == 1
     assert "expected feedback with photos, reviewed" in capsys.readouterr().err
+    assert not (shop.folder / "early").exists()
 
     shop.accept(feedback_id, right)
     second = shop.train("second", *learning)

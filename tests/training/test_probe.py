@@ -20,7 +20,7 @@ from shopwindow.evaluation.report import Evaluation
 from shopwindow.grading import grade_bundle, out_of_fold_answers, recorded_reading
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.promotion.judging import judge
-from shopwindow.training import TrainingOptions, settle_options
+from shopwindow.training import TrainingOptions, probe_run, settle_options
 from shopwindow.training.probe_run import CROSS_VALIDATED_BELOW, train_probe
 from shopwindow.training.run import Run
 
@@ -433,25 +433,64 @@ def test_what_must_agree_with_the_start_cannot_be_given_otherwise(
         train(start_from=probed.path, labels_file=table, **option)
 
 
-def test_run_that_was_stopped_goes_on_to_the_same_bundle(
-    drawings: tuple[Path, Rows], cache: Path, tmp_path: Path, probed: Bundle
+def test_run_that_was_stopped_says_how_to_go_on_and_ends_in_the_same_bundle(
+    drawings: tuple[Path, Rows],
+    cache: Path,
+    tmp_path: Path,
+    probed: Bundle,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, _ = drawings
-    options = TrainingOptions(
-        data=folder,
-        labels_file=folder / "shapes.csv",
-        image_column="file",
-        label_column="shape",
-        also=("colour",),
-        out=tmp_path / "run",
-        name="shapes",
-        cache_dir=cache,
-    )
-    Run.create(options).save()  # as far as it came
+    words = ["--labels", "shapes.csv", "--image-column", "file", "--label-column", "shape"]
+    words += ["--also", "colour", "--name", "shapes", "--cache-dir", str(cache)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe_run, "_learn", stop)
+        assert main(["train", str(folder), *words, "--out", str(tmp_path / "run")]) == 130
+    said = capsys.readouterr().err
+    assert f"go on with: shopwindow train --resume --out {tmp_path / 'run'}" in said
     assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 0
     bundle = read_bundle(tmp_path / "run" / "model.onnx")
     assert bundle.info.quality == probed.info.quality
     assert not list((tmp_path / "run").glob(".*")), "nothing half-written is left"
+
+
+def stop(*_: Any, **__: Any) -> None:
+    """What Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def test_run_does_not_go_on_with_other_labels(
+    train: Train, drawings: tuple[Path, Rows], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, rows = drawings
+    bundle = train()
+    (table,) = folder.glob(f"{tmp_path.name}-*.csv")
+    write_table(table, [*rows[:-1], rows[-1] | {"shape": "circle"}])
+    assert main(["train", "--resume", "--out", str(bundle.path.parent)]) == 1
+    assert "expected the images and labels that the run in" in capsys.readouterr().err
+
+
+def test_calibrating_changes_the_carried_answers_too(
+    train: Train, drawings: tuple[Path, Rows], cache: Path, tmp_path: Path
+) -> None:
+    bundle = train(by_chance(drawings[1], seed=4))
+    others = write_drawings(tmp_path / "others", 60, first_seed=7000)
+    write_table(tmp_path / "others" / "shapes.csv", by_chance(others, seed=5))
+    out = tmp_path / "calibrated.onnx"
+    columns = ["--labels", "shapes.csv", "--image-column", "file", "--label-column", "shape"]
+    others_of = [str(bundle.path), str(tmp_path / "others"), *columns]
+    assert main(["calibrate", *others_of, "--out", str(out)]) == 0
+    asked = [Predictor(one, engine="onnxruntime") for one in (bundle, read_bundle(out))]
+    images = np.stack([np.asarray(draw("cross", "red", 9).resize((192, 192)))] * 2)
+    # What the graph does to an answer is what happened to those that it carries.
+    (before, *_), (after, *_) = (one.probabilities(images)["shape"] for one in asked)
+    factor = np.log(after[0] / after[1]) / np.log(before[0] / before[1])
+    old, new = (out_of_fold_answers(one) for one in (bundle, read_bundle(out)))
+    assert old is not None
+    assert new is not None
+    (was, *_), (now, *_) = (one.answers["shape"] for one in (old, new))
+    assert abs(factor - 1) > 0.02
+    assert np.log(now[0] / now[1]) / np.log(was[0] / was[1]) == pytest.approx(factor, abs=0.05)
 
 
 # Where there are enough images.
@@ -494,7 +533,10 @@ def test_held_out_images_are_not_learned_from(train: Train, drawings: tuple[Path
         ("export {run}", "a linear probe writes its bundle itself: "),
         ("export {run} --int8", "a linear probe writes its bundle itself: shopwindow export "),
         ("export {run}/model.onnx {data} --int8", "expected a bundle that held images out"),
-        ("find-lr {data}", "expected a recipe that trains a network, got probe"),
+        (
+            "find-lr {data} --recipe probe",
+            "expected transfer, the recipe that looks for a learning rate",
+        ),
         (
             "calibrate {run}/model.onnx {data} --labels {table} --image-column file "
             "--label-column shape --out {run}/calibrated.onnx",

@@ -20,10 +20,10 @@ from shopwindow.cli.options import data_argument, data_options, example, given, 
 @click.option(
     "--size",
     callback=parse_size,
-    default="60",
+    default="192",
     show_default=True,
     metavar="S or HxW",
-    help="Pixels at which images are compared; as in training, its cache serves both.",
+    help="Pixels at which images are compared; where training takes as many, it reads none again.",
 )
 @click.option(
     "--out",

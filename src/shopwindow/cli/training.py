@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +27,7 @@ from shopwindow.cli.options import (
     wanted_engine,
     with_options,
 )
-from shopwindow.errors import MissingExtraError, UsageError
+from shopwindow.errors import DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from shopwindow.training.run import Run
@@ -160,11 +162,12 @@ def train(context: click.Context, /, **_: Any) -> None:
         is_main = os.environ.get("RANK", "0") == "0"
         if is_main:
             Run.create(settled)
-        training = None if settled.recipe == "probe" else import_training()
+        needs_stack = settled.recipe != "probe"
+        training = import_training(f"The recipe {settled.recipe}") if needs_stack else None
         if where is not None:
             own = settled.run_dir / "feedback"
             if is_main or (where and Path(where).is_dir()):
-                own = corrections_to_learn(where, own)
+                own = _corrections(where, own)
             settled = replace(settled, feedback=own)
         if training is None:
             _probe(Run.create(settled))
@@ -172,11 +175,29 @@ def train(context: click.Context, /, **_: Any) -> None:
             training.train(settled)
 
 
+def _corrections(where: str, own: Path) -> Path:
+    """As `corrections_to_learn`; a store without any leaves no folder behind."""
+    was_there = own.exists()
+    try:
+        return corrections_to_learn(where, own)
+    except DataError:
+        if not was_there:
+            shutil.rmtree(own, ignore_errors=True)
+        with suppress(OSError):  # something else is in it
+            own.parent.rmdir()
+        raise
+
+
 def _probe(run: Run) -> None:
     """Fit a linear probe, which needs no more than what serves."""
     from shopwindow.training.probe_run import train_probe
+    from shopwindow.training.run import StoppedError
 
-    train_probe(run, engine=wanted_engine())
+    try:
+        train_probe(run, engine=wanted_engine())
+    except KeyboardInterrupt:
+        run.save()  # what was decoded and embedded is kept elsewhere, and not done again
+        raise StoppedError(run.folder) from None
 
 
 @click.command(

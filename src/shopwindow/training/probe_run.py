@@ -7,6 +7,7 @@ and the head that is written has learned from all of them.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -113,6 +114,7 @@ def train_probe(
         check_agrees(run.facts["start"], dataset, split)
     inherited = run.facts["start"]["card"] if options.start_from else {}
     run.facts["card"] = read_card(options.card) if options.card else inherited
+    _expect_as_before(run, dataset)
     mixture = _mix(run, dataset, split, progress=progress)
     run.save()
     print(_opening(mixture, backbone, is_small=is_small), flush=True)
@@ -122,6 +124,18 @@ def train_probe(
     bundle = _write(run, mixture, backbone, features[0], learned, began, is_small=is_small)
     print(verdict(read_bundle(bundle).info, bundle), flush=True)
     return bundle
+
+
+def _expect_as_before(run: Run, dataset: Dataset) -> None:
+    """Note the images and labels, or refuse others than the run was started with."""
+    codes = (column.tolist() for column in dataset.codes.values())
+    listed = "\n".join(map(repr, zip(dataset.references, *codes, strict=True)))
+    found = hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+    if run.facts.setdefault("images", found) != found:
+        raise DataError(
+            f"{run.options.data}: expected the images and labels that the run in {run.folder} was "
+            "started with, found others; start a new run in another --out"
+        )
 
 
 def _answers_of(dataset: Dataset) -> int:

@@ -25,6 +25,7 @@ from shopwindow.calibration.fitting import (
 from shopwindow.calibration.graph import with_calibration
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import DataError
+from shopwindow.grading import out_of_fold_answers
 from shopwindow.inference.predictor import Predictor
 from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.proof import write_proven_bundle
@@ -61,9 +62,11 @@ def calibrate_bundle(
     families = {one.name: one.of for one in bundle.info.families}
     calibration = calibrate(judged, families, precision=SURE_PRECISION)
     fitted = recalibrated(bundle.info, calibration, version=f"{datetime.now(UTC):%Y.%m.%d}")
-    info = replace(
-        fitted, data=fitted.data | {"measured_on": {"source": source, "images": len(indices)}}
-    )
+    data = fitted.data | {"measured_on": {"source": source, "images": len(indices)}}
+    if (carried := out_of_fold_answers(bundle)) is not None:
+        answers = calibration.shares(as_logits(carried.answers))
+        data |= replace(carried, answers=answers).as_json()
+    info = replace(fitted, data=data)
     return write_proven_bundle(
         out,
         [with_calibration(onnx.load_model_from_string(bundle.model), calibration)],

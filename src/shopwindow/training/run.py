@@ -31,6 +31,21 @@ from shopwindow.writing import write_atomically
 FINDER_DIR = ".shopwindow-lr-find"
 
 
+class StoppedError(TrainingError):
+    """The user stopped the training; everything is saved.
+
+    Args:
+        folder: Of the run.
+    """
+
+    exit_code = 130
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"stopped and saved in {folder}; go on with: shopwindow train --resume --out {folder}"
+        )
+
+
 @dataclass
 class Run:
     """A run folder and what its run.json says.

@@ -28,7 +28,7 @@ from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_comp
 from shopwindow.training.network import Classifier, Splitter, build_classifier
 from shopwindow.training.options import DEFAULTS, read_card
 from shopwindow.training.reading import check_labels, open_dataset
-from shopwindow.training.run import Run
+from shopwindow.training.run import Run, StoppedError
 from shopwindow.training.start_from import check_agrees, describe_start
 from shopwindow.training.warm_start import arch_of, is_bundle, load_bundle_weights
 
@@ -38,12 +38,6 @@ LAST_STAGE = "stage-2"  # of every recipe: the head first, then the whole networ
 def enough_epochs(images: int) -> int:
     """Return for how many epochs to fine-tune: the fewer images, the more often each is seen."""
     return int(min(20, max(6, round(300 / images**0.5))))
-
-
-class StoppedError(TrainingError):
-    """The user stopped the training; everything is saved."""
-
-    exit_code = 130
 
 
 class Trainer:
@@ -342,10 +336,7 @@ class Trainer:
                 "run with a smaller --lr"
             )
         if checkpoint.stop_requested:
-            raise StoppedError(
-                f"stopped and saved in {self.run.folder}; go on with: shopwindow train --resume "
-                f"--out {self.run.folder}"
-            )
+            raise StoppedError(self.run.folder)
         self.epochs_left -= epochs
         if is_main_process():
             self.run.save_tensors(stage, {"model": learn.model.state_dict()})
