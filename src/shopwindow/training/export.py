@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, LabelColumn
+from shopwindow.bundle import ACTIVATION_OUTPUT
 from shopwindow.calibration.fitting import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
@@ -26,7 +23,7 @@ from shopwindow.training.mixture import shares_of
 from shopwindow.training.network import Classifier, pooled_answer
 from shopwindow.training.onnx_file import in_half_precision
 from shopwindow.training.proof import write_proven_bundle
-from shopwindow.training.record import data_record
+from shopwindow.training.record import describe_bundle
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import LAST_STAGE, Trainer
 
@@ -153,22 +150,13 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
     )
     mapped = pooled_answer(trainer.model) is not None
     mapped = mapped and ACTIVATION_OUTPUT not in dataset.label_columns
-    info = BundleInfo(
-        name=trainer.options.model_name,
-        version=f"{datetime.now(UTC):%Y.%m.%d}",
-        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        rule=dataset.rule,
-        columns=tuple(
-            LabelColumn(name, dataset.vocabularies[name]) for name in dataset.label_columns
-        ),
-        threshold=calibration.threshold,
-        families=calibration.families,
-        quality={},
-        data=data_record(trainer.options, trainer.mixture, trainer.run.facts)
-        | {"curves": list(calibration.curves)},
-        training=_training_facts(trainer),
-        card=trainer.run.facts["card"],
-        activation_map=mapped,
+    info = describe_bundle(
+        trainer.run,
+        trainer.mixture,
+        calibration,
+        _training_facts(trainer),
+        packages=_PACKAGES,
+        mapped=mapped,
     )
     temperatures = list(calibration.temperatures.values())
     servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
@@ -234,19 +222,12 @@ def _judge(trainer: Trainer) -> list[Judged]:
 
 def _training_facts(trainer: Trainer) -> dict[str, Any]:
     seconds = sum(float(row["seconds"]) for row in trainer.history)
-    weights, start = trainer.weights, trainer.run.facts.get("start")
+    weights = trainer.weights
     return {
-        "recipe": trainer.options.recipe,
         "arch": trainer.arch,
         "weights": weights if weights in ("imagenet", "none") else Path(weights).name,
-        **({"started_from": {k: start[k] for k in ("name", "version", "sha256")}} if start else {}),
         "epochs": list(trainer.epochs),
-        "seed": trainer.options.seed,
         "batch_size": trainer.batch_size,
         "minutes": round(seconds / 60, 1),
         "device": trainer.device.type,
-        "versions": {
-            "python": ".".join(map(str, sys.version_info[:3])),
-            **{package: version(package) for package in _PACKAGES},
-        },
     }

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import sys
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,12 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from shopwindow.bundle import (
-    ACTIVATION_OUTPUT,
-    BundleInfo,
-    LabelColumn,
-    read_bundle,
-)
+from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, read_bundle
 from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers, digest_of
 from shopwindow.calibration.fitting import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.calibration.graph import with_confidence
@@ -38,16 +31,14 @@ from shopwindow.inference.engine import EngineName
 from shopwindow.probe import Backbone, assign_folds, cross_validate, open_backbone
 from shopwindow.probe.cross_validation import PENALTIES
 from shopwindow.regression import LinearHead, fit_head
-from shopwindow.training.corrections import open_corrections
-from shopwindow.training.held_out import keep_apart
 from shopwindow.training.measuring import ask, quality_of, verdict
-from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_companion, shares_of
+from shopwindow.training.mixture import Mixture, Side, shares_of
 from shopwindow.training.onnx_file import in_half_precision
 from shopwindow.training.options import TrainingOptions, read_card
 from shopwindow.training.probe_graph import probe_graph
 from shopwindow.training.proof import write_proven_bundle
-from shopwindow.training.reading import check_labels, open_dataset
-from shopwindow.training.record import data_record
+from shopwindow.training.reading import check_labels, open_dataset, open_mixture
+from shopwindow.training.record import describe_bundle
 from shopwindow.training.run import Run
 from shopwindow.training.start_from import check_agrees, describe_start
 
@@ -115,7 +106,7 @@ def train_probe(
     inherited = run.facts["start"]["card"] if options.start_from else {}
     run.facts["card"] = read_card(options.card) if options.card else inherited
     _expect_as_before(run, dataset)
-    mixture = _mix(run, dataset, split, progress=progress)
+    mixture = open_mixture(run, dataset, split, batch_size=_CORRECTIONS_BATCH)
     run.save()
     print(_opening(mixture, backbone, is_small=is_small), flush=True)
 
@@ -149,43 +140,6 @@ def _everything(dataset: Dataset, seed: int) -> Split:
 
 def _split(dataset: Dataset, options: TrainingOptions) -> Split:
     return split_images(dataset, seed=options.seed, method=options.split)  # type: ignore[arg-type]
-
-
-def _mix(run: Run, dataset: Dataset, split: Split, *, progress: bool) -> Mixture:
-    options = run.options
-    sides = keep_apart(
-        dataset,
-        split,
-        [
-            open_companion(
-                Companion.read(path),
-                dataset,
-                seed=options.seed,
-                cache_dir=options.cache_dir,
-                progress=progress,
-            )
-            for path in options.companions
-        ],
-    )
-    corrections: Side | None = None
-    if options.feedback is not None:
-        corrections = open_corrections(
-            options.feedback,
-            dataset,
-            split,
-            sides,
-            batch_size=_CORRECTIONS_BATCH,
-            # Not among other images: who removes the run removes what it had of people.
-            cache_dir=run.folder / "feedback" / ".cache",
-            progress=progress,
-        )
-        learned = len(corrections.train)
-        run.facts["corrections"] = {
-            "train": learned,
-            "held_back": len(corrections.dataset) - learned,
-            "share": round(corrections.companion.share, 4),
-        }
-    return mix(dataset, split, sides, corrections=corrections)
 
 
 def _datasets(mixture: Mixture) -> list[Dataset]:
@@ -346,25 +300,30 @@ def _write(
         judged, families_of(dataset, options.families), precision=SURE_PRECISION
     )
     mapped = ACTIVATION_OUTPUT not in dataset.label_columns
-    data = data_record(options, mixture, run.facts) | {"curves": list(calibration.curves)}
     honest = calibration.shares(main.logits)
+    info = describe_bundle(
+        run,
+        mixture,
+        calibration,
+        {
+            "arch": backbone.arch,
+            "weights": "imagenet",
+            "backbone": {
+                "name": backbone.name,
+                "sha256": backbone.sha256,
+                "from": backbone.weights,
+            },
+            "penalty": learned.penalty,
+            "minutes": round((perf_counter() - began) / 60, 2),
+            "device": "cpu",
+        },
+        packages=("shopwindow", "onnx", "onnxruntime"),
+        mapped=mapped,
+    )
     if is_small:
         digests = [digest_of(dataset.read_bytes(int(index))) for index in main.indices]
         answers = OutOfFoldAnswers(np.array(digests, np.uint64), honest, learned.folds)
-        data |= answers.as_json()
-    info = BundleInfo(
-        name=options.model_name,
-        version=f"{datetime.now(UTC):%Y.%m.%d}",
-        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        rule=dataset.rule,
-        columns=tuple(LabelColumn(name, dataset.vocabularies[name]) for name in learned.heads),
-        threshold=calibration.threshold,
-        families=calibration.families,
-        data=data,
-        training=_training_record(run, backbone, learned, began),
-        card=run.facts["card"],
-        activation_map=mapped,
-    )
+        info = replace(info, data=info.data | answers.as_json())
     graph = probe_graph(backbone, learned.heads, calibration.temperatures, mapped=mapped)
     graph = with_confidence(
         in_half_precision(graph), calibration.confidence, list(dataset.label_columns)
@@ -388,24 +347,3 @@ def _write(
         allowed=MAX_DIFFERENCE,
     )
     return out
-
-
-def _training_record(
-    run: Run, backbone: Backbone, learned: Learned, began: float
-) -> dict[str, Any]:
-    start = run.facts.get("start")
-    return {
-        "recipe": "probe",
-        "arch": backbone.arch,
-        "weights": "imagenet",
-        "backbone": {"name": backbone.name, "sha256": backbone.sha256, "from": backbone.weights},
-        **({"started_from": {k: start[k] for k in ("name", "version", "sha256")}} if start else {}),
-        "penalty": learned.penalty,
-        "seed": run.options.seed,
-        "minutes": round((perf_counter() - began) / 60, 2),
-        "device": "cpu",
-        "versions": {
-            "python": ".".join(map(str, sys.version_info[:3])),
-            **{package: version(package) for package in ("shopwindow", "onnx", "onnxruntime")},
-        },
-    }

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from collections.abc import Sequence
 
 from shopwindow.bundle import INPUT_NAME
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import read_label_map
-from shopwindow.errors import UsageError
+from shopwindow.dataset.split import Split
+from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
+from shopwindow.training.corrections import open_corrections
+from shopwindow.training.held_out import keep_apart
+from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_companion
 from shopwindow.training.options import TrainingOptions
+from shopwindow.training.run import Run
 
 
 def check_labels(dataset: Dataset) -> None:
@@ -47,3 +54,73 @@ def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
         cache_dir=options.cache_dir,
         progress=sys.stderr.isatty(),  # a bar in a log file would be a hundred lines
     )
+
+
+def open_mixture(
+    run: Run, dataset: Dataset, split: Split, *, batch_size: int, learns: bool = True
+) -> Mixture:
+    """Read the further data sets and the corrections, as they were when the run was started.
+
+    Args:
+        run: Notes what it found, and refuses anything else when it goes on.
+        dataset: The main data set.
+        split: Of it.
+        batch_size: Of which corrections get at least one image.
+        learns: Whether there is anything left to learn. If not, corrections are not read again:
+            people's photos may be gone by then.
+
+    Raises:
+        UsageError: A path or column that is not there.
+        DataError: Nothing to learn from, or other images or labels than before.
+    """
+    options, progress = run.options, sys.stderr.isatty()
+    described = run.facts.setdefault(
+        "companions", [Companion.read(path).as_json() for path in options.companions]
+    )
+    sides: Sequence[Side] = [
+        open_companion(
+            Companion.from_json(values),
+            dataset,
+            seed=options.seed,
+            cache_dir=options.cache_dir,
+            progress=progress,
+        )
+        for values in described
+    ]
+    for number, side in enumerate(sides):
+        _expect_as_before(run, f"companion {number + 1}", side)
+    sides = keep_apart(dataset, split, sides)
+    corrections = None
+    if learns and options.feedback is not None:
+        corrections = open_corrections(
+            options.feedback,
+            dataset,
+            split,
+            sides,
+            batch_size=batch_size,
+            # Not among other images: who removes the run removes what it had of people.
+            cache_dir=run.folder / "feedback" / ".cache",
+            progress=progress,
+        )
+        _expect_as_before(run, "corrections", corrections)
+        learned = len(corrections.train)
+        run.facts["corrections"] = {
+            "train": learned,
+            "held_back": len(corrections.dataset) - learned,
+            "share": round(corrections.companion.share, 4),
+        }
+    balance = options.balance if learns else 0.0
+    return mix(dataset, split, sides, corrections=corrections, balance=balance)
+
+
+def _expect_as_before(run: Run, name: str, side: Side) -> None:
+    """Note the images of a further data set, or refuse others than were noted."""
+    noted = run.facts.setdefault("further_images", {})
+    # The split too: it depends on labels and groups as well.
+    parts = [*side.dataset.references, side.split.digest(side.dataset)]
+    found = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    if noted.setdefault(name, found) != found:
+        raise DataError(
+            f"{side.companion.data}: expected the images and labels that the run was started "
+            "with, found others; put them back, or start a new run"
+        )

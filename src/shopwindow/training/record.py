@@ -1,26 +1,73 @@
-"""What a bundle records of the data that it learned from; without torch."""
+"""What a bundle says about itself before its figures are known; without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from shopwindow.bundle import BundleInfo, LabelColumn
+from shopwindow.calibration.fitting import Calibration
 from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.training.mixture import Mixture, describe
 from shopwindow.training.options import TrainingOptions
+from shopwindow.training.run import Run
 
 
-def data_record(
-    options: TrainingOptions, mixture: Mixture, facts: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return what stands under `data` in the metadata: names and numbers, never paths.
+def describe_bundle(
+    run: Run,
+    mixture: Mixture,
+    calibration: Calibration,
+    training: Mapping[str, Any],
+    *,
+    packages: Sequence[str],
+    mapped: bool,
+) -> BundleInfo:
+    """Put together what a bundle says about itself: names and numbers, never paths.
 
     Args:
-        options: What was asked for.
+        run: Its options, and what it has found out.
         mixture: What was learned from.
-        facts: What the run has found out; see `Run`.
+        calibration: Of its answers.
+        training: How it was learned; what all recipes say is added.
+        packages: Those whose versions matter.
+        mapped: Whether an activation map comes along.
     """
+    start = run.facts.get("start")
+    of_start = {key: start[key] for key in ("name", "version", "sha256")} if start else None
+    dataset, now = mixture.dataset, datetime.now(UTC)
+    return BundleInfo(
+        name=run.options.model_name,
+        version=f"{now:%Y.%m.%d}",
+        created=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        rule=dataset.rule,
+        columns=tuple(
+            LabelColumn(name, dataset.vocabularies[name]) for name in dataset.label_columns
+        ),
+        threshold=calibration.threshold,
+        families=calibration.families,
+        data=_data_record(run.options, mixture, run.facts) | {"curves": list(calibration.curves)},
+        training={
+            "recipe": run.options.recipe,
+            **training,
+            **({"started_from": of_start} if of_start else {}),
+            "seed": run.options.seed,
+            "versions": {
+                "python": ".".join(map(str, sys.version_info[:3])),
+                **{package: version(package) for package in packages},
+            },
+        },
+        card=run.facts["card"],
+        activation_map=mapped,
+    )
+
+
+def _data_record(
+    options: TrainingOptions, mixture: Mixture, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     dataset, split = mixture.dataset, mixture.split
     return {
         "source": options.data.name,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,13 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, TrainingError
 from shopwindow.training.callbacks import Checkpoint, KeepStatistics, WeightAverage
-from shopwindow.training.corrections import open_corrections
-from shopwindow.training.held_out import keep_apart
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.learning_rate import find_with_curve, single_process
 from shopwindow.training.linear_head import accuracy_of, fit_linear_head
 from shopwindow.training.loaders import build_loaders
-from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_companion
 from shopwindow.training.network import Classifier, Splitter, build_classifier
 from shopwindow.training.options import DEFAULTS, read_card
-from shopwindow.training.reading import check_labels, open_dataset
+from shopwindow.training.reading import check_labels, open_dataset, open_mixture
 from shopwindow.training.run import Run, StoppedError
 from shopwindow.training.start_from import check_agrees, describe_start
 from shopwindow.training.warm_start import arch_of, is_bundle, load_bundle_weights
@@ -88,7 +83,9 @@ class Trainer:
         self.batch_size = min(options.batch_size or usual, share)
         if options.recipe == "finetune" and not (options.epochs or options.start_from):
             self.epochs = (enough_epochs(len(self.split.train)),)
-        self.mixture = self._mix()
+        self.mixture = open_mixture(
+            run, self.dataset, self.split, batch_size=self.batch_size, learns=not self._is_finished
+        )
         self.device: torch.device = default_device()
         torch.manual_seed(options.seed)
         self.state = run.load_tensors("checkpoint")
@@ -109,74 +106,6 @@ class Trainer:
             seed=self.options.seed,
             method=self.options.split,  # type: ignore[arg-type]
         )
-
-    def _mix(self) -> Mixture:
-        """Read the further data sets, as their files described them when the run was started."""
-        options = self.options
-        described = self.run.facts.setdefault(
-            "companions", [Companion.read(path).as_json() for path in options.companions]
-        )
-        sides = [
-            open_companion(
-                Companion.from_json(values),
-                self.dataset,
-                seed=options.seed,
-                cache_dir=options.cache_dir,
-                progress=sys.stderr.isatty(),
-            )
-            for values in described
-        ]
-        for number, side in enumerate(sides):
-            self._expect_as_before(f"companion {number + 1}", side)
-        sides = list(keep_apart(self.dataset, self.split, sides))
-        # What has been learned is not read again: people's photos may be gone by then.
-        learns = not self._is_finished
-        return mix(
-            self.dataset,
-            self.split,
-            sides,
-            corrections=self._open_corrections(sides) if learns else None,
-            balance=options.balance if learns else 0.0,
-        )
-
-    def _open_corrections(self, sides: Sequence[Side]) -> Side | None:
-        options = self.options
-        if options.feedback is None:
-            return None
-        side = open_corrections(
-            options.feedback,
-            self.dataset,
-            self.split,
-            sides,
-            batch_size=self.batch_size,
-            # Not among other images: who removes the run removes what it had of people.
-            cache_dir=self.run.folder / "feedback" / ".cache",
-            progress=sys.stderr.isatty(),
-        )
-        self._expect_as_before("corrections", side)
-        learned = len(side.train)
-        self.run.facts["corrections"] = {
-            "train": learned,
-            "held_back": len(side.dataset) - learned,
-            "share": round(side.companion.share, 4),
-        }
-        return side
-
-    def _expect_as_before(self, name: str, side: Side) -> None:
-        """Note the images of a further data set, or refuse others than were noted.
-
-        Raises:
-            DataError: They are no longer those that the run was started with.
-        """
-        noted = self.run.facts.setdefault("further_images", {})
-        # The split too: it depends on labels and groups as well.
-        parts = [*side.dataset.references, side.split.digest(side.dataset)]
-        found = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
-        if noted.setdefault(name, found) != found:
-            raise DataError(
-                f"{side.companion.data}: expected the images and labels that the run was started "
-                "with, found others; put them back, or start a new run"
-            )
 
     @property
     def parts(self) -> list[tuple[str, Dataset, Split]]:
