@@ -314,7 +314,7 @@ def test_one_pixel_of_very_many_does_not_widen_a_range() -> None:
     images = np.random.default_rng(0).integers(0, 101, (64, 16, 16, 3), np.uint8)
     images[7, 5, 5] = 255  # three of 49,152 values, which is less than one in ten thousand
     steps = ranges_of(in_eight_bits(graph, images))
-    assert steps["middle"] == pytest.approx(100 / 127, rel=0.05)
+    assert steps["middle"] == pytest.approx(100 / 255, rel=0.05)
 
 
 def test_any_number_of_images_will_do_and_nothing_is_printed(
