@@ -22,7 +22,6 @@ from shopwindow.calibration.temperature import fit_temperature
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split
 from shopwindow.errors import TrainingError, UsageError
-from shopwindow.inference import engine as engines
 from shopwindow.inference.engine import open_engine
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.training import TrainingOptions, quantise_bundle, quantise_run
@@ -336,28 +335,3 @@ def test_training_starts_from_8_bit_weights_too(
     logits = model.eval()(torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 255)
     served = load_predictor(quantised, engine="onnxruntime").probabilities(images)["shape"]
     assert (logits[:, :3].argmax(1).numpy() == served.argmax(1)).mean() >= 0.97
-
-
-@pytest.mark.parametrize(
-    ("flags", "in_float", "in_8_bits"),
-    [
-        ("fpu sse4_2", "onnxruntime float32", "onnxruntime int8"),
-        ("fpu avx2", "onnxruntime float32", "openvino int8"),
-        ("fpu avx2 amx_bf16", "openvino bfloat16", "openvino int8"),
-    ],
-)
-def test_auto_takes_openvino_for_8_bits_where_that_was_measured(
-    learned: Path,
-    quantised: Path,
-    flags: str,
-    in_float: str,
-    in_8_bits: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"flags\t\t: {flags}\n")
-    monkeypatch.setattr(engines, "Path", lambda _: cpuinfo)
-    for path, expected in ((learned / "model.onnx", in_float), (quantised, in_8_bits)):
-        assert open_engine(path.read_bytes(), threads=1, name="auto").name == expected

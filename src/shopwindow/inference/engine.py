@@ -107,9 +107,9 @@ def choose_engine(model: bytes, name: EngineName | ChosenEngine = "auto") -> Cho
 
     Args:
         model: See `open_engine`.
-        name: `auto` takes OpenVINO where it is installed and was measured to be much faster, see
-            `suits_openvino`, else onnxruntime. What was chosen before, here or on another machine,
-            stays as it is.
+        name: `auto` takes OpenVINO where it is installed and was measured to be much faster, which
+            is where bfloat16 is native, else onnxruntime. What was chosen before, here or on
+            another machine, stays as it is.
 
     Raises:
         MissingExtraError: OpenVINO was asked for and is not installed.
@@ -120,7 +120,7 @@ def choose_engine(model: bytes, name: EngineName | ChosenEngine = "auto") -> Cho
         raise ValueError(f"engine: expected {', '.join(names)}, got {name!r}")
     installed = importlib.util.find_spec("openvino") is not None
     if name == "auto":
-        name = "openvino" if installed and suits_openvino(model) else "onnxruntime"
+        name = "openvino" if installed and computes_bf16() else "onnxruntime"
     if name == "onnxruntime":
         return name
     if not installed:
@@ -139,29 +139,16 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def suits_openvino(model: bytes) -> bool:
-    """Say whether OpenVINO is known to run a model at least twice as fast as onnxruntime here.
-
-    It is with 8 bits on a processor that has AVX2, and with float where bfloat16 is native.
-    """
-    return computes_bf16() or (arithmetic_of(model) == "int8" and _has_unit("avx2"))
-
-
 def computes_bf16() -> bool:
     """Say whether this processor multiplies matrices of bfloat16 by itself (AMX, on Linux).
 
     Elsewhere it is emulated, and slower than float32.
     """
-    return _has_unit("amx_bf16")
-
-
-def _has_unit(flag: str) -> bool:
-    """Say whether Linux names a unit among the flags of this processor."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
-    return re.search(rf"^flags\s*:.*\b{flag}\b", flags, re.MULTILINE) is not None
+    return re.search(r"^flags\s*:.*\bamx_bf16\b", flags, re.MULTILINE) is not None
 
 
 class OnnxRuntimeEngine(Engine):

@@ -39,7 +39,7 @@ _IMAGES_AT_A_TIME = 16
 def in_eight_bits(graph: onnx.ModelProto, images_nhwc: NDArray[np.uint8]) -> onnx.ModelProto:
     """Return a copy that computes with 8-bit weights and activations where most of the work is.
 
-    That is in the convolutions, but for the first and those of one channel each, and in what connects
+    That is in the convolutions, but for the first and the depthwise ones, and in what connects
     them: ReLUs and the additions of residual blocks. The others and the answers compute in float32
     as before; of the weights that stay float, the large ones are stored as float16. The range of an
     activation holds all but one in ten thousand of the values that the images call forth.
