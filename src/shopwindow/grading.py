@@ -45,7 +45,8 @@ class Reading:
     """How the data is read; the arguments of `load_dataset` by the same names.
 
     With a label map, the labels it leads to are those of the model. One that was recorded with the
-    model (`is_recorded`) plays no part in data of which it names no label: these are other data.
+    model (`is_recorded`) plays no part in data of which it names no label: these are other data. Nor
+    does a recorded `min_images` in any data but those of the training.
     """
 
     labels_file: Path | None = None
@@ -222,12 +223,18 @@ def read_dataset(
         cache_dir=cache_dir,
         progress=progress,
     )
+    as_it_comes = replace(reading, label_map=None, min_images=1)
     try:
-        return read(reading)
+        dataset = read(reading)
     except DataError:
-        if reading.label_map is None or not reading.is_recorded:
+        if not reading.is_recorded or reading == as_it_comes:
             raise
-        return read(replace(reading, label_map=None))
+        return read(as_it_comes)
+    filtered = reading.is_recorded and reading.min_images > 1
+    if filtered and fair_images(bundle, dataset) is None:
+        # Other images than those of the training: what was too rare to learn is there to be graded.
+        return read(replace(reading, min_images=1))
+    return dataset
 
 
 def _read(

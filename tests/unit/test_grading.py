@@ -121,6 +121,20 @@ def test_changed_data_is_graded_whole_with_a_note(
     assert "not the data that the model was trained on" in graded.notes[0]
 
 
+def test_what_was_too_rare_to_learn_from_is_graded_in_other_data(
+    photos: Path, tmp_path: Path
+) -> None:
+    read = {"labels": "table.csv", "label_column": "colour", "min_images": 11}
+    bundle = bundle_with_data(tmp_path, read=read, split={"method": "grouped", "digest": "0" * 64})
+    evaluation = grade_bundle(bundle, photos, progress=False, engine="onnxruntime")
+    # 15 photos are called red, and only they would be left.
+    assert evaluation.images == 30
+    assert not any("left out" in note for note in evaluation.notes)
+    asked = replace(recorded_reading(bundle, photos), is_recorded=False)
+    evaluation = grade_bundle(bundle, photos, reading=asked, progress=False, engine="onnxruntime")
+    assert evaluation.images == 15, "who asks for it gets it"
+
+
 def test_validation_part_of_other_data_is_refused(
     trained: Bundle, photos: Path, tmp_path: Path
 ) -> None:

@@ -120,5 +120,5 @@ def wanted_reading(options: dict[str, Any], bundle: Bundle, data: Path) -> Readi
     else:
         reading = recorded_reading(bundle, data)
     if "min_images" in options:
-        reading = replace(reading, min_images=options["min_images"])
+        reading = replace(reading, min_images=options["min_images"], is_recorded=False)
     return reading
