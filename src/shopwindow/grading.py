@@ -45,8 +45,8 @@ class Reading:
     """How the data is read; the arguments of `load_dataset` by the same names.
 
     With a label map, the labels it leads to are those of the model. One that was recorded with the
-    model (`is_recorded`) plays no part in data of which it names no label: these are other data. Nor
-    does a recorded `min_images` in any data but those of the training.
+    model (`is_recorded`) plays no part in data of which it names no label: these are other data.
+    Nor does a recorded `min_images` in any data but those of the training.
     """
 
     labels_file: Path | None = None

@@ -5,9 +5,11 @@ Nothing is decoded here. Every row and every image file that is left out has its
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -16,9 +18,10 @@ from shopwindow.dataset.parquet import ParquetTable
 from shopwindow.dataset.tables import TABLE_SUFFIXES, DelimitedTable, LabelTable
 from shopwindow.errors import DataError, UsageError
 
-IMAGE_COLUMN_NAMES = ("image", "path", "file", "filename", "id")
+IMAGE_COLUMN_NAMES = ("image", "path", "file", "filename", "file_name", "image_path", "id")
 LABEL_COLUMN_NAME = "label"
 _MAX_LABEL_CHARACTERS = 200
+_LOOKED_AT = 500  # rows that say which of several columns names the images
 _SPLIT_FOLDERS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 
 
@@ -67,6 +70,7 @@ class LabelledImages:
         where: Where each image comes from, as in `DroppedRow.where`.
         dropped: What was left out, in the order in which it was read.
         source: Reads the bytes.
+        image_column: The column that names the images, or holds them; None for class folders.
     """
 
     label_columns: tuple[str, ...]
@@ -75,6 +79,7 @@ class LabelledImages:
     where: list[str]
     dropped: list[DroppedRow]
     source: ImageSource
+    image_column: str | None = None
 
     def __len__(self) -> int:
         return len(self.references)
@@ -106,7 +111,8 @@ def read_catalogue(
         labels_file: The table, relative to the working directory or to `data`. By default the only
             one in `data`; where there is none, each folder in `data` is a class.
         image_column: Column with the image: a path, or a file name with or without extension; in
-            Parquet also the image's bytes. By default the first there is of `IMAGE_COLUMN_NAMES`.
+            Parquet also the image's bytes. By default that of `IMAGE_COLUMN_NAMES` by which most
+            images are found.
         label_column: Column with the main label, by default `label`.
         also: Further label columns. Their cells may be empty.
         group_column: Column of what images have in common, such as who took them; the last of the
@@ -134,14 +140,14 @@ def read_catalogue(
     else:
         is_parquet = table_path.suffix.lower() in (".parquet", ".pq")
         table = ParquetTable(table_path) if is_parquet else DelimitedTable(table_path)
+        folder = ImageFolder(folder_path)
         image_column, label_columns = _choose_columns(
-            table, image_column, label_column, also, group_column
+            table, folder, image_column, label_column, also, group_column
         )
         if isinstance(table, ParquetTable) and table.holds_bytes(image_column):
             source = table.open_images(image_column)
             catalogue = _read_table(table, None, source, image_column, label_columns)
         else:
-            folder = ImageFolder(folder_path)
             catalogue = _read_table(table, folder, folder, image_column, label_columns)
     if not catalogue.references:
         raise DataError(nothing_left(data, catalogue.dropped))
@@ -204,6 +210,7 @@ def _is_table(path: Path) -> bool:
 
 def _choose_columns(
     table: LabelTable,
+    folder: ImageFolder,
     image_column: str | None,
     label_column: str | None,
     also: Sequence[str],
@@ -212,8 +219,11 @@ def _choose_columns(
     more = f" and {len(table.columns) - 50:,} more" if len(table.columns) > 50 else ""
     listed = f"The columns of {table.path} are: {', '.join(table.columns[:50])}{more}"
     if image_column is None:
-        image_column = next((name for name in IMAGE_COLUMN_NAMES if name in table.columns), None)
-        if image_column is None:
+        named = [name for name in IMAGE_COLUMN_NAMES if table.columns.count(name) == 1]
+        if named:
+            # The first of them, unless another finds more images: `id` may be the row's number.
+            image_column = max(named, key=lambda name: _images_found(table, folder, name))
+        else:
             raise UsageError(
                 f"No column is called {', '.join(IMAGE_COLUMN_NAMES)}. {listed}. Name the one with "
                 "the images with --image-column."
@@ -239,6 +249,14 @@ def _choose_columns(
     return image_column, label_columns
 
 
+def _images_found(table: LabelTable, folder: ImageFolder, column: str) -> int:
+    """Count of the first rows those whose cell names an image, or holds one."""
+    if isinstance(table, ParquetTable) and table.holds_bytes(column):
+        return _LOOKED_AT
+    rows = islice(table.rows((column,)), _LOOKED_AT)
+    return sum(not row.problem and not folder.find(row.cells[0])[1] for row in rows)
+
+
 def _read_table(
     table: LabelTable,
     folder: ImageFolder | None,
@@ -261,7 +279,8 @@ def _read_table(
         if problem:
             dropped.append(DroppedRow(where, name[:_MAX_LABEL_CHARACTERS], problem))
         else:
-            kept.append((reference, where, tuple(cell or None for cell in row.cells[1:])))
+            cells = (unicodedata.normalize("NFC", cell) for cell in row.cells[1:])
+            kept.append((reference, where, tuple(cell or None for cell in cells)))
     unique, repeated = _drop_repeated(kept)
     dropped += repeated
     if folder is not None:
@@ -269,7 +288,8 @@ def _read_table(
             DroppedRow("file", name, folder.refused.get(name, "no row names this image file"))
             for name in sorted({*folder.images, *folder.refused} - named)
         ]
-    return _build(label_columns, unique, dropped, source)
+    found = _build(label_columns, unique, dropped, source)
+    return replace(found, image_column=image_column)
 
 
 def _label_problem(columns: Sequence[str], cells: Sequence[str]) -> str:
@@ -315,7 +335,7 @@ def _read_class_folders(folder: ImageFolder) -> LabelledImages:
         elif not _is_unicode(label):
             dropped.append(DroppedRow("file", name, "the name of its folder is not UTF-8"))
         else:
-            kept.append((name, "file", (label,)))
+            kept.append((name, "file", (unicodedata.normalize("NFC", label),)))
     found = {labels[0] for _, _, labels in kept}
     if found and all(label is not None and label.lower() in _SPLIT_FOLDERS for label in found):
         names = ", ".join(sorted(label for label in found if label))

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.findings import ColumnSizes, Findings, find_out
+from shopwindow.dataset.label_sets import name_twins
 from shopwindow.imaging.thumbnail import jpeg_data_uri
 from shopwindow.writing import write_page
 
@@ -26,10 +27,11 @@ def summarise_dataset(dataset: Dataset) -> str:
     rule = dataset.rule
     main = findings.columns[0]
     lines = [
-        f"{len(dataset):,} images with {len(main.sizes):,} labels in {main.name}, "
-        f"{rule.width_px} x {rule.height_px} px",
+        f"{len(dataset):,} images{_named_by(dataset)} with {len(main.sizes):,} labels in "
+        f"{main.name}, {rule.width_px} x {rule.height_px} px",
         "",
         *_column_lines(findings.columns),
+        *name_twins(dataset.vocabularies[main.name]),
         "",
         *_duplicate_lines(findings),
         "",
@@ -40,6 +42,11 @@ def summarise_dataset(dataset: Dataset) -> str:
         "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
         for line in lines
     )
+
+
+def _named_by(dataset: Dataset) -> str:
+    column = dataset.catalogue.image_column
+    return "" if column is None else f" by {column}"
 
 
 def _column_lines(columns: tuple[ColumnSizes, ...]) -> list[str]:

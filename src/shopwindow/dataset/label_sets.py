@@ -8,7 +8,7 @@ set is a picture that shows none of the labels at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -129,3 +129,22 @@ def likeliest_allowed(
     allowed = allowed_labels(codes, sets)
     best = np.where(allowed, probabilities, -np.inf).argmax(axis=1)
     return np.where(allowed.any(axis=1), best, NO_LABEL).astype(np.int64)
+
+
+def twins(labels: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return labels that differ in case, white space or hyphens only, and are probably one."""
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        key = "".join(sign for sign in label.casefold() if not sign.isspace() and sign not in "-_")
+        alike.setdefault(key, []).append(label)
+    return [tuple(group) for group in alike.values() if len(group) > 1]
+
+
+def name_twins(labels: Iterable[str]) -> list[str]:
+    """Return a sentence about `twins`, if there are any, in a list."""
+    found = twins(labels)
+    if not found:
+        return []
+    named = "; ".join(" / ".join(group) for group in found[:4])
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    return [f"Labels that look like one in two spellings: {named}{more}; --label-map can join them"]

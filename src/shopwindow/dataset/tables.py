@@ -17,6 +17,7 @@ from shopwindow.errors import DataError
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _TAB_SUFFIXES = (".tsv", ".tab")
 _MAX_TABLE_BYTES = 1_000_000_000
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,11 @@ class LabelTable(Protocol):
 
 
 class DelimitedTable:
-    """A CSV file, or a TSV file by its extension.
+    """A CSV or TSV file, with whichever of comma, semicolon, tab and bar separates its header.
 
     Args:
-        path: The file: UTF-8, with or without a byte order mark, any line ending.
+        path: The file: UTF-8, with or without a byte order mark, any line ending. A first line
+            `sep=;`, as Excel reads and writes it, says the separator.
 
     Raises:
         DataError: The file is no text, not UTF-8, empty, or larger than 1 GB.
@@ -64,7 +66,7 @@ class DelimitedTable:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._text = _read_text(path)
-        self._delimiter = "\t" if path.suffix.lower() in _TAB_SUFFIXES else ","
+        self._delimiter, self._first_line = _separator(self._text, path.suffix.lower())
         header = next((cells for cells in self._parse() if cells), None)
         if header is None:
             raise DataError(f"{path} is empty: expected a first line that names the columns.")
@@ -73,8 +75,10 @@ class DelimitedTable:
     def rows(self, wanted: Sequence[str]) -> Iterator[TableRow]:
         """Yield every row but the header and blank lines.
 
-        A row with more cells than the header has unquoted delimiters in its last cell (the Kaggle
-        catalogue has 22 such rows): the surplus belongs to that cell.
+        A row with more cells than the header has unquoted separators in one of its cells (the
+        Kaggle catalogue has 22 such rows, in the last one). It is taken where its wanted cells,
+        but for the first, are such as whole rows have too, and left out where they are not: they
+        may be pieces of another cell.
 
         Raises:
             DataError: A cell is larger than the csv module's limit (128 KiB), or a quotation mark
@@ -82,8 +86,9 @@ class DelimitedTable:
         """
         positions = [self.columns.index(name) for name in wanted]
         width = len(self.columns)
+        known: list[set[str]] | None = None
         header_seen = False
-        for number, cells in enumerate(self._parse(), start=1):
+        for number, cells in enumerate(self._parse(), start=self._first_line):
             if not cells:
                 continue
             if not header_seen:
@@ -94,12 +99,32 @@ class DelimitedTable:
                 yield TableRow(number, tuple(cells[:1]), problem)
                 continue
             if len(cells) > width and any(cell.strip() for cell in cells[width:]):
-                cells[width - 1 :] = [self._delimiter.join(cells[width - 1 :])]
+                known = known or self._values_of_whole_rows(positions[1:])
+                pairs = zip(positions[1:], known, strict=True)
+                if any(cells[position].strip() not in values for position, values in pairs):
+                    problem = (
+                        f"too many cells: {len(cells)} where the header has {width}; put cells "
+                        f"that hold a {_NAMES[self._delimiter]} in quotation marks"
+                    )
+                    yield TableRow(number, tuple(cells[:1]), problem)
+                    continue
             yield TableRow(number, tuple(cells[position].strip() for position in positions))
+
+    def _values_of_whole_rows(self, positions: Sequence[int]) -> list[set[str]]:
+        """Return what stands in these columns of rows that have as many cells as the header."""
+        values: list[set[str]] = [set() for _ in positions]
+        for cells in self._parse():
+            if len(cells) == len(self.columns):
+                for one, position in zip(values, positions, strict=True):
+                    one.add(cells[position].strip())
+        return values
 
     def _parse(self) -> Iterator[list[str]]:
         # newline="" lets the csv module see the line endings inside of quoted cells as they are.
-        reader = csv.reader(io.StringIO(self._text, newline=""), delimiter=self._delimiter)
+        text = io.StringIO(self._text, newline="")
+        for _ in range(self._first_line - 1):
+            text.readline()
+        reader = csv.reader(text, delimiter=self._delimiter)
         first_line = line = 0
         try:
             for cells in reader:
@@ -115,7 +140,8 @@ class DelimitedTable:
 
     def _check_last_quote(self, first_line: int) -> None:
         """Refuse a last row that swallowed the rest of the file after a stray quotation mark."""
-        lines = io.StringIO(self._text, newline="").readlines()[first_line - 1 :]
+        lines = io.StringIO(self._text, newline="").readlines()
+        lines = lines[self._first_line + first_line - 2 :]
         try:
             list(csv.reader(lines, delimiter=self._delimiter, strict=True))
         except csv.Error as error:
@@ -125,6 +151,18 @@ class DelimitedTable:
                 f"{self.path}: a quotation mark opened in line {first_line} is never closed. "
                 "Close it, or double it where it is part of the text."
             ) from error
+
+
+def _separator(text: str, suffix: str) -> tuple[str, int]:
+    """Return what separates the cells, and the line, from 1 on, in which the header stands."""
+    usual = "\t" if suffix in _TAB_SUFFIXES else ","
+    lines = text.split("\n", 2)
+    first = lines[0].strip("\r \ufeff")
+    if first.lower().startswith("sep=") and first[4:] in _NAMES:
+        return first[4:], 2
+    header = next((line for line in lines if line.strip()), "")
+    # Ties go to the usual one, and so does a header of one column.
+    return max((usual, *_NAMES), key=header.count), 1
 
 
 def _read_text(path: Path) -> str:

@@ -24,7 +24,7 @@ from shopwindow.calibration.fitting import SURE_PRECISION, Judged, calibrate, fa
 from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.duplicates import resemble
-from shopwindow.dataset.label_sets import allowed_labels
+from shopwindow.dataset.label_sets import allowed_labels, name_twins
 from shopwindow.dataset.split import Split, connected_groups, split_images
 from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
@@ -163,8 +163,10 @@ def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
     )
     if mixture.corrections is not None:
         further += f"; {len(mixture.corrections.train):,} corrections to learn from"
+    column = dataset.catalogue.image_column
+    by = "" if column is None else f" (by {column})"
     lines = [
-        f"{len(dataset):,} images, {len(labels)} labels ({main}); {how}{further}",
+        f"{len(dataset):,} images{by}, {len(labels)} labels ({main}); {how}{further}",
         f"Linear probe on {backbone.name}, which has learned from {backbone.weights.split(',')[0]}",
     ]
     counts = np.bincount(codes[codes < len(labels)], minlength=len(labels))
@@ -176,6 +178,7 @@ def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
         lines.append(
             f"Few images of {named}{more}: labels with fewer than {FEW_IMAGES} are often missed"
         )
+    lines += name_twins(labels)
     if dataset.dropped:
         first = dataset.dropped[0]
         more = f" and {len(dataset.dropped) - 1:,} more" if len(dataset.dropped) > 1 else ""

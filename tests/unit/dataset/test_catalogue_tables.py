@@ -37,13 +37,54 @@ def test_kaggle_table_is_read(shop: Path) -> None:
     }
 
 
-def test_unquoted_commas_in_the_last_column_are_kept(shop: Path) -> None:
+def test_unquoted_commas_behind_the_wanted_columns_do_no_harm(shop: Path) -> None:
     (shop / "styles.csv").write_text(
-        "id,label,productDisplayName\n1,Shirts,Blue, checked, large\n2,Heels,Plain\n"
+        "id,label,name\n1,Shirts,Blue, checked, large\n2,Heels,Plain\n3,Shirts,Plain\n"
     )
-    catalogue = read_catalogue(shop, also=["productDisplayName"])
-    assert catalogue.labels["label"] == ["Shirts", "Heels"]
-    assert catalogue.labels["productDisplayName"] == ["Blue, checked, large", "Plain"]
+    assert read_catalogue(shop).labels["label"] == ["Shirts", "Heels", "Shirts"]
+    catalogue = read_catalogue(shop, also=["name"])
+    assert catalogue.references == ["images/2.jpg", "images/3.jpg"]
+    assert reasons(catalogue)["row 2", "1"].startswith("too many cells: 5 where the header has 3")
+
+
+def test_piece_of_another_cell_is_taken_for_no_label(shop: Path) -> None:
+    (shop / "styles.csv").write_text(
+        "id,name,label,price\n1,Blue, large,Shirts,9\n2,Plain,Heels,9\n3,Plain,Shirts,9\n"
+    )
+    catalogue = read_catalogue(shop)
+    assert catalogue.labels["label"] == ["Heels", "Shirts"]
+    assert reasons(catalogue)["row 2", "1"] == (
+        "too many cells: 5 where the header has 4; put cells that hold a comma in quotation marks"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.csv", "id;label\n1;Shirts, long\n2;Heels\n"),
+        ("labels.csv", "\ufeffsep=;\r\nid;label\r\n1;Shirts, long\r\n2;Heels\r\n"),
+        ("labels.csv", "id\tlabel\n1\tShirts, long\n2\tHeels\n"),
+        ("labels.tsv", 'id,label\n1,"Shirts, long"\n2,Heels\n'),
+    ],
+)
+def test_separator_is_found_in_the_header(shop: Path, name: str, text: str) -> None:
+    (shop / name).write_text(text)
+    catalogue = read_catalogue(shop)
+    assert catalogue.labels["label"] == ["Shirts, long", "Heels"]
+    assert catalogue.where == [f"row {2 + text.count('sep=')}", f"row {3 + text.count('sep=')}"]
+
+
+def test_column_that_finds_more_images_is_taken_for_theirs(shop: Path) -> None:
+    (shop / "metadata.csv").write_text("id,file_name,label\n0,3.jpg,Shirts\n1,2.jpg,Heels\n")
+    catalogue = read_catalogue(shop)
+    assert catalogue.image_column == "file_name"
+    assert catalogue.references == ["images/2.jpg", "images/3.jpg"]
+    assert read_catalogue(shop, image_column="id").references == ["images/1.jpg"]
+
+
+def test_one_label_written_in_two_ways_of_unicode_is_one(shop: Path) -> None:
+    (shop / "labels.csv").write_text("id,label\n1,Caf\u00e9\n2,Cafe\u0301\n", encoding="utf-8")
+    assert set(read_catalogue(shop).labels["label"]) == {"Caf\u00e9"}
 
 
 def test_trailing_commas_are_no_part_of_the_last_column(shop: Path) -> None:
@@ -91,7 +132,7 @@ def test_name_that_fits_two_files_is_dropped(
     assert reason == "more than one image file: images/1.jpg, images/1.png"
 
 
-@pytest.mark.parametrize("column", ["image", "path", "file", "filename", "id"])
+@pytest.mark.parametrize("column", ["image", "path", "file", "filename", "file_name", "id"])
 def test_usual_names_of_the_image_column_need_no_option(shop: Path, column: str) -> None:
     (shop / "labels.csv").write_text(f"year,{column},label\n2011,1,Shirts\n")
     assert len(read_catalogue(shop)) == 1

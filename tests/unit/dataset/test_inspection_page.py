@@ -133,7 +133,7 @@ def test_page_that_cannot_be_written_is_a_sentence(dataset: Dataset, tmp_path: P
 
 def test_summary_counts_everything(dataset: Dataset) -> None:
     summary = summarise_dataset(dataset)
-    assert summary.startswith("30 images with 3 labels in label, 12 x 16 px\n")
+    assert summary.startswith("30 images by id with 3 labels in label, 12 x 16 px\n")
     assert f"3 labels: Shirts 15, {EVIL} 12, Heels 3" in summary
     assert "2 groups of duplicates, 5 images (2 exact, 0 near; largest 3)" in summary
     assert f"1 of them with different labels, such as {EVIL} / Heels" in summary

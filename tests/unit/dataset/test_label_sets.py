@@ -13,6 +13,7 @@ from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import (
     allowed_labels,
     likeliest_allowed,
+    name_twins,
     number_labels,
     read_label_map,
     split_cell,
@@ -139,3 +140,9 @@ def test_label_map_is_read(tmp_path: Path) -> None:
     path = tmp_path / "map.json"
     path.write_text('{"top": ["red", "blue"], "sky": [], "other": null}')
     assert read_label_map(path) == {"top": ("blue", "red"), "sky": (), "other": None}
+
+
+def test_labels_in_two_spellings_are_named() -> None:
+    (said,) = name_twins(["Bar", "Caf\u00e9", "T-Shirt", "caf\u00e9", "t shirt"])
+    assert "Caf\u00e9 / caf\u00e9; T-Shirt / t shirt" in said
+    assert name_twins(["Bar", "Barn"]) == []
