@@ -26,17 +26,23 @@ NAMES_IN_MEMORY = 200_000  # 30 MB; a hundred million names are 500 runs, one op
 def walk_folder(folder: str) -> Iterator[str]:
     """Yield the image files of a folder in name order, then those of its folders, likewise.
 
-    Hidden files and folders are passed over, links to folders are not followed.
+    Hidden files and folders are passed over, links to folders are not followed. A folder below that
+    cannot be read is yielded itself, so that it gets a row that says so.
 
     Raises:
-        UsageError: A folder cannot be read.
+        UsageError: `folder` itself cannot be read.
     """
     waiting = [folder]
     while waiting:
         place = waiting.pop()
         folders: list[str] = []
-        for name in sort_names(_images_and_folders(place, folders)):
-            yield _join(place, name)
+        try:
+            for name in sort_names(_images_and_folders(place, folders)):
+                yield _join(place, name)
+        except UsageError:
+            if place == folder:
+                raise
+            yield place
         waiting += [_join(place, name) for name in sorted(folders, reverse=True)]
 
 
@@ -85,8 +91,15 @@ def _images_and_folders(place: str, folders: list[str]) -> Iterator[str]:
     for entry in _scan(place):
         if entry.is_dir(follow_symlinks=False):
             folders.append(entry.name)
-        elif _is_image_name(entry.name) and not (entry.is_symlink() and entry.is_dir()):
+        elif _is_image_name(entry.name) and not _leads_to_folder(entry):
             yield entry.name
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
 
 
 def _match(folder: str, parts: list[str]) -> Iterator[str]:

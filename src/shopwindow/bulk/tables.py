@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from shopwindow.bulk.remote import is_url, open_url
 from shopwindow.errors import MissingExtraError, UsageError
+from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -100,9 +102,16 @@ def _read_delimited(place: str, image_column: str | None) -> Iterator[Cell]:
     try:
         with _open_text(place) as file:
             reader = csv.reader(file, delimiter=delimiter)
-            header = [name.strip() for name in next((cells for cells in reader if cells), [])]
-            position = header.index(_choose(place, image_column, header, []))
-            for cells in reader:
+            first = next((cells for cells in reader if cells), [])
+            header = [name.strip() for name in first]
+            rows: Iterator[list[str]] = reader
+            named = [n for n, name in enumerate(header) if _is_image_name(name)]
+            if image_column is None and len(named) == 1:  # no header: the output of `ls`, say
+                (position,) = named
+                rows = chain([first], reader)
+            else:
+                position = header.index(_choose(place, image_column, header, []))
+            for cells in rows:
                 if cells:  # a blank line is no row
                     yield _beside(folder, cells[position] if len(cells) > position else ""), "", -1
     except UnicodeDecodeError as error:
@@ -111,6 +120,10 @@ def _read_delimited(place: str, image_column: str | None) -> Iterator[Cell]:
         raise UsageError(f"{place} cannot be read as a table: {error}.") from error
     except OSError as error:
         raise UsageError(f"{place} cannot be read: {error.strerror or error}.") from error
+
+
+def _is_image_name(cell: str) -> bool:
+    return os.path.splitext(cell)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
 
 def _open_text(place: str) -> Any:

@@ -28,7 +28,8 @@ class ImageFolder:
     Attributes:
         root: The folder, absolute and without links.
         images: Relative POSIX paths of all files with an image extension, sorted.
-        refused: Relative path of each link that is not followed, with the reason.
+        refused: Relative path of each link that is not followed, and of what cannot be read, with
+            the reason.
     """
 
     def __init__(self, root: Path) -> None:
@@ -51,12 +52,15 @@ class ImageFolder:
                 name = prefix + entry.name
                 if entry.name.startswith(".") or entry.name == "__MACOSX":
                     continue
-                if entry.is_symlink() and not self._link_is_usable(entry):
-                    continue
-                if entry.is_dir():
-                    self._list_folder(name + "/")
-                elif entry.is_file():
-                    self._files.add(name)
+                try:
+                    if entry.is_symlink() and not self._link_is_usable(entry):
+                        continue
+                    if entry.is_dir():
+                        self._list_folder(name + "/")
+                    elif entry.is_file():
+                        self._files.add(name)
+                except OSError as error:  # of many entries, one that is bad
+                    self.refused[name] = f"cannot be read: {error.strerror}"
 
     def _link_is_usable(self, entry: os.DirEntry[str]) -> bool:
         target = Path(os.path.realpath(entry.path))

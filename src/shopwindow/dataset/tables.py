@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from shopwindow.errors import DataError
+from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _TAB_SUFFIXES = (".tsv", ".tab")
@@ -71,6 +73,11 @@ class DelimitedTable:
         if header is None:
             raise DataError(f"{path} is empty: expected a first line that names the columns.")
         self.columns = tuple(name.strip() for name in header)
+        if names_image(self.columns):
+            raise DataError(
+                f"{path}: expected a first line that names the columns, such as image,label, found "
+                f"{', '.join(self.columns)[:100]}; add one"
+            )
 
     def rows(self, wanted: Sequence[str]) -> Iterator[TableRow]:
         """Yield every row but the header and blank lines.
@@ -151,6 +158,11 @@ class DelimitedTable:
                 f"{self.path}: a quotation mark opened in line {first_line} is never closed. "
                 "Close it, or double it where it is part of the text."
             ) from error
+
+
+def names_image(header: Sequence[str]) -> bool:
+    """Say whether a first line is no header: one of its cells is the name of an image."""
+    return any(posixpath.splitext(cell.strip())[1].lower() in IMAGE_SUFFIXES for cell in header)
 
 
 def _separator(text: str, suffix: str) -> tuple[str, int]:

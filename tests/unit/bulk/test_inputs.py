@@ -121,6 +121,16 @@ def test_a_table_of_one_column_needs_no_name_for_it(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"), [("list.csv", "b.jpg\na.PNG\n"), ("list.tsv", "1\tb.jpg\n2\ta.PNG\n")]
+)
+def test_a_table_whose_first_line_names_an_image_has_no_header(
+    folder: Path, name: str, text: str
+) -> None:
+    (folder / name).write_text(text)
+    assert listed(f"photos/{name}") == ["photos/b.jpg", "photos/a.PNG"]
+
+
+@pytest.mark.parametrize(
     ("column", "expected"),
     [
         (None, "has the columns id, picture: name the one with the images, --image-column C"),
@@ -205,12 +215,25 @@ def test_a_url_of_an_unknown_kind_is_refused(folder: Path) -> None:
         listed("nonsense://x")
 
 
-def test_a_folder_that_may_not_be_read_is_refused(folder: Path) -> None:
+def test_a_folder_that_may_not_be_read_is_refused_and_below_another_is_one_input(
+    folder: Path,
+) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may read every folder")
     (folder / "sub").chmod(0)
+    assert listed("photos") == ["photos/a.PNG", "photos/b.jpg", "photos/sub"]
     with pytest.raises(UsageError, match="Cannot read the folder photos/sub: Permission denied"):
-        listed("photos")
+        listed("photos/sub")
+
+
+def test_a_link_to_itself_is_one_input_among_the_others(folder: Path) -> None:
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    assert listed("photos") == [
+        "photos/a.PNG",
+        "photos/b.jpg",
+        "photos/loop.jpg",
+        "photos/sub/c.webp",
+    ]
 
 
 def test_lists_written_by_the_csv_module_come_back_whatever_the_names(folder: Path) -> None:

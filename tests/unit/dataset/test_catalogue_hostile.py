@@ -139,3 +139,18 @@ def test_file_that_outgrew_the_limit_is_not_read(shop: Path) -> None:
     (shop / "labels.csv").write_text("id,label\n1,Shirts\n")
     with pytest.raises(OversizedImageError, match="100,000,001 bytes"):
         read_catalogue(shop).read_bytes(0)
+
+
+def test_link_to_itself_is_left_out_and_the_rest_is_read(shop: Path) -> None:
+    (shop / "loop.jpg").symlink_to("loop.jpg")
+    (shop / "labels.csv").write_text("image,label\n1,Shirts\nloop.jpg,Heels\n")
+    catalogue = read_catalogue(shop)
+    assert catalogue.labels["label"] == ["Shirts"]
+    (dropped,) = [row for row in catalogue.dropped if row.reference == "loop.jpg"]
+    assert dropped.reason.startswith("cannot be read")
+
+
+def test_table_without_a_header_is_refused_with_a_sentence(shop: Path) -> None:
+    (shop / "labels.csv").write_text("1.jpg,Shirts\n2.jpg,Heels\n")
+    with pytest.raises(DataError, match="expected a first line that names the columns"):
+        read_catalogue(shop)
