@@ -99,6 +99,9 @@ def test_client_over_the_limit_is_told_when_to_come_back(
         # What the client claims comes first; the proxy appends the address that it saw.
         (1, ("203.0.113.1, 198.51.100.1", "203.0.113.2, 198.51.100.1"), True),
         (2, ("203.0.113.1, 198.51.100.1", "203.0.113.1, 198.51.100.2"), True),
+        (1, ("198.51.100.1:51234", "198.51.100.2:51234"), False),
+        (1, ("198.51.100.1:51234", "198.51.100.1:51235"), True),
+        (1, ("_hidden", "_secret"), False),  # RFC 7239 allows such names
     ],
 )
 def test_forwarded_address_counts_only_as_far_as_proxies_are_trusted(
@@ -146,7 +149,11 @@ def test_memory_for_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("fe80::1%eth0", "fe80::"),
-        ("made up", "unknown"),
+        ("203.0.113.7:51234", "203.0.113.7"),
+        ("[2001:db8:1:2::1]:443", "2001:db8:1:2::"),
+        ('"[2001:db8:1:2::1]"', "2001:db8:1:2::"),
+        ("made up", "not an address: made up"),
+        ("", "unknown"),
         (None, "unknown"),
     ],
 )

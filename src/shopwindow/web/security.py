@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 
 from flask import Flask, Response, request
 from werkzeug.datastructures import WWWAuthenticate
@@ -17,6 +19,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shopwindow.settings import Settings
 from shopwindow.web.problem import wants_json
+
+_log = logging.getLogger(__name__)
 
 # Nothing inline and nothing from another host: what an attacker might smuggle into a label or a
 # file name cannot run, and an upload cannot leave. Nobody may frame, embed or script the app.
@@ -112,15 +116,38 @@ def _rate_check(per_minute: int) -> Callable[[], None]:
 
 
 def client_of(address: str | None) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 that one IPv6 line gets."""
+    """Return what counts as one client: an IPv4 address, or the /64 that one IPv6 line gets.
+
+    Args:
+        address: As a socket or a proxy tells it; some proxies add the port (Azure's gateway, AWS's
+            load balancer when it is asked to). What is no address counts as a client by itself, so
+            that one proxy's habit does not make one client of all visitors.
+    """
+    if not address:
+        return "unknown"  # a Unix socket, behind which nobody tells addresses
+    text = address.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        ip = ipaddress.ip_address(address or "")
+        ip = ipaddress.ip_address(text)
     except ValueError:
-        return "unknown"  # nothing that a client could make up anew each time
+        _warn_of_forwarded_names()
+        return f"not an address: {text[:64]}"
     if isinstance(ip, ipaddress.IPv6Address):
         mapped = ip.ipv4_mapped
         return str(mapped or ipaddress.ip_network((int(ip), 64), strict=False).network_address)
     return str(ip)
+
+
+@cache
+def _warn_of_forwarded_names() -> None:
+    """Say it once; the text itself may be somebody's."""
+    _log.warning(
+        "X-Forwarded-For: expected an IPv4 or IPv6 address, with or without a port, found "
+        "something else; such visitors are told apart by that text"
+    )
 
 
 class RateLimit:
