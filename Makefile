@@ -42,7 +42,7 @@ train-fashion: dev-environment  ## train the bundled model, or go on; DATA, PHON
 	@DATA="$(DATA)" PHONES="$(PHONES)" MINUTES="$(MINUTES)" scripts/train-fashion
 
 install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
-	.venv-dev/bin/shopwindow export runs/fashion --int8 --out src/shopwindow/models/fashion.onnx
+	.venv-dev/bin/shopwindow export runs/fashion-lite0 --int8 --out src/shopwindow/models/fashion.onnx
 	@echo "Its page is written by benchmarks/model.py, the pictures of docs by: SCREENS=docs/screens make test ARGS=tests/browser/test_screens.py"
 
 .venv-peers: benchmarks/requirements.txt

@@ -24,6 +24,7 @@ from shopwindow.dataset.split import Split
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.inference.engine import open_engine
 from shopwindow.inference.predictor import Predictor, load_predictor
+from shopwindow.publishing.onnx_file import with_info
 from shopwindow.training import TrainingOptions, quantise_bundle, quantise_run
 from shopwindow.training.eight_bits import in_eight_bits
 from shopwindow.training.export import Servable
@@ -31,7 +32,6 @@ from shopwindow.training.graph import to_onnx
 from shopwindow.training.linear_head import fit_linear_head
 from shopwindow.training.mixture import Companion, Side, mix
 from shopwindow.training.network import Classifier, build_classifier
-from shopwindow.training.onnx_file import with_info
 from shopwindow.training.quantising import Origin
 from shopwindow.training.reading import open_dataset
 from shopwindow.training.warm_start import load_bundle_weights
@@ -314,6 +314,18 @@ def test_one_pixel_of_very_many_does_not_widen_a_range() -> None:
     images[7, 5, 5] = 255  # three of 49,152 values, which is less than one in ten thousand
     steps = ranges_of(in_eight_bits(graph, images))
     assert steps["middle"] == pytest.approx(100 / 255, rel=0.05)
+
+
+def test_the_first_and_the_depthwise_convolutions_stay_in_float(quantised: Path) -> None:
+    graph = onnx.load(quantised).graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    in_float = [n for n in convolutions if made_by[n.input[0]].op_type != "DequantizeLinear"]
+    groups = [{a.name: a.i for a in node.attribute}.get("group", 1) for node in in_float]
+    assert groups[0] == 1
+    assert min(groups[1:]) > 1
+    assert len(in_float) == 17
+    assert len(convolutions) == 49
 
 
 def test_any_number_of_images_will_do_and_nothing_is_printed(

@@ -163,7 +163,8 @@ def test_card_that_is_no_toml_is_refused_before_anything_is_written(
     [
         ({"epochs": (1, 1)}, "one number for each stage of finetune, such as 6, got"),
         ({"seed": -1}, "seed: expected a whole number of 0 or more, got -1"),
-        ({"arch": "resnet51"}, "'resnet51'"),
+        ({"arch": "resnet51"}, "expected a timm name, got 'resnet51'"),
+        ({"arch": "mobilenet_v2"}, "expected a timm name"),  # torchvision's
         ({"label_column": "one"}, "at least two labels"),
     ],
 )

@@ -1,7 +1,7 @@
 """How far a confidence can be believed, learned from held-out images of each kind.
 
 A temperature makes all answers more certain, or all less. Networks that learned from smoothed
-labels and from teachers want both at once: the most certain of their answers are right more often
+labels want both at once: the most certain of their answers are right more often
 than they say, the others less often. And what holds for catalogue photos does not hold for photos
 taken with a phone. So after the temperature, the confidence of an answer goes through a curve of
 three numbers ("beta calibration": Kull, Silva Filho, Flach, AISTATS 2017), one for each data set

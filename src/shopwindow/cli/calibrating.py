@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import click
 
 from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.cli.options import data_argument, data_options, example, given
-from shopwindow.cli.training import import_training
 from shopwindow.errors import DataError
 
 
@@ -44,6 +42,7 @@ def calibrate(
     was trained on, only the images that were held out are taken. MODEL stays as it is.
     """
     from shopwindow.bundle import read_bundle
+    from shopwindow.calibration.fitting import SURE_PRECISION
     from shopwindow.calibration.temperature import MIN_SURE_ANSWERS
     from shopwindow.evaluation.summary import percent
     from shopwindow.grading import (
@@ -52,9 +51,9 @@ def calibrate(
         read_dataset,
         recorded_sources,
     )
+    from shopwindow.publishing.recalibrating import calibrate_bundle
 
     bundle = read_bundle(model)
-    import_training("Calibrating a bundle")
     dataset = read_dataset(
         bundle,
         data,
@@ -74,8 +73,7 @@ def calibrate(
             )
         which = f"the {len(indices):,} images that it has not learned from"
     out = out or model.with_name(f"{model.stem}-calibrated.onnx")
-    recalibrating = import_module("shopwindow.training.recalibrating")
-    info = recalibrating.calibrate_bundle(bundle, dataset, indices, out, source=data.resolve().name)
+    info = calibrate_bundle(bundle, dataset, indices, out, source=data.resolve().name)
     click.echo(f"Measured on {which} of {data}: {percent(info.quality['accuracy'], 2)} right.")
     if notes and data.resolve().name in recorded_sources(bundle):
         click.echo(
@@ -97,6 +95,6 @@ def calibrate(
     else:
         click.echo(
             f"Never sure: that takes {MIN_SURE_ANSWERS} answers or more, "
-            f"{percent(recalibrating.SURE_PRECISION)} of them right."
+            f"{percent(SURE_PRECISION)} of them right."
         )
     click.echo(f"{out}: serve it with shopwindow serve --model {out}")

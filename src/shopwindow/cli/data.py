@@ -23,7 +23,7 @@ from shopwindow.cli.options import data_argument, data_options, example, given, 
     default="192",
     show_default=True,
     metavar="S or HxW",
-    help="Pixels at which images are compared; where training takes as many, it reads none again.",
+    help="Size at which images are compared. Training at that size reuses the decoded images.",
 )
 @click.option(
     "--out",

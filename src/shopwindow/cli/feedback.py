@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shopwindow.cli.options import example
-from shopwindow.errors import DataError, UsageError
+from shopwindow.errors import DataError, FeedbackError, UsageError
 
 if TYPE_CHECKING:
     from shopwindow.feedback.exporting import Exported
@@ -98,6 +98,15 @@ def corrections_to_learn(where: str, own: Path) -> Path:
     return own
 
 
+def _default_store_exists() -> bool:
+    from shopwindow.feedback.opening import default_place
+
+    try:
+        return default_place().exists()
+    except FeedbackError:  # a user without a home folder
+        return False
+
+
 def corrections_to_judge_by(where: str | None, own: Path) -> Path | None:
     """Return the folder of corrections that an option names; None where there are none.
 
@@ -109,12 +118,11 @@ def corrections_to_judge_by(where: str | None, own: Path) -> Path | None:
     Raises:
         UsageError: There is no such store.
     """
-    from shopwindow.feedback.opening import default_place
     from shopwindow.settings import Settings
 
     place = Settings.from_environment().feedback if where is None else where
     # The store of the user's own folder comes with the first feedback; no other is taken for empty.
-    if place == "off" or (where is None and not place and not default_place().exists()):
+    if place == "off" or (where is None and not place and not _default_store_exists()):
         return None
     try:
         return corrections_to_learn(place, own)

@@ -16,7 +16,7 @@ from shopwindow.errors import UsageError
 
 if TYPE_CHECKING:
     from shopwindow.importing import OnnxClassifier, Preparation, Source
-    from shopwindow.training.proof import Proof
+    from shopwindow.publishing.proof import Proof
 
 _INPUT_NAME = "images"  # as in `shopwindow.bundle`, which would load numpy for --help
 _WEIGHTS = (".pth", ".pt", ".safetensors")

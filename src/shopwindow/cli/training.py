@@ -34,16 +34,10 @@ if TYPE_CHECKING:
 
 
 def network_options(command: Command) -> Command:
-    """Add the options that choose recipe and network, named as in `TrainingOptions`."""
+    """Add the options that choose the network, named as in `TrainingOptions`."""
     return with_options(
         command,
         (
-            click.option(
-                "--recipe",
-                type=click.Choice(["probe", "finetune", "transfer"]),
-                help="probe takes seconds and needs no training stack; finetune goes on from "
-                "there; transfer is fastai's course with a ResNet-50.  [default: probe]",
-            ),
             click.option(
                 "--arch",
                 help="A torchvision or timm name.  [default: the bundle's, or the recipe's]",
@@ -83,14 +77,25 @@ def network_options(command: Command) -> Command:
 )
 @click.argument("data", required=False, type=click.Path(exists=True, path_type=Path))
 @data_options()
+@click.option(
+    "--recipe",
+    type=click.Choice(["probe", "finetune", "transfer"]),
+    help="probe: a linear head, in seconds, without the training stack; finetune: that head, then "
+    "every layer; transfer: fastai's course recipe with a ResNet-50.  [default: probe]",
+)
 @network_options
 @click.option(
     "--epochs",
     callback=parse_whole_numbers,
     metavar="N or N,N",
-    help="Epochs of each stage: two for transfer, one for finetune.  [default: the recipe's]",
+    help="Epochs: 6 for finetune, 6,6 for the two stages of transfer.  [default: the recipe's]",
 )
-@click.option("--lr", type=float, help="Peak learning rate.  [default: the recipe's choice]")
+@click.option(
+    "--lr",
+    type=float,
+    help="Peak learning rate; with finetune that of the first layers, a quarter of the head's.  "
+    "[default: the recipe's choice]",
+)
 @click.option(
     "--family",
     "families",
@@ -191,13 +196,8 @@ def _corrections(where: str, own: Path) -> Path:
 def _probe(run: Run) -> None:
     """Fit a linear probe, which needs no more than what serves."""
     from shopwindow.training.probe_run import train_probe
-    from shopwindow.training.run import StoppedError
 
-    try:
-        train_probe(run, engine=wanted_engine())
-    except KeyboardInterrupt:
-        run.save()  # what was decoded and embedded is kept elsewhere, and not done again
-        raise StoppedError(run.folder) from None
+    train_probe(run, engine=wanted_engine())
 
 
 @click.command(
@@ -215,15 +215,10 @@ def _probe(run: Run) -> None:
 )
 @click.pass_context
 def find_lr(context: click.Context, /, **_: Any) -> None:
-    """Try rising learning rates on DATA, draw the loss over them and suggest one."""
+    """Try rising learning rates on DATA for transfer, draw the loss and suggest one."""
     from shopwindow.training import TrainingOptions
 
-    options = TrainingOptions(**{"recipe": "transfer", **given(context)})
-    if options.recipe != "transfer":
-        raise UsageError(
-            f"find-lr: expected transfer, the recipe that looks for a learning rate, got "
-            f"{options.recipe}; leave --recipe out"
-        )
+    options = TrainingOptions(recipe="transfer", **given(context))
     suggestion, picture = import_training().find_learning_rate(options)
     click.echo(f"Suggested: --lr {suggestion:.2g} (the curve: {picture})")
 

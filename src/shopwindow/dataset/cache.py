@@ -92,12 +92,22 @@ class ImageCache:
 
 
 def default_cache_dir() -> Path:
-    """Return `$SHOPWINDOW_CACHE_DIR`, `$XDG_CACHE_HOME/shopwindow` or `~/.cache/shopwindow`."""
+    """Return `$SHOPWINDOW_CACHE_DIR`, `$XDG_CACHE_HOME/shopwindow` or `~/.cache/shopwindow`.
+
+    Raises:
+        DataError: None of them, since this user has no home folder.
+    """
     if own := os.environ.get("SHOPWINDOW_CACHE_DIR"):
         return Path(own).expanduser()
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared).expanduser() / "shopwindow"
-    return Path("~/.cache/shopwindow").expanduser()
+    try:
+        return Path("~/.cache/shopwindow").expanduser()
+    except RuntimeError:
+        raise DataError(
+            "This user has no home folder to keep decoded images in: set SHOPWINDOW_CACHE_DIR to a "
+            "folder that can be written."
+        ) from None
 
 
 def open_cache(

@@ -20,10 +20,17 @@ _POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": _PATIENCE_S}
 
 
 def default_place() -> Path:
-    """Return the file that feedback is kept in unless told otherwise: in the user's own folder."""
+    """Return the file that feedback is kept in unless told otherwise: in the user's own folder.
+
+    Raises:
+        FeedbackError: The user has none, as in many containers.
+    """
     from platformdirs import user_data_path
 
-    return user_data_path("shopwindow", appauthor=False) / "feedback.sqlite3"
+    folder = user_data_path("shopwindow", appauthor=False)
+    if not folder.is_absolute():  # nobody knows what ~ stands for
+        raise FeedbackError("This user has no home folder to keep feedback in.")
+    return folder / "feedback.sqlite3"
 
 
 def open_store(where: str = "", *, make: bool = True) -> FeedbackStore:
@@ -55,7 +62,14 @@ def open_store(where: str = "", *, make: bool = True) -> FeedbackStore:
 
 def _parse(where: str) -> URL:
     if "://" not in where:
-        return URL.create("sqlite", database=str(Path(where).expanduser().absolute()))
+        try:
+            path = Path(where).expanduser().absolute()
+        except RuntimeError:
+            raise UsageError(
+                f"feedback: expected a path, found {where}, and this user has no home folder; give "
+                "a whole path"
+            ) from None
+        return URL.create("sqlite", database=str(path))
     try:
         url = make_url(where)
     except ArgumentError:

@@ -19,7 +19,7 @@ from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 from shopwindow.importing.source import Source
 from shopwindow.inference.predictor import Predictor
-from shopwindow.training.proof import Answers, Proof, write_proven_bundle
+from shopwindow.publishing.proof import Answers, Proof, write_proven_bundle
 
 PREVIEW_IMAGES = 10
 _PREVIEW_PX = (1024, 1024)  # more would only take longer

@@ -6,6 +6,7 @@ Why onnxruntime is the default, and when it is not: docs/decisions/0012-engine.m
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import re
 import threading
@@ -120,7 +121,8 @@ def choose_engine(model: bytes, name: EngineName | ChosenEngine = "auto") -> Cho
         raise ValueError(f"engine: expected {', '.join(names)}, got {name!r}")
     installed = importlib.util.find_spec("openvino") is not None
     if name == "auto":
-        name = "openvino" if installed and computes_bf16() else "onnxruntime"
+        in_float = arithmetic_of(model) == "float32"
+        name = "openvino" if installed and in_float and computes_bf16() else "onnxruntime"
     if name == "onnxruntime":
         return name
     if not installed:
@@ -133,10 +135,34 @@ def choose_engine(model: bytes, name: EngineName | ChosenEngine = "auto") -> Cho
 
 
 def available_cores() -> int:
-    """Return how many processor cores this process may use."""
+    """Return how many processor cores this process may use, 1 or more.
+
+    A container may have all cores and yet be held to half of one: by a quota of its control group.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(cores, _quota_of_cores(Path("/sys/fs/cgroup")) or cores)
+
+
+def _quota_of_cores(groups: Path) -> int | None:
+    """Return the quota of this process, rounded up; None where there is none, or not on Linux.
+
+    Args:
+        groups: Where control groups are mounted, version 2 or 1; a container sees its own there.
+    """
+    try:
+        if (both := groups / "cpu.max").exists():
+            quota, period = both.read_text().split()
+        else:
+            quota, period = (
+                (groups / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+            )
+        microseconds, each = int(quota), int(period)
+    except (OSError, ValueError):  # "max" is no number
+        return None
+    return math.ceil(microseconds / each) if microseconds > 0 and each > 0 else None
 
 
 def computes_bf16() -> bool:

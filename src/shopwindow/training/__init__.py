@@ -1,4 +1,4 @@
-"""Training with fastai; the only part of shopwindow that knows torch.
+"""Training with fastai.
 
 Nothing here is imported by what serves. `shopwindow.cli` imports it when a command needs it and
 says what to install where it cannot be. torch and fastai take seconds to import, so that a name is

@@ -27,7 +27,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from shopwindow.bundle import INPUT_NAME
 from shopwindow.errors import TrainingError
-from shopwindow.training.onnx_file import in_half_precision
+from shopwindow.publishing.onnx_file import in_half_precision
 
 _KINDS = ["Conv", "Add", "Relu", "Clip"]  # a ReLU6 is a Clip
 # Of the values that an activation takes, those that its range holds; the rest is cut off.
@@ -86,14 +86,15 @@ def _heavy_nodes(graph: onnx.GraphProto) -> list[str]:
     """Return the names of the nodes that are to compute in 8 bits."""
     weights = {initializer.name for initializer in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    if len(convolutions) < 2:
+    # In 8 bits, the first one costs the most, and OpenVINO goes wrong with depthwise ones.
+    heavy = [node.name for node in convolutions[1:] if not _is_depthwise(node)]
+    if not heavy:
         raise TrainingError(
             "8 bits: expected a network of convolutions, as little else is quantised, found "
             f"{len(convolutions)} of them; export it without --int8"
         )
-    # In 8 bits, the first one costs the most, and OpenVINO goes wrong with depthwise ones.
     # An addition of a constant is no residual block, but a bias: that of an answer, say.
-    return [node.name for node in convolutions[1:] if not _is_depthwise(node)] + [
+    return heavy + [
         node.name
         for node in graph.node
         if node.op_type in _KINDS[1:]

@@ -17,12 +17,12 @@ from shopwindow.calibration.fitting import SURE_PRECISION, Judged, calibrate, fa
 from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import TrainingError
+from shopwindow.publishing.measuring import ask, quality_of, verdict
+from shopwindow.publishing.onnx_file import in_half_precision
+from shopwindow.publishing.proof import write_proven_bundle
 from shopwindow.training.graph import to_onnx
-from shopwindow.training.measuring import ask, quality_of, verdict
 from shopwindow.training.mixture import shares_of
 from shopwindow.training.network import Classifier, pooled_answer
-from shopwindow.training.onnx_file import in_half_precision
-from shopwindow.training.proof import write_proven_bundle
 from shopwindow.training.record import describe_bundle
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import LAST_STAGE, Trainer
@@ -124,16 +124,15 @@ def open_finished(folder: Path) -> Trainer:
         TrainingError: It is not finished.
     """
     trainer = Trainer(Run.open(folder))
-    stage = LAST_STAGE
-    state = trainer.run.load_tensors(stage)
+    state = trainer.run.load_tensors(LAST_STAGE)
     if state is None:
         raise TrainingError(
-            f"{folder}: expected a finished run, found no {stage}.pt; go on with: "
+            f"{folder}: expected a finished run, found no {LAST_STAGE}.pt; go on with: "
             f"shopwindow train --resume --out {folder}"
         )
     trainer.model.load_state_dict(state["model"])
-    if "kept" in trainer.run.facts:
-        trainer.keep_the_better("stage-1", stage)
+    if trainer.options.recipe == "finetune":
+        trainer.keep_the_better("stage-1", LAST_STAGE)
     return trainer
 
 

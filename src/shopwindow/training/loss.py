@@ -1,4 +1,4 @@
-"""What a training makes small: the loss over several label columns; and how often it was right."""
+"""The loss over several label columns, and accuracy."""
 
 from __future__ import annotations
 
@@ -42,28 +42,14 @@ class ColumnsLoss(nn.Module):
 
     def forward(self, logits: Tensor, codes: Tensor) -> Tensor:
         """(B, sum(sizes)) logits and (B, columns) codes, -1 where missing -> a scalar."""
-        return self.combine(self.by_column(logits, codes))
-
-    def by_column(self, logits: Tensor, codes: Tensor) -> list[Tensor]:
-        """Return a scalar for each label column."""
-        return [
+        parts = torch.split(logits, list(self.sizes), dim=1)
+        first, *others = (
             (self._one_label(part, column_codes) + self._sets(part, column_codes, sets))
             # Not fastai's mean: a batch in which a column is missing everywhere has none.
             / (column_codes >= 0).sum().clamp(min=1)
-            for part, column_codes, sets in zip(
-                self.split(logits), codes.unbind(1), self.sets, strict=True
-            )
-        ]
-
-    def combine(self, losses: list[Tensor]) -> Tensor:
-        """Weigh the losses of all label columns, the main one first."""
-        if len(losses) == 1:
-            return losses[0]
-        return losses[0] + self.attribute_weight * torch.stack(losses[1:]).mean()
-
-    def split(self, logits: Tensor) -> tuple[Tensor, ...]:
-        """(B, sum(sizes)) -> (B, C) per label column."""
-        return torch.split(logits, list(self.sizes), dim=1)
+            for part, column_codes, sets in zip(parts, codes.unbind(1), self.sets, strict=True)
+        )
+        return first + self.attribute_weight * torch.stack(others).mean() if others else first
 
     def _one_label(self, logits: Tensor, codes: Tensor) -> Tensor:
         return F.cross_entropy(

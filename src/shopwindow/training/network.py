@@ -87,7 +87,12 @@ Splitter = Callable[[Classifier], Iterable[list[nn.Parameter]]]
 
 
 def build_classifier(
-    arch: str, sizes: Sequence[int], *, size_px: tuple[int, int], weights: str = "none"
+    arch: str,
+    sizes: Sequence[int],
+    *,
+    size_px: tuple[int, int],
+    weights: str = "none",
+    linear: bool = False,
 ) -> tuple[Classifier, Splitter]:
     """Build a network for label columns of the given sizes.
 
@@ -98,6 +103,7 @@ def build_classifier(
         size_px: (height, width) of the images that it will see.
         weights: `imagenet` (through the cache of torchvision or timm), `none`, or the path of a
             `.pth`, `.pt` or `.safetensors` file with the state dict of that architecture.
+        linear: Whether the head has to be linear: a name that both know is timm's then.
 
     Returns:
         The network, and the function that splits its parameters into the groups which get
@@ -108,28 +114,31 @@ def build_classifier(
         WeightsError: The weights cannot be fetched, read, or do not fit.
     """
     try:
-        classifier, splitter = _build(arch, sizes, weights)
+        classifier, splitter = _build(arch, sizes, weights, linear=linear)
         with torch.inference_mode():
             classifier.eval()(torch.zeros(1, 3, *size_px))
     except ShopwindowError:
         raise
     except Exception as error:  # what cannot be cut or run fails in as many ways as there are nets
         raise UsageError(
-            f"arch: expected a network that can be cut before its pooling and takes "
+            f"arch: expected a network that ends in pooling and takes "
             f"{size_px[0]}x{size_px[1]} pixels, but {arch} does not ({type(error).__name__}); "
             "choose another --arch or --size"
         ) from error
     return classifier.train(), splitter
 
 
-def _build(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
-    if arch in torchvision.models.list_models(module=torchvision.models):
+def _build(
+    arch: str, sizes: Sequence[int], weights: str, *, linear: bool
+) -> tuple[Classifier, Splitter]:
+    if not linear and arch in torchvision.models.list_models(module=torchvision.models):
         return _torchvision_classifier(arch, sizes, weights)
     if timm.is_model(arch):
         return _timm_classifier(arch, sizes, weights)
     near = timm.list_models(f"*{arch}*")[:5] or timm.list_models("resnet*")[:5]
     raise UsageError(
-        f"arch: expected a torchvision or a timm name, got {arch!r}; for example {', '.join(near)}"
+        f"arch: expected a {'' if linear else 'torchvision or a '}timm name, got {arch!r}; "
+        f"for example {', '.join(near)}"
     )
 
 
@@ -231,8 +240,8 @@ def _split_timm(model: Classifier) -> list[list[nn.Parameter]]:
     blocks = getattr(cast(Any, body).model, "blocks", None)
     if not isinstance(blocks, nn.Sequential):
         return [parameters, list(head.parameters())]
-    middle = next(blocks[len(blocks) // 2].parameters())
-    place = next(n for n, parameter in enumerate(parameters) if parameter is middle)
+    late = {id(p) for block in blocks[len(blocks) // 2 :] for p in block.parameters()}
+    place = next((n for n, p in enumerate(parameters) if id(p) in late), len(parameters) // 2)
     return [parameters[:place], parameters[place:], list(head.parameters())]
 
 
@@ -249,7 +258,7 @@ def _not_fetched(arch: str, error: Exception) -> WeightsError:
     return WeightsError(
         f"ImageNet weights of {arch}: expected them in the local cache or on the network, got "
         f"{type(error).__name__} ({error}); give a file with --weights FILE, or take "
-        "--arch tf_efficientnet_lite0, whose weights are installed with shopwindow"
+        "--arch tf_efficientnet_lite0, whose weights come with shopwindow[train]"
     )
 
 

@@ -30,16 +30,16 @@ from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
 from shopwindow.probe import Backbone, assign_folds, cross_validate, open_backbone
 from shopwindow.probe.cross_validation import PENALTIES
+from shopwindow.publishing.measuring import ask, quality_of, verdict
+from shopwindow.publishing.onnx_file import in_half_precision
+from shopwindow.publishing.proof import write_proven_bundle
 from shopwindow.regression import LinearHead, fit_head
-from shopwindow.training.measuring import ask, quality_of, verdict
 from shopwindow.training.mixture import Mixture, Side, shares_of
-from shopwindow.training.onnx_file import in_half_precision
 from shopwindow.training.options import TrainingOptions, read_card
 from shopwindow.training.probe_graph import probe_graph
-from shopwindow.training.proof import write_proven_bundle
 from shopwindow.training.reading import check_labels, open_dataset, open_mixture
 from shopwindow.training.record import describe_bundle
-from shopwindow.training.run import Run
+from shopwindow.training.run import Run, StoppedError
 from shopwindow.training.start_from import check_agrees, describe_start
 
 # With fewer images a fifth of them says little, and they are needed to learn from.
@@ -91,8 +91,17 @@ def train_probe(
     Raises:
         UsageError: An option that does not fit.
         DataError: A data set that cannot be used.
+        StoppedError: The user pressed Ctrl-C.
         TrainingError: The bundle differs from what was fitted.
     """
+    try:
+        return _train(run, engine, cross_validated_below)
+    except KeyboardInterrupt:
+        run.save()  # what was decoded and embedded is kept elsewhere, and not done again
+        raise StoppedError(run.folder) from None
+
+
+def _train(run: Run, engine: EngineName, cross_validated_below: int) -> Path:
     began = perf_counter()
     options, progress = run.options, sys.stderr.isatty()
     backbone = open_backbone(engine=engine)
@@ -119,8 +128,12 @@ def train_probe(
 
 def _expect_as_before(run: Run, dataset: Dataset) -> None:
     """Note the images and labels, or refuse others than the run was started with."""
-    codes = (column.tolist() for column in dataset.codes.values())
-    listed = "\n".join(map(repr, zip(dataset.references, *codes, strict=True)))
+    names = ([*dataset.cell_names(column), None] for column in dataset.label_columns)
+    cells = (
+        [of_code[code] for code in codes]  # the last one is for -1
+        for of_code, codes in zip(names, dataset.codes.values(), strict=True)
+    )
+    listed = "\n".join(map(repr, zip(dataset.references, *cells, strict=True)))
     found = hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
     if run.facts.setdefault("images", found) != found:
         raise DataError(

@@ -29,14 +29,14 @@ from shopwindow.evaluation.metrics import grade
 from shopwindow.evaluation.summary import aligned, percent, printable
 from shopwindow.grading import find_split, read_dataset, recorded_reading
 from shopwindow.inference.predictor import Predictor
+from shopwindow.publishing.measuring import ask, quality_of
+from shopwindow.publishing.onnx_file import with_info
+from shopwindow.publishing.proof import Proof, write_proven_bundle
+from shopwindow.publishing.recalibrating import recalibrated
 from shopwindow.training.eight_bits import PERCENTILE, in_eight_bits
 from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
 from shopwindow.training.held_out import keep_apart
-from shopwindow.training.measuring import ask, quality_of
 from shopwindow.training.mixture import Companion, Side, open_companion, shares_of
-from shopwindow.training.onnx_file import with_info
-from shopwindow.training.proof import Proof, write_proven_bundle
-from shopwindow.training.recalibrating import recalibrated
 
 MAX_LOSS = 0.003
 CALIBRATION_IMAGES = 256

@@ -116,8 +116,11 @@ def open_mixture(
 def _expect_as_before(run: Run, name: str, side: Side) -> None:
     """Note the images of a further data set, or refuse others than were noted."""
     noted = run.facts.setdefault("further_images", {})
-    # The split too: it depends on labels and groups as well.
-    parts = [*side.dataset.references, side.split.digest(side.dataset)]
+    # The split too: it depends on labels and groups as well. But of corrections none is held out.
+    dataset = side.dataset
+    cells = dataset.cell_names(dataset.label_columns[0])
+    labels = [cells[code] for code in dataset.codes[dataset.label_columns[0]]]
+    parts = [*dataset.references, *labels, side.split.digest(dataset)]
     found = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
     if noted.setdefault(name, found) != found:
         raise DataError(

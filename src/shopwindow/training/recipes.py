@@ -9,7 +9,7 @@ from shopwindow.training.callbacks import KeepStatistics, WeightAverage
 from shopwindow.training.learner import ColumnsLearner
 from shopwindow.training.trainer import Trainer
 
-# From fewer, a batch says less of what flows through a network than ImageNet did.
+# With fewer images, the batch statistics of ImageNet are better than those of the batches.
 FEW_IMAGES = 2000
 
 
@@ -48,7 +48,7 @@ def finetune(trainer: Trainer) -> None:
     # Adam's steps go with the square root of the batch (Malladi et al. 2022, arXiv:2205.10287).
     lr = trainer.options.lr or 8e-4 * (trainer.batch_size / 128) ** 0.5
     callbacks: list[Callback] = [WeightAverage(0.998)]
-    if len(trainer.split.train) < FEW_IMAGES:
+    if len(trainer.split.train) < FEW_IMAGES and trainer.weights != "none":
         callbacks.append(KeepStatistics())
     trainer.fit(learn, "stage-2", epochs, slice(lr, 4 * lr), callbacks=callbacks)
     trainer.keep_the_better("stage-1", "stage-2")

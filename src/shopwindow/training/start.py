@@ -94,7 +94,7 @@ def _kept(trainer: Trainer) -> str | None:
     before, after = (percent(share, 1) for share in facts["right"].values())
     figures = f"{after} of {len(trainer.split.valid):,} held-out images are right, {before} before"
     if facts["kept"] == "stage-1":
-        return f"Fine-tuning made it worse ({figures}): what is exported is {start} it began with"
+        return f"Fine-tuning made it worse ({figures}), so {start} that it began with is exported"
     return f"Fine-tuned: {figures}, with {start} that it began with"
 
 

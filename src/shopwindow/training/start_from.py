@@ -51,6 +51,11 @@ def settle_options(given: dict[str, Any]) -> TrainingOptions:
             f"--weights has no effect with --start-from: the weights are those of {path}"
         )
     settled = _settled(read_bundle(path), path)
+    if settled["recipe"] != "probe" and given.get("recipe") == "probe":
+        raise UsageError(
+            f"--start-from {path}: expected the recipe {settled['recipe']}, as it was made, got "
+            "probe; leave --start-from out, since a probe is fitted anew in seconds"
+        )
     if settled["recipe"] == "probe" and given.get("recipe", "probe") != "probe":
         raise UsageError(
             f"--start-from {path}: expected the recipe probe, as it was made, got "

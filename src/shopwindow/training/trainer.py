@@ -149,6 +149,7 @@ class Trainer:
             [len(v) for v in vocabularies.values()],
             size_px=self.size,
             weights="none" if from_bundle else weights,
+            linear=self.options.recipe == "finetune",
         )
         if from_bundle:
             load_bundle_weights(model, Path(weights), vocabularies, self.size)

@@ -1,8 +1,8 @@
 """Start from the weights in a bundle: what was learnt once need not be learnt again.
 
 Export folds each batch normalisation into the convolution before it, since at the end that is the
-same function. A network that starts from there adds the convolution's bias where the normalisation
-was, and normalises no more: `KeepStatistics` leaves it like that while it trains.
+same function. In a network that starts from a bundle, batch normalisation only adds the bias that
+this left, and `KeepStatistics` keeps it so while it trains.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from shopwindow.bundle import LabelColumn, read_bundle
-from shopwindow.errors import WeightsError
+from shopwindow.errors import UsageError, WeightsError
 from shopwindow.training.network import Classifier
 
 _PREFIX, _HALF, _QUANTISED, _FOLDED_BIAS = "model.", "_half", "_quantized", "weight_bias"
@@ -34,10 +34,15 @@ def arch_of(weights: str) -> str | None:
 
     Raises:
         BundleError: The file is not a bundle.
+        UsageError: Its network is one of an earlier shopwindow.
     """
     if not is_bundle(weights):
         return None
     named = read_bundle(Path(weights)).info.training.get("arch")
+    if isinstance(named, str) and named.startswith(("small_resnet", "small_se_resnet")):
+        raise UsageError(
+            f"{weights}: its network, {named}, is no longer trained; start from --weights imagenet"
+        )
     return named if isinstance(named, str) else None
 
 
@@ -50,7 +55,7 @@ def load_bundle_weights(
     """Copy the weights of a bundle into a network of the same architecture.
 
     The answers of labels that both know, in columns of the same position or name, are copied too;
-    those of other labels stay as they were drawn.
+    those of other labels stay as they are.
 
     Args:
         model: Changed in place.
@@ -162,8 +167,9 @@ def _copy_answers(
         for label in column.labels:
             # Main columns belong together whatever they are called.
             rows["" if position == 0 else column.name, label] = len(rows)
-    own = state[f"{last}.weight"]
-    if weight is None or bias is None or weight.shape != (len(rows), own.shape[1]):
+    own, own_bias = state[f"{last}.weight"], state.get(f"{last}.bias")  # fastai's has no bias
+    fits = weight is not None and weight.shape == (len(rows), own.shape[1])
+    if weight is None or not fits or (bias is None) != (own_bias is None):
         raise WeightsError(
             f"{path.name}: expected a last layer with {own.shape[1]} inputs, but it is not in it; "
             "name its architecture with --arch"
@@ -174,7 +180,8 @@ def _copy_answers(
             row = rows.get(("" if position == 0 else name, label))
             if row is not None:
                 own[number] = weight[row]
-                state[f"{last}.bias"][number] = bias[row]
+                if bias is not None and own_bias is not None:
+                    own_bias[number] = bias[row]
             number += 1
 
 

@@ -216,3 +216,23 @@ def test_openvino_that_is_not_installed_is_named_with_its_extra(
 def test_unknown_engine_is_refused(colour_bundle: Path) -> None:
     with pytest.raises(ValueError, match="engine: expected auto, onnxruntime, openvino"):
         open_engine(colour_bundle.read_bytes(), name="tensorrt")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "250000 100000\n"}, 3),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_quota_of_a_container_counts_as_so_many_cores(
+    files: dict[str, str], cores: int | None, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert engines._quota_of_cores(tmp_path) == cores

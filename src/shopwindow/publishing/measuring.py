@@ -20,7 +20,7 @@ from shopwindow.evaluation.summary import percent
 from shopwindow.grading import is_no_better_than_commonest
 from shopwindow.inference.predictor import Predictor
 from shopwindow.measured import Confusion, LabelFigures, Measured, Reliability
-from shopwindow.training.proof import Answers, Proof
+from shopwindow.publishing.proof import Answers, Proof
 
 # Narrow where most answers are, and where a visitor would read the difference.
 CONFIDENCE_EDGES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)

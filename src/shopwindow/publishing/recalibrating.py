@@ -27,8 +27,8 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import DataError
 from shopwindow.grading import out_of_fold_answers
 from shopwindow.inference.predictor import Predictor
-from shopwindow.training.measuring import ask, quality_of
-from shopwindow.training.proof import write_proven_bundle
+from shopwindow.publishing.measuring import ask, quality_of
+from shopwindow.publishing.proof import write_proven_bundle
 
 # The same is done to the answers, here in numpy and there in the graph: to within rounding.
 _ALLOWED = 0.001

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shopwindow.bundle import BundleInfo, read_bundle
 from shopwindow.errors import TrainingError
 from shopwindow.inference.predictor import Predictor
-from shopwindow.training.onnx_file import with_info
+from shopwindow.publishing.onnx_file import with_info
 from shopwindow.writing import write_atomically
 
 Answers = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
