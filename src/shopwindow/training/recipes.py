@@ -48,7 +48,7 @@ def finetune(trainer: Trainer) -> None:
     # Adam's steps go with the square root of the batch (Malladi et al. 2022, arXiv:2205.10287).
     lr = trainer.options.lr or 8e-4 * (trainer.batch_size / 128) ** 0.5
     callbacks: list[Callback] = [WeightAverage(0.998)]
-    if len(trainer.split.train) < FEW_IMAGES and trainer.weights != "none":
+    if len(trainer.split.train) < FEW_IMAGES:
         callbacks.append(KeepStatistics())
     trainer.fit(learn, "stage-2", epochs, slice(lr, 4 * lr), callbacks=callbacks)
     trainer.keep_the_better("stage-1", "stage-2")

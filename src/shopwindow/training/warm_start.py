@@ -72,7 +72,7 @@ def load_bundle_weights(
     last = _last_linear(model)
     state = model.state_dict()
     normalised = _normalised_convolutions(model, size_px)
-    folded = {conv for conv in normalised if f"{conv}.{_FOLDED_BIAS}" in tensors}
+    folded = {conv for conv, norm in normalised.items() if f"{norm}.weight" not in tensors}
     absent = {f"{normalised[conv]}.{part}" for conv in folded for part in _BATCH_NORM}
     for name, own in state.items():
         if name in absent or name.startswith(last) or name.endswith("num_batches_tracked"):
@@ -88,7 +88,8 @@ def load_bundle_weights(
     for conv in folded:
         norm = modules[normalised[conv]]
         assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101 - what _normalised_convolutions found
-        _set_identity(norm, tensors[f"{conv}.{_FOLDED_BIAS}"])
+        # A bias of nothing but zeros is left out of the graph.
+        _set_identity(norm, tensors.get(f"{conv}.{_FOLDED_BIAS}", torch.zeros_like(norm.bias)))
 
 
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
