@@ -29,11 +29,11 @@ def catalogue_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def load_catalogue(fashion_catalogue: Path, catalogue_cache: Path) -> Callable[[], Dataset]:
-    """Return what loads the catalogue; the first time it decodes all images, at 80 x 60."""
+    """Return what loads the catalogue; the first time it decodes all images, as the bundled model sees them."""
     return partial(
         load_dataset,
         fashion_catalogue,
-        rule=ResizeRule(80, 60),
+        rule=ResizeRule(160, 120),
         min_images=11,
         label_column="articleType",
         also=("gender", "masterCategory", "subCategory", "baseColour", "season", "usage"),

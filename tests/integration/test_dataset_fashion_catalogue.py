@@ -64,5 +64,5 @@ def test_split_keeps_duplicates_together_and_labels_in_proportion(dataset: Datas
 
 def test_summary_names_what_was_left_out(dataset: Dataset) -> None:
     summary = summarise_dataset(dataset)
-    assert "39,399 images with 99 labels in articleType" in summary
+    assert "39,399 images by id with 99 labels in articleType" in summary
     assert "4,862  no image file" in summary

@@ -123,4 +123,4 @@ def test_bundled_names_the_model_that_comes_along(
     options = replace(shapes_options, arch=None, weights="bundled", out=tmp_path / "run")
     trainer = Trainer(Run.create(options))
     assert trainer.weights == str(bundled_model_path())
-    assert trainer.arch == "test_efficientnet"
+    assert trainer.arch == "tf_efficientnet_lite0"
