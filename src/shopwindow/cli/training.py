@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -27,7 +25,7 @@ from shopwindow.cli.options import (
     wanted_engine,
     with_options,
 )
-from shopwindow.errors import DataError, MissingExtraError, UsageError
+from shopwindow.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from shopwindow.training.run import Run
@@ -172,25 +170,12 @@ def train(context: click.Context, /, **_: Any) -> None:
         if where is not None:
             own = settled.run_dir / "feedback"
             if is_main or (where and Path(where).is_dir()):
-                own = _corrections(where, own)
+                own = corrections_to_learn(where, own)
             settled = replace(settled, feedback=own)
         if training is None:
             _probe(Run.create(settled))
         else:
             training.train(settled)
-
-
-def _corrections(where: str, own: Path) -> Path:
-    """As `corrections_to_learn`; a store without any leaves no folder behind."""
-    was_there = own.exists()
-    try:
-        return corrections_to_learn(where, own)
-    except DataError:
-        if not was_there:
-            shutil.rmtree(own, ignore_errors=True)
-        with suppress(OSError):  # something else is in it
-            own.parent.rmdir()
-        raise
 
 
 def _probe(run: Run) -> None:

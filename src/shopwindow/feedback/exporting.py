@@ -46,7 +46,7 @@ def export_feedback(store: FeedbackStore, folder: Path, *, unreviewed: bool = Fa
 
     Args:
         store: Where feedback is kept.
-        folder: Made where there is none, for nobody else to read.
+        folder: Made where there is none and something to write, for nobody else to read.
         unreviewed: Whether to take also what no reviewer has seen yet, as it was given.
 
     Raises:
@@ -54,6 +54,11 @@ def export_feedback(store: FeedbackStore, folder: Path, *, unreviewed: bool = Fa
         FeedbackError: The store cannot be read.
         OSError: The folder cannot be written.
     """
+    statuses = (*_REVIEWED, "pending") if unreviewed else _REVIEWED
+    found = list(store.items(statuses, with_photo=True))
+    chosen, other_columns = _latest(found)
+    if not chosen and not folder.exists():
+        return Exported(0, 0, other_columns)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (folder / TABLE).exists() and any(
         not path.name.startswith(".") and path.name != "images" for path in folder.iterdir()
@@ -62,9 +67,6 @@ def export_feedback(store: FeedbackStore, folder: Path, *, unreviewed: bool = Fa
             f"{folder}: expected an empty folder or an earlier export, found other files; name a "
             "new folder"
         )
-    statuses = (*_REVIEWED, "pending") if unreviewed else _REVIEWED
-    found = list(store.items(statuses, with_photo=True))
-    chosen, other_columns = _latest(found)
     (folder / "images").mkdir(mode=0o700, exist_ok=True)
     rows = []
     for one in chosen:
