@@ -29,7 +29,7 @@ def catalogue_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def load_catalogue(fashion_catalogue: Path, catalogue_cache: Path) -> Callable[[], Dataset]:
-    """Return what loads the catalogue; the first time it decodes all images, as the bundled model sees them."""
+    """Return what loads the catalogue as the bundled model sees it; it decodes all images once."""
     return partial(
         load_dataset,
         fashion_catalogue,
