@@ -32,6 +32,7 @@ from shopwindow.publishing.onnx_file import in_half_precision
 _KINDS = ["Conv", "Add", "Relu", "Clip"]  # a ReLU6 is a Clip
 # Of the values that an activation takes, those that its range holds; the rest is cut off.
 PERCENTILE = 99.99
+_FIRST_PART = 6  # one in so many convolutions, the first ones, stays in float
 # All that the network computes for so many images is held in memory at a time.
 _IMAGES_AT_A_TIME = 16
 
@@ -39,10 +40,11 @@ _IMAGES_AT_A_TIME = 16
 def in_eight_bits(graph: onnx.ModelProto, images_nhwc: NDArray[np.uint8]) -> onnx.ModelProto:
     """Return a copy that computes with 8-bit weights and activations where most of the work is.
 
-    That is in the convolutions, but for the first and the depthwise ones, and in what connects
-    them: ReLUs and the additions of residual blocks. The others and the answers compute in float32
-    as before; of the weights that stay float, the large ones are stored as float16. The range of an
-    activation holds all but one in ten thousand of the values that the images call forth.
+    That is in the convolutions, but for the first sixth and the depthwise ones, and in what
+    connects them: ReLUs and the additions of residual blocks. The others and the answers compute
+    in float32 as before; of the weights that stay float, the large ones are stored as float16. The
+    range of an activation holds all but one in ten thousand of the values that the images call
+    forth.
 
     Args:
         graph: From uint8 `images` (N, H, W, 3) to whatever it answers, in float.
@@ -86,20 +88,29 @@ def _heavy_nodes(graph: onnx.GraphProto) -> list[str]:
     """Return the names of the nodes that are to compute in 8 bits."""
     weights = {initializer.name for initializer in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    # In 8 bits, the first one costs the most, and OpenVINO goes wrong with depthwise ones.
-    heavy = [node.name for node in convolutions[1:] if not _is_depthwise(node)]
+    # In 8 bits, the first ones cost the most, and OpenVINO goes wrong with depthwise ones.
+    first = max(1, len(convolutions) // _FIRST_PART)
+    heavy = [node.name for node in convolutions[first:] if not _is_depthwise(node)]
     if not heavy:
         raise TrainingError(
             "8 bits: expected a network of convolutions, as little else is quantised, found "
             f"{len(convolutions)} of them; export it without --int8"
         )
-    # An addition of a constant is no residual block, but a bias: that of an answer, say.
+    # What connects them lies before the last of them, but for its own ReLU. Behind it, confidences
+    # are worked out. An addition of a constant is no residual block, but a bias.
+    last = max(place for place, node in enumerate(graph.node) if node.op_type == "Conv")
+    body = [*graph.node[:last], *_activations_of(graph, graph.node[last])]
     return heavy + [
         node.name
-        for node in graph.node
+        for node in body
         if node.op_type in _KINDS[1:]
         and weights.isdisjoint(node.input[:1] if node.op_type == "Clip" else node.input)
     ]
+
+
+def _activations_of(graph: onnx.GraphProto, convolution: onnx.NodeProto) -> list[onnx.NodeProto]:
+    made = set(convolution.output)
+    return [n for n in graph.node if n.op_type in ("Relu", "Clip") and n.input[0] in made]
 
 
 def _is_depthwise(convolution: onnx.NodeProto) -> bool:
