@@ -345,6 +345,13 @@ def test_grade_on_the_training_images_is_that_of_the_card(
     assert graded.notes[0].startswith("the model was trained on 60 of these images")
 
 
+def test_as_many_answers_are_sure_as_the_card_says(
+    probed: Bundle, drawings: tuple[Path, Rows], cache: Path
+) -> None:
+    graded = grade_on(probed, drawings[0], cache)
+    assert graded.sure.coverage == pytest.approx(probed.info.threshold.coverage, abs=1e-6)
+
+
 def test_images_that_are_new_are_asked_as_a_server_would(
     probed: Bundle, tmp_path: Path, cache: Path
 ) -> None:

@@ -315,6 +315,13 @@ def _write(
     calibration = calibrate(
         judged, families_of(dataset, options.families), precision=SURE_PRECISION
     )
+    if is_small:
+        # The answers that are carried have half precision: the one at the threshold is to be sure.
+        least = np.float16(calibration.threshold.min_confidence)
+        if least > calibration.threshold.min_confidence:
+            least = np.nextafter(least, np.float16(0))
+        threshold = replace(calibration.threshold, min_confidence=float(least))
+        calibration = replace(calibration, threshold=threshold)
     mapped = ACTIVATION_OUTPUT not in dataset.label_columns
     honest = calibration.shares(main.logits)
     info = describe_bundle(

@@ -108,8 +108,11 @@ def test_engines_agree_on_the_bundled_model() -> None:
     expected, found = one.run(images), other.run(images)
     assert list(expected) == list(found)
     main = bundle.info.main.name
-    np.testing.assert_array_equal(found[main].argmax(1), expected[main].argmax(1))
-    np.testing.assert_allclose(found[main], expected[main], atol=0.05)
+    # A drawing that it is in doubt about may be nearly a tie.
+    sure = expected[main].max(1) >= bundle.info.threshold.min_confidence
+    assert sure.sum() >= 4
+    np.testing.assert_array_equal(found[main][sure].argmax(1), expected[main][sure].argmax(1))
+    np.testing.assert_allclose(found[main][sure], expected[main][sure], atol=0.05)
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
