@@ -48,8 +48,11 @@ class MissingExtraError(UsageError):
 
     def __init__(self, what: str, extra: str) -> None:
         self.what, self.extra = what, extra
+        # A clone keeps them in an environment of their own, beside the one that serves.
+        clone = "make dev-environment in a clone, else " if extra == "train" else ""
         super().__init__(
-            f"{what} needs packages that are not installed here: pip install 'shopwindow[{extra}]'"
+            f"{what} needs packages that are not installed here: {clone}pip install "
+            f"'shopwindow[{extra}]'"
         )
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:

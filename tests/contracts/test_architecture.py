@@ -154,7 +154,7 @@ def test_training_without_its_packages_says_what_to_install(
     assert completed.returncode == 2
     assert completed.stderr == (
         f"shopwindow: {what} needs packages that are not installed here: "
-        "pip install 'shopwindow[train]'\n"
+        "make dev-environment in a clone, else pip install 'shopwindow[train]'\n"
     )
 
 

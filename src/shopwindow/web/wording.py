@@ -52,8 +52,9 @@ def per_cent(share: float, decimals: int = 0) -> str:
 
 
 def measured_per_cent(share: float) -> str:
-    """Return a measured rate (0 to 1), where exactly none and exactly all do occur."""
-    return f"{share * 100:.4g}{_NARROW_SPACE}%"
+    """Return a measured rate (0 to 1) in three digits; only exactly all are 100 %."""
+    percent = share * 100 if share == 1 else min(share * 100, 99.9)
+    return f"{percent:.3g}{_NARROW_SPACE}%"
 
 
 @dataclass(frozen=True, slots=True)
