@@ -310,7 +310,11 @@ def choose_images(
                 "was trained on; where they show the same pictures anyway, the grade is too good"
             ],
         )
-    return everything, text, ["not the data that the model was trained on: all images were graded"]
+    note = (
+        "not the whole data that the model was trained on: all images were graded, and if it "
+        "learned from some of them, the grade is too good"
+    )
+    return everything, text, [note]
 
 
 def fair_images(bundle: Bundle, dataset: Dataset) -> NDArray[np.int64] | None:

@@ -40,7 +40,7 @@ def test_evaluate_grades_a_bundle_on_other_data(
     completed = run_shopwindow("evaluate", colour_bundle, colour_photos, "--report", "graded")
     assert (completed.returncode, completed.stderr) == (0, "")
     assert "colours 1.0: colour of 40 images" in completed.stdout
-    assert "note: not the data that the model was trained on" in completed.stdout
+    assert "note: not the whole data that the model was trained on" in completed.stdout
     figures = json.loads((tmp_path / "graded" / "report.json").read_text())
     assert figures["grades"]["accuracy"] == pytest.approx(1.0)
     assert (tmp_path / "graded" / "report.html").stat().st_size > 10_000

@@ -118,7 +118,7 @@ def test_changed_data_is_graded_whole_with_a_note(
     (photos / "00-again.png").write_bytes((photos / "00.png").read_bytes())
     graded = grade_bundle(trained, photos, cache_dir=tmp_path / "cache", progress=False)
     assert graded.images == 31
-    assert "not the data that the model was trained on" in graded.notes[0]
+    assert "not the whole data that the model was trained on" in graded.notes[0]
 
 
 def test_what_was_too_rare_to_learn_from_is_graded_in_other_data(
