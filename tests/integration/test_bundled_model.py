@@ -66,9 +66,9 @@ def test_bundled_model_is_small_and_right_as_often_as_the_issue_asks(bundled: Bu
     assert len(bundled.model) <= 6_500_000
     assert arithmetic_of(bundled.model) == "int8"
     assert bundled.info.main.name == "articleType"
-    assert bundled.info.quality["accuracy"] >= 0.88
+    assert bundled.info.quality["accuracy"] >= 0.89
     assert bundled.info.quality["macro_f1"] >= 0.72
-    assert bundled.info.quality["ece"] <= 0.03
+    assert bundled.info.quality["ece"] <= 0.02
     assert [column.name for column in bundled.info.columns[1:]] == [
         *("gender", "masterCategory", "subCategory", "baseColour", "season", "usage"),
     ]
@@ -106,8 +106,8 @@ def test_phone_photos_of_other_senders_are_right_as_often_as_the_card_says(
     )
     (recorded,) = bundled.info.quality["also"]
     assert evaluation.images == recorded["images"], "its validation part was found again"
-    assert evaluation.grades.accuracy >= 0.80
-    assert evaluation.grades.ece <= 0.08
+    assert evaluation.grades.accuracy >= 0.85
+    assert evaluation.grades.ece <= 0.03
     # The card was measured on images from the cache, this on the files, decoded as a server does.
     assert evaluation.grades.accuracy == pytest.approx(recorded["accuracy"], abs=0.01)
 

@@ -108,8 +108,12 @@ def test_engines_agree_on_the_bundled_model() -> None:
     expected, found = one.run(images), other.run(images)
     assert list(expected) == list(found)
     main = bundle.info.main.name
-    # A drawing that it is in doubt about may be nearly a tie.
+    # Of a drawing that it is in doubt about, two labels may be nearly a tie, but the same two.
     sure = expected[main].max(1) >= bundle.info.threshold.min_confidence
+    first_two = [
+        np.sort(np.argsort(rows[main][~sure], axis=1)[:, -2:]) for rows in (expected, found)
+    ]
+    np.testing.assert_array_equal(*first_two)
     assert sure.sum() >= 4
     np.testing.assert_array_equal(found[main][sure].argmax(1), expected[main][sure].argmax(1))
     np.testing.assert_allclose(found[main][sure], expected[main][sure], atol=0.05)
