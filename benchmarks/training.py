@@ -33,7 +33,7 @@ from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.augmentations import standard_augmentations
 from shopwindow.training.callbacks import mixed_precision
 from shopwindow.training.loaders import build_loaders
-from shopwindow.training.mixture import mix
+from shopwindow.training.mix import combine
 from shopwindow.training.network import build_classifier
 
 ARCH, SIZE_PX = "tf_efficientnet_lite0", (160, 120)
@@ -141,7 +141,7 @@ def training_step(dataset: Dataset, device: torch.device) -> Callable[[Tensor, T
 
 def our_loaders(dataset: Dataset, split: Split, batch_size: int, device: torch.device) -> Any:
     """Return the loaders of a training."""
-    return build_loaders(mix(dataset, split), batch_size, seed=1, device=device)
+    return build_loaders(combine(dataset, split), batch_size, seed=1, device=device)
 
 
 def stock_loaders(dataset: Dataset, split: Split, batch_size: int, device: torch.device) -> Any:

@@ -85,7 +85,7 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
         "families": ["shade"],
         "label_map": str(folder / "map.json"),
         "group_column": "sender",
-        "companions": [str(folder / "more.toml")],
+        "extras": [str(folder / "more.toml")],
         "balance": 0.5,
         "recipe": "finetune",
         "arch": "test_efficientnet",

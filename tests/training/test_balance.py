@@ -14,7 +14,7 @@ from shopwindow.errors import UsageError
 from shopwindow.training import TrainingOptions
 from shopwindow.training.balance import draw_pass, expected_draws
 from shopwindow.training.loaders import CachedLoader, SeededDistributedDL
-from shopwindow.training.mixture import Companion, Side, mix
+from shopwindow.training.mix import ExtraDataset, LoadedExtra, combine
 from shopwindow.training.reading import open_dataset
 
 NO_SETS = np.zeros((0, 3), np.bool_)
@@ -71,13 +71,13 @@ def sources(shapes_options: TrainingOptions):
     few = np.concatenate([circles[:5], crosses[:10], squares])
     more = np.concatenate([circles[5:6], crosses[:29]])
     nothing = np.empty(0, np.int64)
-    side = Side(
-        Companion(shapes_options.data, 0.25),
+    extra = LoadedExtra(
+        ExtraDataset(shapes_options.data, 0.25),
         dataset,
         Split(more, nothing, "random", 1, 0.0),
     )
     split = Split(few, nothing, "random", 1, 0.0)
-    return mix(dataset, split, [side], balance=1.0).sources
+    return combine(dataset, split, [extra], balance=1.0).sources
 
 
 def codes_of(loader: CachedLoader) -> torch.Tensor:
@@ -86,15 +86,15 @@ def codes_of(loader: CachedLoader) -> torch.Tensor:
 
 def test_every_data_set_is_balanced_within_its_share(sources) -> None:
     loader = CachedLoader(sources, sources[0].train, 16, train=True, seed=1)
-    main, side = Counter(), Counter()
+    main, extra = Counter(), Counter()
     for epoch in range(30):
         loader.start_epoch("stage-1", epoch)
         codes = codes_of(loader)
         assert codes.shape == (3, 16), "an epoch is as long as one pass, and drops the rest"
         main.update(codes[:, :12].flatten().tolist())
-        side.update(codes[:, 12:].flatten().tolist())
+        extra.update(codes[:, 12:].flatten().tolist())
     assert [main[code] / 1080 for code in range(3)] == pytest.approx([1 / 3] * 3, abs=0.03)
-    assert [side[code] / 360 for code in range(2)] == pytest.approx([1 / 2] * 2, abs=0.06)
+    assert [extra[code] / 360 for code in range(2)] == pytest.approx([1 / 2] * 2, abs=0.06)
 
 
 def test_balanced_batches_depend_on_seed_stage_and_epoch_alone(sources) -> None:

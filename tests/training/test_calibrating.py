@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shopwindow.calibration.confidence import MIN_IMAGES
-from shopwindow.calibration.fitting import Judged, calibrate, families_of
+from shopwindow.calibration.fitting import ValidationSet, calibrate, families_of
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.training import TrainingOptions
 from shopwindow.training.reading import open_dataset
@@ -19,7 +19,7 @@ def dataset(shapes_options: TrainingOptions) -> Dataset:
     return open_dataset(shapes_options, (32, 32))
 
 
-def judged(dataset: Dataset, *, wrong_every: int, scale: float, seed: int) -> Judged:
+def judged(dataset: Dataset, *, wrong_every: int, scale: float, seed: int) -> ValidationSet:
     """Answers for all 90 drawings, each `wrong_every`-th a wrong one, of varied confidence."""
     codes = dataset.codes["shape"]
     says = codes.copy()
@@ -27,18 +27,20 @@ def judged(dataset: Dataset, *, wrong_every: int, scale: float, seed: int) -> Ju
     strength = np.random.default_rng(seed).uniform(0.5, 3, 90)
     strength[::wrong_every] *= 0.6
     logits = scale * strength[:, None] * np.eye(3)[says]
-    return Judged("shapes", dataset, np.arange(90), {"shape": logits.astype(np.float32)}, 1.0)
+    return ValidationSet(
+        "shapes", dataset, np.arange(90), {"shape": logits.astype(np.float32)}, 1.0
+    )
 
 
-def every(step: int, one: Judged) -> Judged:
+def every(step: int, one: ValidationSet) -> ValidationSet:
     """Fewer of the same: each `step`-th drawing."""
     some = np.arange(0, 90, step)
     return replace(one, indices=some, logits={"shape": one.logits["shape"][some]})
 
 
-def beside(main: Judged, further: Judged, share: float) -> list[Judged]:
-    """Two data sets, of which the second has `share`."""
-    return [replace(main, share=1 - share), replace(further, share=share)]
+def beside(main: ValidationSet, further: ValidationSet, weight: float) -> list[ValidationSet]:
+    """Two data sets, of which the second counts by `weight`."""
+    return [replace(main, weight=1 - weight), replace(further, weight=weight)]
 
 
 def test_threshold_holds_for_all_data_sets_together(dataset: Dataset) -> None:
@@ -46,11 +48,11 @@ def test_threshold_holds_for_all_data_sets_together(dataset: Dataset) -> None:
     poor = judged(dataset, wrong_every=4, scale=3, seed=2)
     alone = calibrate([good], {}, precision=0.95)
     both = calibrate([good, poor], {}, precision=0.95)
-    shares = np.concatenate([both.shares(one.logits)["shape"] for one in (good, poor)])
+    probs = np.concatenate([both.probs(one.logits)["shape"] for one in (good, poor)])
     targets = np.concatenate([one.targets("shape", one.logits["shape"]) for one in (good, poor)])
-    sure = shares.max(axis=1) >= both.threshold.min_confidence
+    sure = probs.max(axis=1) >= both.threshold.min_confidence
     assert sure.sum() >= 30
-    assert (shares.argmax(axis=1) == targets)[sure].mean() >= 0.95
+    assert (probs.argmax(axis=1) == targets)[sure].mean() >= 0.95
     assert alone.threshold.coverage > both.threshold.coverage
 
 
@@ -61,10 +63,10 @@ def test_family_has_to_be_nearly_certain_for_each_data_set_by_itself(dataset: Da
     fitted = calibrate([good, poor], kinds, precision=0.8)
     (families,) = fitted.families
     for one in (good, poor):
-        shares = fitted.shares(one.logits)["shape"]
-        sure = shares.max(axis=1) >= families.threshold.min_confidence
+        probs = fitted.probs(one.logits)["shape"]
+        sure = probs.max(axis=1) >= families.threshold.min_confidence
         assert sure.sum() >= 30
-        assert (shares.argmax(axis=1) == one.targets("shape", shares))[sure].mean() >= 0.98
+        assert (probs.argmax(axis=1) == one.targets("shape", probs))[sure].mean() >= 0.98
     assert families.threshold.min_confidence > fitted.threshold.min_confidence
 
 
@@ -79,7 +81,7 @@ def test_data_set_counts_by_its_share_however_few_its_images_are(dataset: Datase
     loud = judged(dataset, wrong_every=4, scale=5, seed=1)
     few = every(3, loud)
 
-    def temperature(share: float, one: Judged) -> float:
+    def temperature(share: float, one: ValidationSet) -> float:
         return calibrate(beside(calm, one, share), {}, precision=0.9).temperatures["shape"]
 
     alone = [calibrate([one], {}, precision=0.9).temperatures["shape"] for one in (calm, few)]
@@ -92,7 +94,7 @@ def test_threshold_listens_to_a_data_set_by_its_share(dataset: Dataset) -> None:
     poor = judged(dataset, wrong_every=4, scale=3, seed=2)
     few = every(2, poor)
 
-    def least(share: float, one: Judged) -> float:
+    def least(share: float, one: ValidationSet) -> float:
         return calibrate(beside(good, one, share), {}, precision=0.9).threshold.min_confidence
 
     assert least(0.05, few) < least(0.25, few) < least(0.6, few)
@@ -111,8 +113,8 @@ def test_images_without_a_label_take_no_weight_from_the_others(dataset: Dataset)
     first = np.arange(10)
     alone = replace(loud, indices=first, logits={"shape": loud.logits["shape"][first]})
 
-    def temperature(*further: Judged) -> float:
-        both = [replace(calm, share=0.7), *(replace(one, share=0.3) for one in further)]
+    def temperature(*further: ValidationSet) -> float:
+        both = [replace(calm, weight=0.7), *(replace(one, weight=0.3) for one in further)]
         return calibrate(both, {}, precision=0.9).temperatures["shape"]
 
     assert temperature(ten) == pytest.approx(temperature(alone))

@@ -30,7 +30,7 @@ from shopwindow.training.eight_bits import in_eight_bits
 from shopwindow.training.export import Servable
 from shopwindow.training.graph import to_onnx
 from shopwindow.training.linear_head import fit_linear_head
-from shopwindow.training.mixture import Companion, Side, mix
+from shopwindow.training.mix import ExtraDataset, LoadedExtra, combine
 from shopwindow.training.network import Classifier, build_classifier
 from shopwindow.training.quantising import Origin
 from shopwindow.training.reading import open_dataset
@@ -63,7 +63,7 @@ def learned(
     bundle = read_bundle(shapes_run / "model.onnx")
     split = Split.read(run_folder / "split.json", dataset)
     model = lite_network(dataset, "imagenet")
-    fit_linear_head(model, mix(dataset, split))
+    fit_linear_head(model, combine(dataset, split))
     outputs = [*dataset.label_columns, ACTIVATION_OUTPUT]
     graph = to_onnx(Servable(model.eval(), [1.0, 1.0], mapped=True), dataset.rule, outputs)
     (run_folder / "model.onnx").write_bytes(with_info(graph, bundle.info))
@@ -221,8 +221,8 @@ def test_calibration_draws_from_training_images_alone_and_always_the_same(
     learned: Path, dataset: Dataset, shapes: Path
 ) -> None:
     split = Split.read(learned / "split.json", dataset)
-    side = Side(Companion(shapes, 0.25), dataset, split)
-    origin = Origin(dataset, split, (side,))
+    extra = LoadedExtra(ExtraDataset(shapes, 0.25), dataset, split)
+    origin = Origin(dataset, split, (extra,))
     drawn = origin.training_images(40)
     assert len(drawn) == 40
     assert np.array_equal(drawn, origin.training_images(40))
@@ -236,9 +236,9 @@ def test_data_sets_count_by_their_shares_in_eight_bits_too(
     learned: Path, dataset: Dataset, shapes: Path
 ) -> None:
     split = Split.read(learned / "split.json", dataset)
-    origin = Origin(dataset, split, (Side(Companion(shapes, 0.25), dataset, split),))
+    origin = Origin(dataset, split, (LoadedExtra(ExtraDataset(shapes, 0.25), dataset, split),))
     judged = origin.judge(Predictor(read_bundle(learned / "model.onnx"), engine="onnxruntime"))
-    assert [one.share for one in judged] == [0.75, 0.25]
+    assert [one.weight for one in judged] == [0.75, 0.25]
 
 
 def test_data_that_the_bundle_was_not_trained_on_are_refused(

@@ -11,7 +11,7 @@ from shopwindow.dataset.split import Split
 from shopwindow.training import TrainingOptions
 from shopwindow.training.loaders import CachedLoader
 from shopwindow.training.loss import ColumnsLoss, column_accuracy
-from shopwindow.training.mixture import mix
+from shopwindow.training.mix import combine
 from shopwindow.training.reading import open_dataset
 
 
@@ -19,8 +19,8 @@ from shopwindow.training.reading import open_dataset
 def loader(shapes_options: TrainingOptions) -> CachedLoader:
     dataset = open_dataset(shapes_options, (32, 32))
     everything = Split(np.arange(90), np.arange(0), "random", 3, 0.5)
-    mixture = mix(dataset, everything)
-    return CachedLoader(mixture.sources, everything.train, 16, train=True, seed=3)
+    mix = combine(dataset, everything)
+    return CachedLoader(mix.sources, everything.train, 16, train=True, seed=3)
 
 
 def test_loss_of_one_column_is_cross_entropy() -> None:

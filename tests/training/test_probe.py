@@ -251,7 +251,7 @@ def test_picture_of_another_data_set_does_not_give_a_judged_one_away(
     (tmp_path / "again.toml").write_text(
         'data = "again/table.csv"\nimage_column = "file"\nlabel_column = "shape"\nshare = 0.4\n'
     )
-    bundle = train(chance, companions=(tmp_path / "again.toml",))
+    bundle = train(chance, extras=(tmp_path / "again.toml",))
     assert bundle.info.quality["accuracy"] < 0.75
     (record,) = bundle.info.data["also"]
     assert record["share"] == 0.4
@@ -265,7 +265,7 @@ def test_second_data_set_has_figures_of_its_own(train: Train, tmp_path: Path) ->
     (tmp_path / "more.toml").write_text(
         'data = "more/table.csv"\nimage_column = "file"\nlabel_column = "shape"\nshare = 0.3\n'
     )
-    bundle = train(companions=(tmp_path / "more.toml",))
+    bundle = train(extras=(tmp_path / "more.toml",))
     (record,), (figures,) = bundle.info.data["also"], bundle.info.quality["also"]
     assert (record["images"], record["source"]) == (30, "table.csv")
     assert figures["images"] == record["valid"] > 0

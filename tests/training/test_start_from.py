@@ -117,11 +117,11 @@ def test_correction_that_shows_a_held_out_image_is_not_learnt(
     again = held_out.resize((96, 96), Image.Resampling.BICUBIC)
     rows = [(noise(1), "circle"), (again, "cross"), (seen, "square"), (noise(2), "(none of these)")]
     folder = write_corrections(tmp_path / "given", rows)
-    side = open_trainer(feedback=folder).mixture.corrections
-    assert side is not None
-    learned = [side.dataset.references[index] for index in side.split.train]
+    extra = open_trainer(feedback=folder).mix.corrections
+    assert extra is not None
+    learned = [extra.dataset.references[index] for index in extra.split.train]
     assert learned == ["images/0.png", "images/2.png", "images/3.png"]
-    assert len(side.split.valid) == 0
+    assert len(extra.split.valid) == 0
 
     only = write_corrections(tmp_path / "only", [(again, "cross")])
     with pytest.raises(DataError, match="all 1 show images that were held out"):
@@ -134,7 +134,7 @@ def test_few_corrections_get_a_place_in_each_batch_and_many_no_more_than_a_fifth
     for count, expected in ((1, 10 / 72), (40, 0.2)):
         rows = [(noise(seed), "circle") for seed in range(count)]
         folder = write_corrections(tmp_path / str(count), rows)
-        source = open_trainer(feedback=folder).mixture.sources[-1]
+        source = open_trainer(feedback=folder).mix.sources[-1]
         assert (len(source.train), source.share) == (count, pytest.approx(expected))
 
 
@@ -183,9 +183,9 @@ def test_run_refuses_a_further_data_set_that_has_changed(
             noise(seed + 10 * (label == "cross")).save(more / label / f"{seed}.png")
     file = tmp_path / "more.toml"
     file.write_text('data = "more"\nshare = 0.25\n')
-    options = replace(shapes_options, companions=(file,), out=tmp_path / "run")
+    options = replace(shapes_options, extras=(file,), out=tmp_path / "run")
     Trainer(Run(options.run_dir, options)).save()
-    assert Trainer(Run.open(tmp_path / "run")).mixture.sides
+    assert Trainer(Run.open(tmp_path / "run")).mix.extras
     noise(99).save(more / "circle" / "99.png")
     with pytest.raises(DataError, match="more: expected the images and labels that the run"):
         Trainer(Run.open(tmp_path / "run"))

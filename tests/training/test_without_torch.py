@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from shopwindow.training.augmentations import AUGMENTATIONS
-from shopwindow.training.mixture import AUGMENTATION_NAMES
+from shopwindow.training.mix import AUGMENTATION_NAMES
 
 ABSENT = (
     "fastai",
@@ -80,5 +80,5 @@ def test_confidences_are_calibrated_without_scipy() -> None:
     assert completed.stdout == "(300, 4)\n", completed.stderr
 
 
-def test_augmentations_have_the_names_that_a_companion_may_ask_for() -> None:
+def test_augmentations_have_the_names_that_an_extra_data_set_may_ask_for() -> None:
     assert tuple(AUGMENTATIONS) == AUGMENTATION_NAMES

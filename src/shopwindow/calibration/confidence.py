@@ -41,11 +41,11 @@ _STRENGTH = 0.1
 _LITTLE = 1e-9
 _MAX_STEPS = 100
 
-Shares = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
+Probs = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
 
 
 @dataclass(frozen=True)
-class Curve:
+class BetaCalibration:
     """How often answers are right: logit g(c) = rise ln c - fall ln(1 - c) + shift.
 
     c is a confidence; the numbers are the paper's a, b and c. With rise and fall of 0 or more the
@@ -76,7 +76,9 @@ def _inputs(confidences: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([np.log(inside), -np.log(1 - inside), np.ones_like(inside)], -1)
 
 
-def fit_curve(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> Curve:
+def fit_beta_calibration(
+    confidences: NDArray[np.floating], right: NDArray[np.bool_]
+) -> BetaCalibration:
     """Return the likeliest curve.
 
     A weak prior for the curve that changes nothing is added to the likelihood, as it is for
@@ -109,7 +111,7 @@ def fit_curve(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> Cu
             length /= 2
         numbers = numbers + length * step
     rise, fall, shift = (float(number) for number in numbers)
-    return Curve(rise, fall, shift, float(np.quantile(confidences, _LOWEST)))
+    return BetaCalibration(rise, fall, shift, float(np.quantile(confidences, _LOWEST)))
 
 
 def _least_quadratic(
@@ -138,12 +140,12 @@ def _sigmoid(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     """(N, C) logits -> (N, C) probabilities of the same dtype, each row of sum 1."""
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)
-class Kinds:
+class DomainClassifier:
     """A classifier of photos by the data set that they are like, from the network's answers.
 
     Attributes:
@@ -154,29 +156,29 @@ class Kinds:
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
 
-    def __call__(self, answers: Shares) -> NDArray[np.float64]:
-        """Per label column (n, C) probabilities -> (n, K) how likely it is each of the kinds."""
+    def __call__(self, answers: Probs) -> NDArray[np.float64]:
+        """Per label column (n, C) probabilities -> (n, K) how likely it is each of the domains."""
         return softmax(_logarithms(answers) @ self.weights + self.bias)
 
 
-def _logarithms(answers: Shares) -> NDArray[np.float64]:
+def _logarithms(answers: Probs) -> NDArray[np.float64]:
     together = np.concatenate(list(answers.values()), axis=1).astype(np.float64)
     return np.asarray(np.log(np.maximum(together, FLOOR)), np.float64)
 
 
-def fit_kinds(answers: Sequence[Shares], shares: Sequence[float]) -> Kinds:
+def fit_domain_classifier(answers: Sequence[Probs], weights: Sequence[float]) -> DomainClassifier:
     """Learn to tell data sets apart.
 
     Args:
         answers: What the network says about images of each; two data sets or more.
-        shares: What the images of each count together, above 0.
+        weights: What the images of each count together, above 0.
     """
     rows = [_logarithms(one) for one in answers]
     together = np.concatenate(rows)
     mean, spread = together.mean(axis=0), together.std(axis=0)
     spread[spread < FLOOR] = 1  # what never changes tells nothing
     inputs = ((together - mean) / spread).astype(np.float32)
-    weights = [np.full(len(r), s / len(r)) for r, s in zip(rows, shares, strict=True)]
+    each = [np.full(len(r), w / len(r)) for r, w in zip(rows, weights, strict=True)]
     kind = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
     # What scikit-learn's C means there. It tells two kinds apart by one number in place of two that
     # differ by as much, of which the squares are half as great; and `fit_head` brings the inputs to
@@ -187,10 +189,12 @@ def fit_kinds(answers: Sequence[Shares], shares: Sequence[float]) -> Kinds:
         inputs,
         kind[:, None] == np.arange(len(rows)),
         penalty=penalty,
-        weights=np.concatenate(weights),
+        weights=np.concatenate(each),
     )
     slopes = head.weights / spread[:, None]
-    return Kinds(slopes.astype(np.float32), (head.bias - mean @ slopes).astype(np.float32))
+    return DomainClassifier(
+        slopes.astype(np.float32), (head.bias - mean @ slopes).astype(np.float32)
+    )
 
 
 @dataclass(frozen=True)
@@ -199,16 +203,16 @@ class Confidence:
 
     Attributes:
         curves: One for each kind of photo, at least one.
-        kinds: Which kind a photo is of; None where there is but one.
+        domains: Which kind a photo is of; None where there is but one.
         fitted_to: By the position of each data set that has a curve, how many of its images the
             curve was fitted to.
     """
 
-    curves: tuple[Curve, ...]
-    kinds: Kinds | None
+    curves: tuple[BetaCalibration, ...]
+    domains: DomainClassifier | None
     fitted_to: dict[int, int]
 
-    def __call__(self, answers: Shares) -> NDArray[np.float32]:
+    def __call__(self, answers: Probs) -> NDArray[np.float32]:
         """Return the probabilities of the main label column, which comes first, anew.
 
         Args:
@@ -221,14 +225,14 @@ class Confidence:
         numbers = np.arange(len(rows))
         best = rows.argmax(axis=1)
         highest = rows[numbers, best]
-        by_kind = np.stack([curve(highest) for curve in self.curves], axis=1)
-        if self.kinds is not None:
-            by_kind = by_kind * self.kinds(answers)
+        by_domain = np.stack([curve(highest) for curve in self.curves], axis=1)
+        if self.domains is not None:
+            by_domain = by_domain * self.domains(answers)
         others = rows + CRUMB
         others[numbers, best] = 0
         rest, second = others.sum(axis=1), others.max(axis=1)
         # The second label gets second / rest of what is left, and is not to come before the first.
-        curved = np.maximum(by_kind.sum(axis=1), AHEAD * second / (rest + second))
+        curved = np.maximum(by_domain.sum(axis=1), AHEAD * second / (rest + second))
         apart = np.clip((highest - second) / NEAR, 0, 1)
         confidences = highest + apart * (curved - highest)
         others *= ((1 - confidences) / rest)[:, None]
@@ -237,18 +241,18 @@ class Confidence:
 
 
 def fit_confidence(
-    answers: Sequence[Shares],
-    judged: Sequence[tuple[NDArray[np.floating], NDArray[np.bool_]]],
-    shares: Sequence[float],
+    answers: Sequence[Probs],
+    scored: Sequence[tuple[NDArray[np.floating], NDArray[np.bool_]]],
+    weights: Sequence[float],
 ) -> Confidence | None:
     """Fit a curve for each data set of which enough images have a right answer.
 
     Args:
         answers: What the network says about held-out images of each, with honest temperatures: per
             label column (n, C) probabilities, the main one first.
-        judged: Of each, (m,) confidences of the answers in the main column to images that have a
+        scored: Of each, (m,) confidences of the answers in the main column to images that have a
             right one, and (m,) whether they were right.
-        shares: What the images of each count together, above 0.
+        weights: What the images of each count together, above 0.
 
     Returns:
         None where all are too small, or the main column has one label only: then confidences stay
@@ -256,12 +260,14 @@ def fit_confidence(
     """
     if next(iter(answers[0].values())).shape[1] < 2:
         return None
-    enough = [number for number, (sure, _) in enumerate(judged) if len(sure) >= MIN_IMAGES]
+    enough = [number for number, (sure, _) in enumerate(scored) if len(sure) >= MIN_IMAGES]
     if not enough:
         return None
-    kinds = None
+    domains = None
     if len(enough) > 1:
-        kinds = fit_kinds([answers[n] for n in enough], [shares[n] for n in enough])
+        domains = fit_domain_classifier([answers[n] for n in enough], [weights[n] for n in enough])
     return Confidence(
-        tuple(fit_curve(*judged[n]) for n in enough), kinds, {n: len(judged[n][0]) for n in enough}
+        tuple(fit_beta_calibration(*scored[n]) for n in enough),
+        domains,
+        {n: len(scored[n][0]) for n in enough},
     )

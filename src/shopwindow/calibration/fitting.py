@@ -13,7 +13,7 @@ from shopwindow.bundle import Families, Threshold
 from shopwindow.calibration.confidence import (
     MIN_IMAGES,
     Confidence,
-    Shares,
+    Probs,
     fit_confidence,
     softmax,
 )
@@ -31,7 +31,7 @@ _Answers = tuple[NDArray[np.floating], NDArray[np.bool_]]  # (n,) confidences, (
 
 
 @dataclass(frozen=True)
-class Judged:
+class ValidationSet:
     """Validation images of one data set, and what the network says about them.
 
     Attributes:
@@ -39,23 +39,23 @@ class Judged:
         dataset: Where they come from; its main column has the labels of the network's.
         indices: (n,) which images.
         logits: By label column of the network, (n, C) float32.
-        share: What its images count together, above 0 to 1; see `shares_of`.
+        weight: What its images count together, above 0 to 1; see `batch_fractions`.
     """
 
     name: str
     dataset: Dataset
     indices: NDArray[np.int64]
-    logits: Shares
-    share: float
+    logits: Probs
+    weight: float
 
     def has(self, column: str) -> bool:
         """Say whether these images are labelled in a column of the network."""
         return column == self._main or column in self.dataset.label_columns[1:]
 
-    def targets(self, column: str, shares: NDArray[np.floating]) -> NDArray[np.int64]:
+    def targets(self, column: str, probs: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the (n,) codes to judge (n, C) probabilities by; -1 where there is none."""
         own = self._own(column)
-        return likeliest_allowed(shares, self.dataset.codes[own][self.indices], self._sets(own))
+        return likeliest_allowed(probs, self.dataset.codes[own][self.indices], self._sets(own))
 
     def allowed(self, column: str) -> NDArray[np.bool_]:
         """Return (n, C) bool: the labels that are right."""
@@ -93,7 +93,7 @@ class Calibration:
     threshold: Threshold
     families: tuple[Families, ...]
 
-    def shares(self, logits: Shares) -> Shares:
+    def probs(self, logits: Probs) -> Probs:
         """Return calibrated probabilities, (n, C) per label column."""
         cooled = _cooled(logits, self.temperatures)
         if self.confidence is not None:
@@ -101,18 +101,21 @@ class Calibration:
         return cooled
 
 
-def _cooled(logits: Shares, temperatures: dict[str, float]) -> Shares:
+def _cooled(logits: Probs, temperatures: dict[str, float]) -> Probs:
     """Return the probabilities at these temperatures, (n, C) per label column."""
     return {name: softmax(part / temperatures[name]) for name, part in logits.items()}
 
 
 def calibrate(
-    judged: Sequence[Judged], families: dict[str, tuple[str, ...]], *, precision: float
+    validation_sets: Sequence[ValidationSet],
+    families: dict[str, tuple[str, ...]],
+    *,
+    precision: float,
 ) -> Calibration:
     """Fit a temperature per label column, and curves and thresholds for the main one.
 
     Temperatures and thresholds are for all judged images together, curves for each data set (see
-    `confidence`). Together, each data set counts by its share, and not by how many of its images
+    `confidence`). Together, each data set counts by its weight, and not by how many of its images
     happen to be held out: a few hundred phone photos beside ten times as many of a catalogue would
     hardly be heard.
 
@@ -122,43 +125,44 @@ def calibrate(
     not nearly certain anywhere. Such a one is only heard with `MIN_IMAGES` judged images or more.
 
     Args:
-        judged: The main data set first; its images were never trained on, nor those of the others.
+        validation_sets: The main data set first; no image of them was trained on.
         families: By kind of family, the family of each label of the main column.
         precision: The share of right labels, 0 to 1, among those that are sure.
     """
-    columns = list(judged[0].logits)
+    columns = list(validation_sets[0].logits)
     temperatures = {}
     for name in columns:
         temperatures[name] = 1.0
-        if known := [one for one in judged if one.has(name)]:
+        if known := [one for one in validation_sets if one.has(name)]:
             logits = np.concatenate([one.logits[name] for one in known])
             targets = [one.targets(name, one.logits[name]) for one in known]
-            weights = _weights([one.share for one in known], targets)
+            weights = _image_weights([one.weight for one in known], targets)
             if (some := weights > 0).any():
                 temperatures[name] = fit_temperature(
                     logits[some], np.concatenate(targets)[some], weights[some]
                 )
-    allowed = [one.allowed(columns[0]) for one in judged]
-    cooled = [_cooled(one.logits, temperatures) for one in judged]
+    allowed = [one.allowed(columns[0]) for one in validation_sets]
+    cooled = [_cooled(one.logits, temperatures) for one in validation_sets]
     confidence = fit_confidence(
         cooled,
         [_answers(rows[columns[0]], right) for rows, right in zip(cooled, allowed, strict=True)],
-        [one.share for one in judged],
+        [one.weight for one in validation_sets],
     )
     fitted_to = {} if confidence is None else confidence.fitted_to
     curves = tuple(
-        {"source": judged[number].name, "images": images} for number, images in fitted_to.items()
+        {"source": validation_sets[number].name, "images": images}
+        for number, images in fitted_to.items()
     )
     fitted = Calibration(temperatures, confidence, curves, Threshold(1.0, 0.0, 0.0), ())
-    shares = [fitted.shares(one.logits)[columns[0]] for one in judged]
+    probs = [fitted.probs(one.logits)[columns[0]] for one in validation_sets]
 
     return Calibration(
         temperatures,
         confidence,
         curves,
         _pooled(
-            [_answers(rows, right) for rows, right in zip(shares, allowed, strict=True)],
-            [one.share for one in judged],
+            [_answers(rows, right) for rows, right in zip(probs, allowed, strict=True)],
+            [one.weight for one in validation_sets],
             precision,
         ),
         tuple(
@@ -168,7 +172,7 @@ def calibrate(
                 _strictest(
                     [
                         _answers(*_by_family(kind, of, rows, right))
-                        for rows, right in zip(shares, allowed, strict=True)
+                        for rows, right in zip(probs, allowed, strict=True)
                     ],
                     FAMILY_PRECISION,
                 ),
@@ -178,44 +182,48 @@ def calibrate(
     )
 
 
-def _weights(shares: Sequence[float], targets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+def _image_weights(
+    dataset_weights: Sequence[float], targets: Sequence[NDArray[np.int64]]
+) -> NDArray[np.float64]:
     """Return what each image counts: 0 without a label, else 1 in the mean.
 
     Args:
-        shares: Of each data set; those without any label leave theirs to the others.
+        dataset_weights: Of each data set; those without any label leave theirs to the others.
         targets: Of each data set, (n,) codes, -1 where there is no label.
     """
     rows = [
-        np.where(codes >= 0, share / max(1, int((codes >= 0).sum())), 0.0)
-        for share, codes in zip(shares, targets, strict=True)
+        np.where(codes >= 0, weight / max(1, int((codes >= 0).sum())), 0.0)
+        for weight, codes in zip(dataset_weights, targets, strict=True)
     ]
     weights: NDArray[np.float64] = np.concatenate(rows)
     some = weights > 0
     return weights / float(weights[some].mean()) if some.any() else weights
 
 
-def _answers(shares: NDArray[np.floating], allowed: NDArray[np.bool_]) -> _Answers:
+def _answers(probs: NDArray[np.floating], allowed: NDArray[np.bool_]) -> _Answers:
     """Return confidence and correctness of the images that have a right answer."""
     some = allowed.any(axis=1)
-    shares, allowed = shares[some], allowed[some]
-    return shares.max(axis=1), allowed[np.arange(len(shares)), shares.argmax(axis=1)]
+    probs, allowed = probs[some], allowed[some]
+    return probs.max(axis=1), allowed[np.arange(len(probs)), probs.argmax(axis=1)]
 
 
 def _by_family(
-    kind: str, of: tuple[str, ...], shares: NDArray[np.float32], allowed: NDArray[np.bool_]
+    kind: str, of: tuple[str, ...], probs: NDArray[np.float32], allowed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     families = Families(kind, of, Threshold(1.0, 0.0, 0.0))
-    _, summed = family_shares(families, shares)
+    _, summed = family_shares(families, probs)
     _, counts = family_shares(families, allowed.astype(np.float32))
     return np.minimum(summed, 1), counts > 0
 
 
-def _pooled(answers: Sequence[_Answers], shares: Sequence[float], precision: float) -> Threshold:
+def _pooled(
+    answers: Sequence[_Answers], dataset_weights: Sequence[float], precision: float
+) -> Threshold:
     confidences, right = (np.concatenate(parts) for parts in zip(*answers, strict=True))
     weights = np.concatenate(
         [
-            np.full(len(one), share / max(1, len(one)))
-            for (one, _), share in zip(answers, shares, strict=True)
+            np.full(len(one), weight / max(1, len(one)))
+            for (one, _), weight in zip(answers, dataset_weights, strict=True)
         ]
     )
     found = choose_threshold(confidences, right, precision=precision, weights=weights)
@@ -268,6 +276,6 @@ def families_of(dataset: Dataset, columns: Sequence[str]) -> dict[str, tuple[str
     return result
 
 
-def as_logits(shares: Shares) -> Shares:
+def as_logits(probs: Probs) -> Probs:
     """Return finite numbers (n, C) whose softmax is these probabilities, per label column."""
-    return {name: np.log(np.maximum(rows, np.float32(LEAST))) for name, rows in shares.items()}
+    return {name: np.log(np.maximum(rows, np.float32(LEAST))) for name, rows in probs.items()}

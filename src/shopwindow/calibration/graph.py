@@ -16,7 +16,7 @@ from shopwindow.errors import TrainingError
 
 
 def with_calibration(graph: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
-    """Return a graph whose answers are those that `calibration.shares` returns; it is changed.
+    """Return a graph whose answers are those that `calibration.probs` returns; it is changed.
 
     Args:
         graph: From images to probabilities, an output per label column.
@@ -95,10 +95,10 @@ def with_confidence(
         "same": np.ones((1, 1), np.float32),
         "labels": np.arange(count, dtype=np.int64)[None],
         "all labels": np.ones((count, 1), np.float32),
-        "all kinds": np.ones((len(curves), 1), np.float32),
+        "ones": np.ones((len(curves), 1), np.float32),
     }
-    if confidence.kinds is not None:
-        constants |= {"weights": confidence.kinds.weights, "bias": confidence.kinds.bias}
+    if confidence.domains is not None:
+        constants |= {"weights": confidence.domains.weights, "bias": confidence.domains.bias}
     for name, value in constants.items():
         graph.graph.initializer.append(numpy_helper.from_array(value, f"{prefix}/{name}"))
 
@@ -133,19 +133,19 @@ def with_confidence(
     step("Sigmoid", "logits", "curve")
     step("Div", "highest, lowest", "height")
     step("Min", "height, one", "line")
-    step("Mul", "curve, line", "by kind")
-    if confidence.kinds is not None:
+    step("Mul", "curve, line", "by domain")
+    if confidence.domains is not None:
         together = [before, *columns[1:]]
         graph.graph.node.append(helper.make_node("Concat", together, [f"{prefix}/all"], axis=1))
         step("Max", "all, floor", "positive")
         step("Log", "positive", "all logarithms")
         step("MatMul", "all logarithms, weights", "unbiased")
-        step("Add", "unbiased, bias", "kind logits")
-        step("Softmax", "kind logits", "kinds", axis=1)
-        step("Mul", "by kind, kinds", "weighted")
-        step("MatMul", "weighted, all kinds", "mean")
+        step("Add", "unbiased, bias", "domain logits")
+        step("Softmax", "domain logits", "domains", axis=1)
+        step("Mul", "by domain, domains", "weighted")
+        step("MatMul", "weighted, ones", "mean")
     else:
-        step("MatMul", "by kind, all kinds", "mean")
+        step("MatMul", "by domain, ones", "mean")
     # Not below the second, and less changed the nearer that is. Without the products with 1,
     # OpenVINO 2026.4 makes one loop of all these steps, and runs out of registers for it.
     step("Add", "rest, second", "of both")
@@ -162,7 +162,7 @@ def with_confidence(
     step("Mul", "apart, change", "changed")
     step("Add", "highest, changed", "sum")
     step("MatMul", "sum, same", "confidence")
-    # The others share what is left.
+    # The others divide what is left.
     step("Sub", "one, confidence", "left")
     step("Div", "left, rest", "factor")
     step("Mul", "others, factor", "shared")

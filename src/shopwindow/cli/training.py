@@ -103,7 +103,7 @@ def network_options(command: Command) -> Command:
 )
 @click.option(
     "--with",
-    "companions",
+    "extras",
     multiple=True,
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -221,7 +221,7 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
 )
 @click.option(
     "--with",
-    "companions",
+    "extras",
     multiple=True,
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -233,7 +233,7 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
     help="The bundle.  [default: in RUN, model.onnx or model-int8.onnx; of MODEL, NAME-int8.onnx]",
 )
 def export(
-    source: Path, data: Path | None, int8: bool, companions: tuple[Path, ...], out: Path | None
+    source: Path, data: Path | None, int8: bool, extras: tuple[Path, ...], out: Path | None
 ) -> None:
     """Export the trained model of RUN as one file, and prove that it answers like the model.
 
@@ -241,7 +241,7 @@ def export(
     its validation part, 8 bits are proven to be right as often, and confidences fitted anew.
     """
     if source.is_dir():
-        if data is not None or companions:
+        if data is not None or extras:
             raise UsageError(
                 f"{'--with' if data is None else 'DATA'} has no effect on a run, which knows its "
                 "data"
@@ -267,7 +267,7 @@ def export(
         import_training().quantise_bundle(
             source,
             data,
-            companions,
+            extras,
             out or Path(f"{source.stem}-int8.onnx"),
             progress=sys.stderr.isatty(),
         )
@@ -329,7 +329,7 @@ def _resume(options: dict[str, Any]) -> None:
 _OPTION_OF = {
     "data": "DATA",
     "labels_file": "--labels",
-    "companions": "--with",
+    "extras": "--with",
     "families": "--family",
     "feedback": "--with-feedback",
 }

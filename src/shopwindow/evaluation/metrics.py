@@ -46,18 +46,18 @@ def grade(probabilities: ArrayLike, targets: ArrayLike, labels: Sequence[str]) -
         ValueError: If shapes, types or ranges are not as above.
         DataError: If no image has a label.
     """
-    shares, codes = _checked(probabilities, targets)
-    names = _checked_labels(labels, shares.shape[1])
+    probs, codes = _checked(probabilities, targets)
+    names = _checked_labels(labels, probs.shape[1])
     has_label = codes >= 0
     if not has_label.any():
         raise DataError(
             f"Expected at least one image with a label to grade, found none among {len(codes)}: "
             "grade this column on other data, or leave it out."
         )
-    shares, codes = shares[has_label], codes[has_label]
-    predicted = shares.argmax(axis=1)
+    probs, codes = probs[has_label], codes[has_label]
+    predicted = probs.argmax(axis=1)
     correct = predicted == codes
-    bins = reliability(shares.max(axis=1), correct)
+    bins = reliability(probs.max(axis=1), correct)
     confusion = confusion_matrix(predicted, codes, len(names))
     per_class = class_scores(confusion, names)
     hits = int(correct.sum())
@@ -67,11 +67,11 @@ def grade(probabilities: ArrayLike, targets: ArrayLike, labels: Sequence[str]) -
         missing=int((~has_label).sum()),
         accuracy=hits / len(codes),
         accuracy_interval=wilson_interval(hits, len(codes)),
-        top3_accuracy=top_k_accuracy(shares, codes, 3),
-        top5_accuracy=top_k_accuracy(shares, codes, 5),
+        top3_accuracy=top_k_accuracy(probs, codes, 3),
+        top5_accuracy=top_k_accuracy(probs, codes, 5),
         macro_f1=macro_f1(per_class),
         ece=expected_calibration_error(bins),
-        log_loss=float(losses(shares, codes).mean()),
+        log_loss=float(losses(probs, codes).mean()),
         per_class=per_class,
         reliability=bins,
         confused_pairs=confused_pairs(confusion, names),
@@ -88,13 +88,13 @@ def top_k_accuracy(probabilities: ArrayLike, targets: ArrayLike, k: int) -> floa
     Raises:
         ValueError: If an argument is not as the module says, or k is less than 1.
     """
-    shares, codes = _checked(probabilities, targets)
+    probs, codes = _checked(probabilities, targets)
     if k < 1:
         raise ValueError(f"k: expected 1 or more, got {k}")
-    shares, codes = _labelled(shares, codes)
-    own = shares[np.arange(len(codes)), codes][:, None]
-    earlier = np.arange(shares.shape[1])[None, :] < codes[:, None]
-    rank = ((shares > own) | ((shares == own) & earlier)).sum(axis=1)
+    probs, codes = _labelled(probs, codes)
+    own = probs[np.arange(len(codes)), codes][:, None]
+    earlier = np.arange(probs.shape[1])[None, :] < codes[:, None]
+    rank = ((probs > own) | ((probs == own) & earlier)).sum(axis=1)
     return float((rank < k).mean())
 
 
@@ -108,8 +108,8 @@ def losses(probabilities: ArrayLike, targets: ArrayLike) -> Floats:
     Raises:
         ValueError: If an argument is not as the module says.
     """
-    shares, codes = _checked(probabilities, targets)
-    own = shares[np.arange(len(codes)), codes]  # -1 picks the last column; masked in the next line
+    probs, codes = _checked(probabilities, targets)
+    own = probs[np.arange(len(codes)), codes]  # -1 picks the last column; masked in the next line
     # A softmax may say 1.0000001; the loss of a certain right answer is 0, not below.
     nats = -np.log(np.clip(own, _SMALLEST_PROBABILITY, 1.0)) + 0.0
     return np.where(codes >= 0, nats, np.nan)
@@ -143,9 +143,9 @@ def sure_answers(
     Raises:
         ValueError: If an argument is not as the module says, or no image has a label.
     """
-    shares, codes = _labelled(*_checked(probabilities, targets))
-    correct = shares.argmax(axis=1) == codes
-    sure = shares.max(axis=1) >= (np.inf if min_confidence is None else min_confidence)
+    probs, codes = _labelled(*_checked(probabilities, targets))
+    correct = probs.argmax(axis=1) == codes
+    sure = probs.max(axis=1) >= (np.inf if min_confidence is None else min_confidence)
     return SureAnswers(
         min_confidence=min_confidence,
         images=len(codes),
@@ -265,12 +265,12 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
-def _labelled(shares: Floats, codes: Ints) -> tuple[Floats, Ints]:
+def _labelled(probs: Floats, codes: Ints) -> tuple[Floats, Ints]:
     """Return the rows that have a label; ValueError if there is none."""
     has_label = codes >= 0
     if not has_label.any():
         raise ValueError(f"targets: expected at least one label, got none in {len(codes)} images")
-    return shares[has_label], codes[has_label]
+    return probs[has_label], codes[has_label]
 
 
 def _checked_labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:
@@ -287,12 +287,12 @@ def _checked_labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:
 
 def _checked(probabilities: ArrayLike, targets: ArrayLike) -> tuple[Floats, Ints]:
     """Return both as float64 and int64 arrays, or raise ValueError saying what is wrong."""
-    shares, codes = np.asarray(probabilities), np.asarray(targets)
-    if shares.ndim != 2 or shares.shape[1] < 1 or not np.issubdtype(shares.dtype, np.floating):
+    probs, codes = np.asarray(probabilities), np.asarray(targets)
+    if probs.ndim != 2 or probs.shape[1] < 1 or not np.issubdtype(probs.dtype, np.floating):
         raise ValueError(
-            f"probabilities: expected a float array (N, C), got {shares.dtype} {shares.shape}"
+            f"probabilities: expected a float array (N, C), got {probs.dtype} {probs.shape}"
         )
-    images, classes = shares.shape
+    images, classes = probs.shape
     if codes.shape != (images,) or not np.issubdtype(codes.dtype, np.integer):
         raise ValueError(
             f"targets: expected an integer array ({images},), one per row of the probabilities, "
@@ -302,15 +302,15 @@ def _checked(probabilities: ArrayLike, targets: ArrayLike) -> tuple[Floats, Ints
         raise ValueError(
             f"targets: expected -1 (missing) to {classes - 1}, got {codes.min()} to {codes.max()}"
         )
-    shares = shares.astype(np.float64)
+    probs = probs.astype(np.float64)
     # `not all(good)` rather than `any(bad)`, so that NaN is refused too.
-    good = ((shares >= -1e-6) & (shares <= 1 + 1e-5)).all(axis=1)
-    good &= np.abs(shares.sum(axis=1) - 1) <= _SUM_TOLERANCE
+    good = ((probs >= -1e-6) & (probs <= 1 + 1e-5)).all(axis=1)
+    good &= np.abs(probs.sum(axis=1) - 1) <= _SUM_TOLERANCE
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         raise ValueError(
             "probabilities: expected rows of 0 to 1 that sum to 1 (not logits, not NaN), got row "
-            f"{row} from {shares[row].min():.4g} to {shares[row].max():.4g} "
-            f"with sum {shares[row].sum():.4g}"
+            f"{row} from {probs[row].min():.4g} to {probs[row].max():.4g} "
+            f"with sum {probs[row].sum():.4g}"
         )
-    return shares, codes.astype(np.int64)
+    return probs, codes.astype(np.int64)

@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shopwindow.errors import FeedbackError, ReviewedError, UsageError
 from shopwindow.feedback.feedback import STATUSES, Feedback, Photo, Status
-from shopwindow.feedback.figures import Figures, read_figures
+from shopwindow.feedback.stats import FeedbackStats, read_stats
 from shopwindow.feedback.receipt import KEY_BYTES
 from shopwindow.feedback.schema import SCHEMA_VERSION, about, metadata
 from shopwindow.feedback.schema import feedback as rows
@@ -246,10 +246,10 @@ class FeedbackStore:
         with self._reading() as connection:
             return connection.scalar(query.where(rows.c.status == "pending")) or 0
 
-    def figures(self) -> Figures:
+    def figures(self) -> FeedbackStats:
         """Return what all feedback together says."""
         with self._reading() as connection:
-            return read_figures(connection)
+            return read_stats(connection)
 
     def sessions(self) -> str:
         """Return the mark of the sessions of /review that are good now, on every server."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
-from shopwindow.calibration.fitting import Judged
+from shopwindow.calibration.fitting import ValidationSet
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.evaluation.grades import Grades
 from shopwindow.evaluation.metrics import grade, sure_answers
@@ -43,7 +43,9 @@ def ask(
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
-def quality_of(judged: Sequence[Judged], proof: Proof, threshold: Threshold) -> dict[str, Any]:
+def quality_of(
+    judged: Sequence[ValidationSet], proof: Proof, threshold: Threshold
+) -> dict[str, Any]:
     """Return the figures of the card.
 
     Args:
@@ -123,7 +125,7 @@ def verdict(info: BundleInfo, path: Path) -> str:
 
 
 def _side_quality(
-    judged: Judged, predictor: Predictor, main: LabelColumn, threshold: Threshold
+    judged: ValidationSet, predictor: Predictor, main: LabelColumn, threshold: Threshold
 ) -> dict[str, Any]:
     """The figures for a further data set, by its own validation part."""
     shares = ask(predictor, judged.dataset, judged.indices)[main.name]

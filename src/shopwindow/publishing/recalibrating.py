@@ -18,7 +18,7 @@ from shopwindow.bundle import Bundle, BundleInfo
 from shopwindow.calibration.fitting import (
     SURE_PRECISION,
     Calibration,
-    Judged,
+    ValidationSet,
     as_logits,
     calibrate,
 )
@@ -56,7 +56,7 @@ def calibrate_bundle(
         TrainingError: The graph would not answer as was worked out.
     """
     logits = as_logits(ask(Predictor(bundle, engine="onnxruntime"), dataset, indices))
-    judged = [Judged(source, dataset, indices, logits, share=1.0)]
+    judged = [ValidationSet(source, dataset, indices, logits, weight=1.0)]
     if not judged[0].allowed(bundle.info.main.name).any():
         raise DataError(f"expected images with labels to measure by, found none in {source}")
     families = {one.name: one.of for one in bundle.info.families}
@@ -64,14 +64,14 @@ def calibrate_bundle(
     fitted = recalibrated(bundle.info, calibration, version=f"{datetime.now(UTC):%Y.%m.%d}")
     data = fitted.data | {"measured_on": {"source": source, "images": len(indices)}}
     if (carried := out_of_fold_answers(bundle)) is not None:
-        answers = calibration.shares(as_logits(carried.answers))
+        answers = calibration.probs(as_logits(carried.answers))
         data |= replace(carried, answers=answers).as_json()
     info = replace(fitted, data=data)
     return write_proven_bundle(
         out,
         [with_calibration(onnx.load_model_from_string(bundle.model), calibration)],
         info,
-        calibration.shares(logits),
+        calibration.probs(logits),
         lambda predictor: ask(predictor, dataset, indices),
         lambda proof: replace(info, quality=quality_of(judged, proof, calibration.threshold)),
         allowed=_ALLOWED,

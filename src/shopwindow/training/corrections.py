@@ -17,7 +17,7 @@ from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.duplicates import resemble
 from shopwindow.dataset.split import Split
 from shopwindow.errors import DataError
-from shopwindow.training.mixture import Companion, Side
+from shopwindow.training.mix import ExtraDataset, LoadedExtra
 
 # A correction weighs as much as so many images of the main data set, up to a fifth of a batch.
 WEIGHT = 10
@@ -28,19 +28,19 @@ def open_corrections(
     folder: Path,
     main: Dataset,
     split: Split,
-    sides: Sequence[Side],
+    extras: Sequence[LoadedExtra],
     *,
     batch_size: int,
     cache_dir: Path,
     progress: bool,
-) -> Side:
+) -> LoadedExtra:
     """Read corrections with the labels of the main data set, but none that shows a held-out image.
 
     Args:
         folder: As `shopwindow feedback export` writes it.
         main: Decides labels and size.
         split: Of `main`.
-        sides: The further data sets of the training.
+        extras: The further data sets of the training.
         batch_size: Of which the corrections get at least one image.
         cache_dir: Where the decoded photos are kept; people's photos, so a place of their own.
         progress: Whether to show progress on stderr.
@@ -60,7 +60,7 @@ def open_corrections(
     )
     held_out = [
         main.image_blocks(split.valid),
-        *(side.dataset.image_blocks(side.valid) for side in sides),
+        *(extra.dataset.image_blocks(extra.valid) for extra in extras),
     ]
     everything = np.arange(len(dataset), dtype=np.int64)
     shown = resemble(dataset.image_blocks(everything), chain.from_iterable(held_out))
@@ -72,6 +72,8 @@ def open_corrections(
         )
     share = min(MAX_SHARE, max(WEIGHT * len(learned) / len(split.train), 1 / batch_size))
     nothing = np.empty(0, np.int64)
-    return Side(
-        Companion(folder, share), dataset, Split(learned, nothing, "corrections", split.seed, 0.0)
+    return LoadedExtra(
+        ExtraDataset(folder, share),
+        dataset,
+        Split(learned, nothing, "corrections", split.seed, 0.0),
     )

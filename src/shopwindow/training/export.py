@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT
-from shopwindow.calibration.fitting import SURE_PRECISION, Judged, calibrate, families_of
+from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, calibrate, families_of
 from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import TrainingError
@@ -21,7 +21,7 @@ from shopwindow.publishing.measuring import ask, quality_of, verdict
 from shopwindow.publishing.onnx_file import in_half_precision
 from shopwindow.publishing.proof import write_proven_bundle
 from shopwindow.training.graph import to_onnx
-from shopwindow.training.mixture import shares_of
+from shopwindow.training.mix import batch_fractions
 from shopwindow.training.network import Classifier, pooled_answer
 from shopwindow.training.record import describe_bundle
 from shopwindow.training.run import Run
@@ -151,7 +151,7 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
     mapped = mapped and ACTIVATION_OUTPUT not in dataset.label_columns
     info = describe_bundle(
         trainer.run,
-        trainer.mixture,
+        trainer.mix,
         calibration,
         _training_facts(trainer),
         packages=_PACKAGES,
@@ -169,7 +169,7 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
             for one in (in_half_precision(graph), graph)
         ),
         info,
-        calibration.shares(judged[0].logits),
+        calibration.probs(judged[0].logits),
         lambda predictor: ask(predictor, dataset, valid),
         lambda proof: replace(info, quality=quality_of(judged, proof, calibration.threshold)),
         allowed=MAX_DIFFERENCE,
@@ -197,13 +197,13 @@ def _logits(
     return list(torch.split(torch.cat(rows), list(model.sizes), dim=1))
 
 
-def _judge(trainer: Trainer) -> list[Judged]:
+def _judge(trainer: Trainer) -> list[ValidationSet]:
     """Ask the network about the validation parts of all data sets, the main one first."""
-    columns, sides = trainer.dataset.label_columns, trainer.mixture.sides
+    columns, extras = trainer.dataset.label_columns, trainer.mix.extras
     parts = [(trainer.options.data.name, trainer.dataset, trainer.split.valid)]
-    parts += [(side.companion.data.name, side.dataset, side.valid) for side in sides]
+    parts += [(extra.spec.data.name, extra.dataset, extra.valid) for extra in extras]
     return [
-        Judged(
+        ValidationSet(
             name,
             dataset,
             valid,
@@ -215,7 +215,7 @@ def _judge(trainer: Trainer) -> list[Judged]:
             },
             share,
         )
-        for (name, dataset, valid), share in zip(parts, shares_of(sides), strict=True)
+        for (name, dataset, valid), share in zip(parts, batch_fractions(extras), strict=True)
     ]
 
 

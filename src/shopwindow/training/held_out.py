@@ -13,10 +13,12 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.duplicates import resemble
 from shopwindow.dataset.split import Split
 from shopwindow.errors import DataError
-from shopwindow.training.mixture import Side
+from shopwindow.training.mix import LoadedExtra
 
 
-def keep_apart(dataset: Dataset, split: Split, sides: Sequence[Side]) -> tuple[Side, ...]:
+def keep_apart(
+    dataset: Dataset, split: Split, extras: Sequence[LoadedExtra]
+) -> tuple[LoadedExtra, ...]:
     """Leave out of further data sets what would be learned here and judged by there.
 
     A picture may be in several data sets, such as in last year's photos and in all photos. What
@@ -25,30 +27,30 @@ def keep_apart(dataset: Dataset, split: Split, sides: Sequence[Side]) -> tuple[S
     Args:
         dataset: The main data set; it keeps all its images.
         split: Of it.
-        sides: The further ones; of two of them, the first keeps its images.
+        extras: The further ones; of two of them, the first keeps its images.
 
     Raises:
         DataError: A data set that loses all images of a side so.
     """
-    kept: list[Side] = []
-    for side in sides:
+    kept: list[LoadedExtra] = []
+    for extra in extras:
         others = [(dataset, split.train, split.valid)]
         others += [(one.dataset, one.train, one.valid) for one in kept]
         taught = chain.from_iterable(one.image_blocks(train) for one, train, _ in others)
         held_out = chain.from_iterable(one.image_blocks(valid) for one, _, valid in others)
-        images, train, valid = side.dataset.image_blocks, side.split.train, side.split.valid
+        images, train, valid = extra.dataset.image_blocks, extra.split.train, extra.split.valid
         elsewhere = [
             train[resemble(images(train), held_out)],
             valid[resemble(images(valid), taught)],
         ]
-        kept.append(replace(side, elsewhere=np.concatenate(elsewhere)))
+        kept.append(replace(extra, elsewhere=np.concatenate(elsewhere)))
         for part, left, why in (
             ("to learn from", kept[-1].train, "hold out"),
             ("to be judged by", kept[-1].valid, "learn from"),
         ):
             if not len(left):
                 raise DataError(
-                    f"{side.companion.data}: expected images {part}, but all of them show what the "
+                    f"{extra.spec.data}: expected images {part}, but all of them show what the "
                     f"other data sets {why}; bring images that those do not have"
                 )
     return tuple(kept)

@@ -16,7 +16,7 @@ from fastai.torch_core import num_distrib, rank_distrib
 from shopwindow.training.callbacks import mixed_precision
 from shopwindow.training.loaders import SeededDistributedDL
 from shopwindow.training.loss import ColumnsLoss, column_accuracy
-from shopwindow.training.mixture import Mixture
+from shopwindow.training.mix import TrainingMix
 from shopwindow.training.network import Classifier, Splitter
 from shopwindow.training.run import FINDER_DIR, Run
 
@@ -56,7 +56,7 @@ class ColumnsLearner(Learner):  # type: ignore[misc]
 
 
 def build_learner(
-    mixture: Mixture,
+    mix: TrainingMix,
     loaders: DataLoaders,
     model: Classifier,
     splitter: Splitter,
@@ -70,15 +70,13 @@ def build_learner(
     """Put data, network, loss, metrics and precision together."""
     sizes = model.sizes
     metrics = [
-        column_accuracy(
-            sizes, index, "accuracy" if index == 0 else f"{name}_accuracy", mixture.sets
-        )
-        for index, name in enumerate(mixture.dataset.label_columns)
+        column_accuracy(sizes, index, "accuracy" if index == 0 else f"{name}_accuracy", mix.sets)
+        for index, name in enumerate(mix.dataset.label_columns)
     ]
     learn = ColumnsLearner(
         loaders,
         model,
-        loss_func=ColumnsLoss(sizes, mixture.sets, label_smoothing=label_smoothing),
+        loss_func=ColumnsLoss(sizes, mix.sets, label_smoothing=label_smoothing),
         opt_func=opt_func,
         splitter=splitter,
         metrics=metrics,

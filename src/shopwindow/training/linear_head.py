@@ -13,22 +13,22 @@ from tqdm import tqdm
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.label_sets import allowed_labels
 from shopwindow.regression import fit_head
-from shopwindow.training.mixture import Mixture
+from shopwindow.training.mix import TrainingMix
 from shopwindow.training.network import Classifier
 
 # What suits some thousand images; fine-tuning starts from this head and changes it.
 _PENALTY = 1e-4
 
 
-def fit_linear_head(model: Classifier, mixture: Mixture, batch_size: int = 128) -> None:
+def fit_linear_head(model: Classifier, mix: TrainingMix, batch_size: int = 128) -> None:
     """Replace the last layer by the best one for the body as it is.
 
     Args:
         model: Ends in one linear layer; see `pooled_answer`. Changed in place.
-        mixture: What to learn from, each source by its share.
+        mix: What to learn from, each source by its share.
         batch_size: Images that go through the body at a time.
     """
-    sources = mixture.sources
+    sources = mix.sources
     rows = [_features(model, source.images, source.train, batch_size) for source in sources]
     targets = np.concatenate([source.targets[source.train] for source in sources])
     shares = [1 - sum(source.share for source in sources[1:]), *(s.share for s in sources[1:])]
@@ -37,7 +37,7 @@ def fit_linear_head(model: Classifier, mixture: Mixture, batch_size: int = 128) 
     )
     features = np.concatenate(rows)
     heads = []
-    for column, sets in enumerate(mixture.sets):
+    for column, sets in enumerate(mix.sets):
         codes = targets[:, column]
         known = codes >= 0
         head = fit_head(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from shopwindow.training.augmentations import build_augmentations
 from shopwindow.training.balance import draw_pass
-from shopwindow.training.mixture import Mixture, Source, batch_sizes
+from shopwindow.training.mix import Source, TrainingMix, batch_sizes
 
 
 class CachedLoader(DataLoader):  # type: ignore[misc]
@@ -178,7 +178,7 @@ class SeededDistributedDL(DistributedDL):  # type: ignore[misc]
 
 
 def build_loaders(
-    mixture: Mixture,
+    mix: TrainingMix,
     batch_size: int,
     *,
     seed: int,
@@ -186,9 +186,9 @@ def build_loaders(
     path: Any = ".",
 ) -> DataLoaders:
     """Return fastai `DataLoaders`: all sources to train on, the main one to validate."""
-    split = mixture.split
-    train = CachedLoader(mixture.sources, split.train, batch_size, train=True, seed=seed)
-    valid = CachedLoader(mixture.sources, split.valid, batch_size * 2, train=False, seed=seed)
+    split = mix.split
+    train = CachedLoader(mix.sources, split.train, batch_size, train=True, seed=seed)
+    valid = CachedLoader(mix.sources, split.valid, batch_size * 2, train=False, seed=seed)
     return DataLoaders(train, valid, path=path, device=device)
 
 

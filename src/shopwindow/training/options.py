@@ -11,7 +11,7 @@ from typing import Any
 from shopwindow.errors import TrainingError, UsageError
 
 _PATHS = ("data", "labels_file", "label_map", "out", "card", "cache_dir", "start_from", "feedback")
-_PATH_LISTS = ("companions",)
+_PATH_LISTS = ("extras",)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TrainingOptions:
         min_images: Labels with fewer images are left out.
         batch_size: Images in a step; None for the recipe's own.
         lr: Peak learning rate; None for the recipe's own choice (a finder, or a constant).
-        companions: TOML files, each of which describes a further data set; see `Companion`.
+        extras: TOML files, each of which describes a further data set; see `ExtraDataset`.
         balance: Power by which images of rare labels are drawn more often, 0 to 1; 0 for images as
             they come.
         card: TOML file with the texts of the model card.
@@ -97,7 +97,7 @@ class TrainingOptions:
     min_images: int = 2
     batch_size: int | None = None
     lr: float | None = None
-    companions: tuple[Path, ...] = ()
+    extras: tuple[Path, ...] = ()
     balance: float = 0.0
     card: Path | None = None
     name: str | None = None
@@ -164,7 +164,7 @@ class TrainingOptions:
             # A name that is not here means a file in the data folder.
             labels_file=labels.resolve() if labels is not None and labels.exists() else labels,
             weights=whole_path(self.weights),
-            companions=tuple(path.resolve() for path in self.companions),
+            extras=tuple(path.resolve() for path in self.extras),
             label_map=self.label_map.resolve() if self.label_map else None,
             card=self.card.resolve() if self.card else None,
             cache_dir=self.cache_dir.resolve() if self.cache_dir else None,

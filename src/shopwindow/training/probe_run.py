@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, read_bundle
 from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers, digest_of
-from shopwindow.calibration.fitting import SURE_PRECISION, Judged, calibrate, families_of
+from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, calibrate, families_of
 from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.duplicates import resemble
@@ -34,10 +34,10 @@ from shopwindow.publishing.measuring import ask, quality_of, verdict
 from shopwindow.publishing.onnx_file import in_half_precision
 from shopwindow.publishing.proof import write_proven_bundle
 from shopwindow.regression import LinearHead, fit_head
-from shopwindow.training.mixture import Mixture, Side, shares_of
+from shopwindow.training.mix import LoadedExtra, TrainingMix, batch_fractions
 from shopwindow.training.options import TrainingOptions, read_card
 from shopwindow.training.probe_graph import probe_graph
-from shopwindow.training.reading import check_labels, open_dataset, open_mixture
+from shopwindow.training.reading import check_labels, open_dataset, open_mix
 from shopwindow.training.record import describe_bundle
 from shopwindow.training.run import Run, StoppedError
 from shopwindow.training.start_from import check_agrees, describe_start
@@ -68,7 +68,7 @@ class Learned:
 
     heads: dict[str, LinearHead]
     penalty: float
-    judged: list[Judged]
+    judged: list[ValidationSet]
     folds: int
 
 
@@ -115,13 +115,13 @@ def _train(run: Run, engine: EngineName, cross_validated_below: int) -> Path:
     inherited = run.facts["start"]["card"] if options.start_from else {}
     run.facts["card"] = read_card(options.card) if options.card else inherited
     _expect_as_before(run, dataset)
-    mixture = open_mixture(run, dataset, split, batch_size=_CORRECTIONS_BATCH)
+    mix = open_mix(run, dataset, split, batch_size=_CORRECTIONS_BATCH)
     run.save()
-    print(_opening(mixture, backbone, is_small=is_small), flush=True)
+    print(_opening(mix, backbone, is_small=is_small), flush=True)
 
-    features = [backbone.features_of(one, progress=progress) for one in _datasets(mixture)]
-    learned = _learn(mixture, features, options, is_small=is_small, progress=progress)
-    bundle = _write(run, mixture, backbone, features[0], learned, began, is_small=is_small)
+    features = [backbone.features_of(one, progress=progress) for one in _datasets(mix)]
+    learned = _learn(mix, features, options, is_small=is_small, progress=progress)
+    bundle = _write(run, mix, backbone, features[0], learned, began, is_small=is_small)
     print(verdict(read_bundle(bundle).info, bundle), flush=True)
     return bundle
 
@@ -155,14 +155,14 @@ def _split(dataset: Dataset, options: TrainingOptions) -> Split:
     return split_images(dataset, seed=options.seed, method=options.split)  # type: ignore[arg-type]
 
 
-def _datasets(mixture: Mixture) -> list[Dataset]:
-    """The data sets of `mixture.sources`, in their order."""
-    further = [*mixture.sides, *([mixture.corrections] if mixture.corrections else [])]
-    return [mixture.dataset, *(side.dataset for side in further)]
+def _datasets(mix: TrainingMix) -> list[Dataset]:
+    """The data sets of `mix.sources`, in their order."""
+    further = [*mix.extras, *([mix.corrections] if mix.corrections else [])]
+    return [mix.dataset, *(extra.dataset for extra in further)]
 
 
-def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
-    dataset, split = mixture.dataset, mixture.split
+def _opening(mix: TrainingMix, backbone: Backbone, *, is_small: bool) -> str:
+    dataset, split = mix.dataset, mix.split
     main = dataset.label_columns[0]
     labels, codes = dataset.vocabularies[main], dataset.codes[main]
     how = (
@@ -171,11 +171,10 @@ def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
         else f"{len(split.train):,} to learn from, {len(split.valid):,} to grade it by"
     )
     further = "".join(
-        f"; {len(side.train):,} images of {side.companion.data.name} as well"
-        for side in mixture.sides
+        f"; {len(extra.train):,} images of {extra.spec.data.name} as well" for extra in mix.extras
     )
-    if mixture.corrections is not None:
-        further += f"; {len(mixture.corrections.train):,} corrections to learn from"
+    if mix.corrections is not None:
+        further += f"; {len(mix.corrections.train):,} corrections to learn from"
     column = dataset.catalogue.image_column
     by = "" if column is None else f" (by {column})"
     lines = [
@@ -202,7 +201,7 @@ def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
 
 
 def _learn(
-    mixture: Mixture,
+    mix: TrainingMix,
     features: list[NDArray[np.float32]],
     options: TrainingOptions,
     *,
@@ -210,8 +209,8 @@ def _learn(
     progress: bool,
 ) -> Learned:
     """Choose the penalty by images that were not learned from, then fit each column."""
-    dataset, split = mixture.dataset, mixture.split
-    sources = mixture.sources
+    dataset, split = mix.dataset, mix.split
+    sources = mix.sources
     inputs = np.concatenate([rows[s.train] for rows, s in zip(features, sources, strict=True)])
     codes = np.concatenate([source.targets[source.train] for source in sources])
     counts = [len(source.train) for source in sources]
@@ -235,11 +234,11 @@ def _learn(
     # What comes from elsewhere is learned from in each turn, but what shows an image that is judged
     # in none; nor are corrections, as a photo that was corrected may be one of those.
     elsewhere = [
-        _folds_of(side, dataset, split) if is_small else np.full(len(side.train), _EACH)
-        for side in mixture.sides
+        _folds_of(extra, dataset, split) if is_small else np.full(len(extra.train), _EACH)
+        for extra in mix.extras
     ]
-    if mixture.corrections is not None:
-        elsewhere.append(np.full(len(mixture.corrections.train), _NONE))
+    if mix.corrections is not None:
+        elsewhere.append(np.full(len(mix.corrections.train), _NONE))
     folds = np.concatenate([own, *elsewhere])
     asked, tried = folds != _NONE, None if is_small else np.array([0])
     columns = dataset.label_columns
@@ -248,7 +247,7 @@ def _learn(
     logits: dict[str, NDArray[np.float32]] = {}
     penalty = 0.0
     with tqdm(total=total, desc="Fitting", unit=" heads", disable=not progress) as bar:
-        for number, (column, sets) in enumerate(zip(columns, mixture.sets, strict=True)):
+        for number, (column, sets) in enumerate(zip(columns, mix.sets, strict=True)):
             known = codes[:, number] >= 0
             allowed = allowed_labels(codes[:, number], sets)
             some = known & asked
@@ -276,32 +275,32 @@ def _learn(
     if not is_small:
         logits = {name: head(features[0][split.valid]) for name, head in heads.items()}
     judged_images = split.train if is_small else split.valid
-    share_of = shares_of(mixture.sides)
-    judged = [Judged(options.data.name, dataset, judged_images, logits, share_of[0])]
+    share_of = batch_fractions(mix.extras)
+    judged = [ValidationSet(options.data.name, dataset, judged_images, logits, share_of[0])]
     judged += [
-        Judged(
-            side.companion.data.name,
-            side.dataset,
-            side.valid,
-            {name: head(rows[side.valid]) for name, head in heads.items()},
+        ValidationSet(
+            extra.spec.data.name,
+            extra.dataset,
+            extra.valid,
+            {name: head(rows[extra.valid]) for name, head in heads.items()},
             share,
         )
-        for side, rows, share in zip(
-            mixture.sides, features[1 : 1 + len(mixture.sides)], share_of[1:], strict=True
+        for extra, rows, share in zip(
+            mix.extras, features[1 : 1 + len(mix.extras)], share_of[1:], strict=True
         )
     ]
     return Learned(heads, penalty, judged, len(np.unique(own)))
 
 
-def _folds_of(side: Side, dataset: Dataset, split: Split) -> NDArray[np.int64]:
+def _folds_of(extra: LoadedExtra, dataset: Dataset, split: Split) -> NDArray[np.int64]:
     """Return (n,) where each image that a side teaches is learned from, when all others judge."""
-    shown = resemble(side.dataset.image_blocks(side.train), dataset.image_blocks(split.train))
+    shown = resemble(extra.dataset.image_blocks(extra.train), dataset.image_blocks(split.train))
     return np.where(shown, _NONE, _EACH)
 
 
 def _write(
     run: Run,
-    mixture: Mixture,
+    mix: TrainingMix,
     backbone: Backbone,
     features: NDArray[np.float32],
     learned: Learned,
@@ -310,7 +309,7 @@ def _write(
     is_small: bool,
 ) -> Path:
     """Calibrate, write, compare and grade, as `export_trained` does after fine-tuning."""
-    options, dataset = run.options, mixture.dataset
+    options, dataset = run.options, mix.dataset
     main, *_ = judged = learned.judged
     calibration = calibrate(
         judged, families_of(dataset, options.families), precision=SURE_PRECISION
@@ -323,10 +322,10 @@ def _write(
         threshold = replace(calibration.threshold, min_confidence=float(least))
         calibration = replace(calibration, threshold=threshold)
     mapped = ACTIVATION_OUTPUT not in dataset.label_columns
-    honest = calibration.shares(main.logits)
+    honest = calibration.probs(main.logits)
     info = describe_bundle(
         run,
-        mixture,
+        mix,
         calibration,
         {
             "arch": backbone.arch,
@@ -364,7 +363,7 @@ def _write(
         out,
         [graph],
         info,
-        calibration.shares(logits),
+        calibration.probs(logits),
         lambda predictor: ask(predictor, dataset, main.indices),
         finish,
         allowed=MAX_DIFFERENCE,

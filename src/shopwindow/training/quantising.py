@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle, BundleInfo, Threshold, arithmetic_of, read_bundle
 from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
-from shopwindow.calibration.fitting import SURE_PRECISION, Judged, as_logits, calibrate
+from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, as_logits, calibrate
 from shopwindow.calibration.graph import with_calibration
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split
@@ -36,7 +36,7 @@ from shopwindow.publishing.recalibrating import recalibrated
 from shopwindow.training.eight_bits import PERCENTILE, in_eight_bits
 from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
 from shopwindow.training.held_out import keep_apart
-from shopwindow.training.mixture import Companion, Side, open_companion, shares_of
+from shopwindow.training.mix import ExtraDataset, LoadedExtra, batch_fractions, open_extra
 
 MAX_LOSS = 0.003
 CALIBRATION_IMAGES = 256
@@ -49,12 +49,12 @@ class Origin:
     Attributes:
         dataset: The main data set.
         split: Its split.
-        sides: The further data sets.
+        extras: The further data sets.
     """
 
     dataset: Dataset
     split: Split
-    sides: tuple[Side, ...]
+    extras: tuple[LoadedExtra, ...]
 
     def training_images(self, count: int) -> NDArray[np.uint8]:
         """Draw images that the network has learned from, each data set by its share of a batch.
@@ -63,23 +63,26 @@ class Origin:
             At most (count, H, W, 3) uint8, the same in every run.
         """
         random = np.random.default_rng(self.split.seed)
-        counts = [round(count * side.companion.share) for side in self.sides]
+        counts = [round(count * extra.spec.share) for extra in self.extras]
         parts = [(self.dataset, self.split.train, count - sum(counts))]
         parts += [
-            (side.dataset, side.train, some) for side, some in zip(self.sides, counts, strict=True)
+            (extra.dataset, extra.train, some)
+            for extra, some in zip(self.extras, counts, strict=True)
         ]
         return np.concatenate(
             [dataset.images(random.permutation(train)[:some]) for dataset, train, some in parts]
         )
 
-    def judge(self, predictor: Predictor) -> list[Judged]:
+    def judge(self, predictor: Predictor) -> list[ValidationSet]:
         """Ask a bundle about the validation images of all data sets, the main one first."""
         name = str(predictor.bundle.info.data.get("source"))
         parts = [(name, self.dataset, self.split.valid)]
-        parts += [(side.companion.data.name, side.dataset, side.valid) for side in self.sides]
+        parts += [(extra.spec.data.name, extra.dataset, extra.valid) for extra in self.extras]
         return [
-            Judged(name, dataset, valid, as_logits(ask(predictor, dataset, valid)), share)
-            for (name, dataset, valid), share in zip(parts, shares_of(self.sides), strict=True)
+            ValidationSet(name, dataset, valid, as_logits(ask(predictor, dataset, valid)), share)
+            for (name, dataset, valid), share in zip(
+                parts, batch_fractions(self.extras), strict=True
+            )
         ]
 
 
@@ -97,19 +100,19 @@ def quantise_run(folder: Path, out: Path | None = None) -> Path:
     path = folder / "model.onnx"
     if not path.exists():
         export_trained(trainer, path)
-    origin = Origin(trainer.dataset, trainer.split, trainer.mixture.sides)
+    origin = Origin(trainer.dataset, trainer.split, trainer.mix.extras)
     return _quantise(read_bundle(path), origin, out or folder / "model-int8.onnx")
 
 
 def quantise_bundle(
-    path: Path, data: Path, companions: Sequence[Path], out: Path, *, progress: bool = False
+    path: Path, data: Path, extra_files: Sequence[Path], out: Path, *, progress: bool = False
 ) -> Path:
     """Write a bundle that `shopwindow train` made in 8 bits.
 
     Args:
         path: The bundle, in float.
         data: The data set that it was trained on; read and split as the bundle recorded.
-        companions: The TOML files of the further data sets.
+        extra_files: The TOML files of the further data sets.
         out: Where it goes.
         progress: Whether to show progress on stderr while images are decoded.
 
@@ -119,11 +122,11 @@ def quantise_bundle(
         TrainingError: 8 bits cost too much.
     """
     bundle = read_bundle(path)
-    return _quantise(bundle, _open_origin(bundle, data, companions, progress=progress), out)
+    return _quantise(bundle, _open_origin(bundle, data, extra_files, progress=progress), out)
 
 
 def _open_origin(
-    bundle: Bundle, data: Path, companions: Sequence[Path], *, progress: bool
+    bundle: Bundle, data: Path, extra_files: Sequence[Path], *, progress: bool
 ) -> Origin:
     model = f"{bundle.info.name} {bundle.info.version}"
     if (record := bundle.info.data.get("split")) is None:
@@ -145,18 +148,18 @@ def _open_origin(
             "images that it has not seen, found others; give the DATA of its training"
         )
     missing = _further_digests(bundle)
-    sides = []
-    for file in companions:
-        side = open_companion(
-            Companion.read(file), dataset, seed=split.seed, cache_dir=None, progress=progress
+    extras = []
+    for file in extra_files:
+        extra = open_extra(
+            ExtraDataset.read(file), dataset, seed=split.seed, cache_dir=None, progress=progress
         )
-        if (digest := side.split.digest(side.dataset)) not in missing:
+        if (digest := extra.split.digest(extra.dataset)) not in missing:
             raise UsageError(
                 f"--with {file}: expected a further data set that {model} was trained on, found "
                 "another; leave it out"
             )
         del missing[digest]
-        sides.append(side)
+        extras.append(extra)
     if missing:
         raise UsageError(
             f"expected all that {model} was trained on, so that its thresholds hold for them too; "
@@ -164,8 +167,8 @@ def _open_origin(
         )
     # In the order of the training, for of two that share a picture the first has it.
     order = list(_further_digests(bundle))
-    sides.sort(key=lambda side: order.index(side.split.digest(side.dataset)))
-    return Origin(dataset, split, keep_apart(dataset, split, sides))
+    extras.sort(key=lambda extra: order.index(extra.split.digest(extra.dataset)))
+    return Origin(dataset, split, keep_apart(dataset, split, extras))
 
 
 def _further_digests(bundle: Bundle) -> dict[str, str]:
@@ -230,7 +233,7 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
         out,
         [with_calibration(graph, calibration)],
         info,
-        calibration.shares(judged[0].logits),
+        calibration.probs(judged[0].logits),
         lambda predictor: ask(predictor, dataset, valid),
         finish,
         allowed=MAX_DIFFERENCE,
@@ -239,7 +242,7 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
     return out
 
 
-def _accuracy_with_openvino(bundle: Bundle, judged: Judged) -> float:
+def _accuracy_with_openvino(bundle: Bundle, judged: ValidationSet) -> float:
     """Return how often the bundle is right through the other engine, 0 to 1."""
     main = bundle.info.main
     answers = ask(Predictor(bundle, engine="openvino"), judged.dataset, judged.indices)[main.name]
@@ -263,10 +266,10 @@ def _side_by_side(*models: tuple[dict[str, Any], Threshold]) -> str:
     add("right where sure", [threshold.precision for _, threshold in models])
     for name in qualities[0]["attributes"]:
         add(name, [one["attributes"][name]["accuracy"] for one in qualities])
-    for sides in zip(*(one.get("also", []) for one in qualities), strict=True):
-        source = sides[0]["source"]
-        add(f"{source}: right", [side["accuracy"] for side in sides])
-        add(f"{source}: calibration error", [side["ece"] for side in sides])
-        add(f"{source}: sure", [side["sure"]["coverage"] for side in sides])
-        add(f"{source}: right where sure", [side["sure"]["precision"] for side in sides])
+    for pair in zip(*(one.get("also", []) for one in qualities), strict=True):
+        source = pair[0]["source"]
+        add(f"{source}: right", [one["accuracy"] for one in pair])
+        add(f"{source}: calibration error", [one["ece"] for one in pair])
+        add(f"{source}: sure", [one["sure"]["coverage"] for one in pair])
+        add(f"{source}: right where sure", [one["sure"]["precision"] for one in pair])
     return printable(aligned(rows, "<>>"))

@@ -14,7 +14,7 @@ from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.corrections import open_corrections
 from shopwindow.training.held_out import keep_apart
-from shopwindow.training.mixture import Companion, Mixture, Side, mix, open_companion
+from shopwindow.training.mix import ExtraDataset, LoadedExtra, TrainingMix, combine, open_extra
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.run import Run
 
@@ -56,9 +56,9 @@ def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
     )
 
 
-def open_mixture(
+def open_mix(
     run: Run, dataset: Dataset, split: Split, *, batch_size: int, learns: bool = True
-) -> Mixture:
+) -> TrainingMix:
     """Read the further data sets and the corrections, as they were when the run was started.
 
     Args:
@@ -75,11 +75,11 @@ def open_mixture(
     """
     options, progress = run.options, sys.stderr.isatty()
     described = run.facts.setdefault(
-        "companions", [Companion.read(path).as_json() for path in options.companions]
+        "extras", [ExtraDataset.read(path).as_json() for path in options.extras]
     )
-    sides: Sequence[Side] = [
-        open_companion(
-            Companion.from_json(values),
+    extras: Sequence[LoadedExtra] = [
+        open_extra(
+            ExtraDataset.from_json(values),
             dataset,
             seed=options.seed,
             cache_dir=options.cache_dir,
@@ -87,16 +87,16 @@ def open_mixture(
         )
         for values in described
     ]
-    for number, side in enumerate(sides):
-        _expect_as_before(run, f"companion {number + 1}", side)
-    sides = keep_apart(dataset, split, sides)
+    for number, extra in enumerate(extras):
+        _expect_as_before(run, f"extra {number + 1}", extra)
+    extras = keep_apart(dataset, split, extras)
     corrections = None
     if learns and options.feedback is not None:
         corrections = open_corrections(
             options.feedback,
             dataset,
             split,
-            sides,
+            extras,
             batch_size=batch_size,
             # Not among other images: who removes the run removes what it had of people.
             cache_dir=run.folder / "feedback" / ".cache",
@@ -107,23 +107,23 @@ def open_mixture(
         run.facts["corrections"] = {
             "train": learned,
             "held_back": len(corrections.dataset) - learned,
-            "share": round(corrections.companion.share, 4),
+            "share": round(corrections.spec.share, 4),
         }
     balance = options.balance if learns else 0.0
-    return mix(dataset, split, sides, corrections=corrections, balance=balance)
+    return combine(dataset, split, extras, corrections=corrections, balance=balance)
 
 
-def _expect_as_before(run: Run, name: str, side: Side) -> None:
+def _expect_as_before(run: Run, name: str, extra: LoadedExtra) -> None:
     """Note the images of a further data set, or refuse others than were noted."""
     noted = run.facts.setdefault("further_images", {})
     # The split too: it depends on labels and groups as well. But of corrections none is held out.
-    dataset = side.dataset
+    dataset = extra.dataset
     cells = dataset.cell_names(dataset.label_columns[0])
     labels = [cells[code] for code in dataset.codes[dataset.label_columns[0]]]
-    parts = [*dataset.references, *labels, side.split.digest(dataset)]
+    parts = [*dataset.references, *labels, extra.split.digest(dataset)]
     found = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
     if noted.setdefault(name, found) != found:
         raise DataError(
-            f"{side.companion.data}: expected the images and labels that the run was started "
+            f"{extra.spec.data}: expected the images and labels that the run was started "
             "with, found others; put them back, or start a new run"
         )

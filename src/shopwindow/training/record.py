@@ -12,14 +12,14 @@ from typing import Any
 from shopwindow.bundle import BundleInfo, LabelColumn
 from shopwindow.calibration.fitting import Calibration
 from shopwindow.dataset.label_sets import read_label_map
-from shopwindow.training.mixture import Mixture, describe
+from shopwindow.training.mix import TrainingMix, describe
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.run import Run
 
 
 def describe_bundle(
     run: Run,
-    mixture: Mixture,
+    mix: TrainingMix,
     calibration: Calibration,
     training: Mapping[str, Any],
     *,
@@ -30,7 +30,7 @@ def describe_bundle(
 
     Args:
         run: Its options, and what it has found out.
-        mixture: What was learned from.
+        mix: What was learned from.
         calibration: Of its answers.
         training: How it was learned; what all recipes say is added.
         packages: Those whose versions matter.
@@ -38,7 +38,7 @@ def describe_bundle(
     """
     start = run.facts.get("start")
     of_start = {key: start[key] for key in ("name", "version", "sha256")} if start else None
-    dataset, now = mixture.dataset, datetime.now(UTC)
+    dataset, now = mix.dataset, datetime.now(UTC)
     return BundleInfo(
         name=run.options.model_name,
         version=f"{now:%Y.%m.%d}",
@@ -49,7 +49,7 @@ def describe_bundle(
         ),
         threshold=calibration.threshold,
         families=calibration.families,
-        data=_data_record(run.options, mixture, run.facts) | {"curves": list(calibration.curves)},
+        data=_data_record(run.options, mix, run.facts) | {"curves": list(calibration.curves)},
         training={
             "recipe": run.options.recipe,
             **training,
@@ -66,9 +66,9 @@ def describe_bundle(
 
 
 def _data_record(
-    options: TrainingOptions, mixture: Mixture, facts: Mapping[str, Any]
+    options: TrainingOptions, mix: TrainingMix, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    dataset, split = mixture.dataset, mixture.split
+    dataset, split = mix.dataset, mix.split
     return {
         "source": options.data.name,
         "images": len(dataset),
@@ -77,7 +77,7 @@ def _data_record(
         "dropped": len(dataset.dropped),
         "min_images": options.min_images,
         "split": split.as_record(dataset),
-        "also": describe(mixture),
+        "also": describe(mix),
         **_corrections(facts),
         "balance": options.balance,
         "read": {

@@ -100,10 +100,10 @@ def _kept(trainer: Trainer) -> str | None:
 
 def _left_out(trainer: Trainer) -> str:
     return "".join(
-        f"{count:,} images of {side.companion.data.name} left out (another data set has the same "
+        f"{count:,} images of {extra.spec.data.name} left out (another data set has the same "
         "ones on the other side of its split); "
-        for side in trainer.mixture.sides
-        if (count := len(side.elsewhere))
+        for extra in trainer.mix.extras
+        if (count := len(extra.elsewhere))
     )
 
 

@@ -22,7 +22,7 @@ from shopwindow.training.linear_head import accuracy_of, fit_linear_head
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.network import Classifier, Splitter, build_classifier
 from shopwindow.training.options import DEFAULTS, read_card
-from shopwindow.training.reading import check_labels, open_dataset, open_mixture
+from shopwindow.training.reading import check_labels, open_dataset, open_mix
 from shopwindow.training.run import Run, StoppedError
 from shopwindow.training.start_from import check_agrees, describe_start
 from shopwindow.training.warm_start import arch_of, is_bundle, load_bundle_weights
@@ -83,7 +83,7 @@ class Trainer:
         self.batch_size = min(options.batch_size or usual, share)
         if options.recipe == "finetune" and not (options.epochs or options.start_from):
             self.epochs = (enough_epochs(len(self.split.train)),)
-        self.mixture = open_mixture(
+        self.mix = open_mix(
             run, self.dataset, self.split, batch_size=self.batch_size, learns=not self._is_finished
         )
         self.device: torch.device = default_device()
@@ -110,10 +110,10 @@ class Trainer:
     @property
     def parts(self) -> list[tuple[str, Dataset, Split]]:
         """Name, images and split of the data sets; the main one first."""
-        sides = self.mixture.sides
+        extras = self.mix.extras
         return [
             (self.options.data.name, self.dataset, self.split),
-            *((side.companion.data.name, side.dataset, side.split) for side in sides),
+            *((extra.spec.data.name, extra.dataset, extra.split) for extra in extras),
         ]
 
     @property
@@ -158,15 +158,13 @@ class Trainer:
     def learner(self, **settings: Any) -> ColumnsLearner:
         """Return the fastai learner; `settings` are those of `build_learner`."""
         loaders = build_loaders(
-            self.mixture,
+            self.mix,
             self.batch_size,
             seed=self.options.seed,
             device=self.device,
             path=self.run.folder,
         )
-        learn = build_learner(
-            self.mixture, loaders, self.model, self._splitter, self.run, **settings
-        )
+        learn = build_learner(self.mix, loaders, self.model, self._splitter, self.run, **settings)
         if is_bundle(self.weights):
             learn.add_cb(KeepStatistics())
         return learn
@@ -198,7 +196,7 @@ class Trainer:
         done = self.run.load_tensors(stage)
         if done is None:
             if self.options.start_from is None:
-                fit_linear_head(self.model, self.mixture)
+                fit_linear_head(self.model, self.mix)
             done = {"model": self.model.state_dict()}
             if is_main_process():
                 self.run.save_tensors(stage, done)

@@ -18,21 +18,21 @@ from sklearn.preprocessing import StandardScaler
 
 from shopwindow.calibration.confidence import (
     MIN_IMAGES,
+    BetaCalibration,
     Confidence,
-    Curve,
-    Shares,
-    fit_curve,
-    fit_kinds,
+    Probs,
+    fit_beta_calibration,
+    fit_domain_classifier,
 )
 from shopwindow.calibration.confidence import fit_confidence as fit_to_judged
 from shopwindow.calibration.graph import with_confidence
 from shopwindow.evaluation.metrics import grade
 
 LABELS = ("heel", "boot", "cap", "belt")
-HONEST = Curve(1, 1, 0)
+HONEST = BetaCalibration(1, 1, 0)
 
 
-def answers(count: int, *, seed: int, floor: float = 0.0) -> Shares:
+def answers(count: int, *, seed: int, floor: float = 0.0) -> Probs:
     """Answers of any confidence, in a column of four labels and one of two."""
     rng = np.random.default_rng(seed)
     main = softmax(rng.uniform(0, 4, (count, 1)) * rng.normal(size=(count, 4)), axis=1)
@@ -53,7 +53,7 @@ def marked(
 
 
 def fit_confidence(
-    data_sets: list[Shares], allowed: list[NDArray[np.bool_]], shares: list[float]
+    data_sets: list[Probs], allowed: list[NDArray[np.bool_]], shares: list[float]
 ) -> Confidence | None:
     """Fit to the answers that have a right label."""
     judged = []
@@ -69,11 +69,13 @@ def calibration_error(rows: NDArray[np.floating], allowed: NDArray[np.bool_]) ->
     return float(grade(rows, allowed.argmax(axis=1), LABELS).ece)
 
 
-@pytest.mark.parametrize("truth", [HONEST, Curve(0.2, 1.3, -1), Curve(0.3, 0.6, 0.2)])
-def test_curve_is_found_from_answers_that_follow_it(truth: Curve) -> None:
+@pytest.mark.parametrize(
+    "truth", [HONEST, BetaCalibration(0.2, 1.3, -1), BetaCalibration(0.3, 0.6, 0.2)]
+)
+def test_curve_is_found_from_answers_that_follow_it(truth: BetaCalibration) -> None:
     rng = np.random.default_rng(1)
     confidences = rng.uniform(0.2, 1, 20_000)
-    found = fit_curve(confidences, rng.random(20_000) < truth(confidences))
+    found = fit_beta_calibration(confidences, rng.random(20_000) < truth(confidences))
     at = np.linspace(0.3, 0.99, 30)
     np.testing.assert_allclose(found(at), truth(at), atol=0.02)
 
@@ -95,7 +97,7 @@ def test_curve_is_as_likely_as_the_one_that_scipy_finds(
 
     bounds = [(0, None), (0, None), (None, None)]
     best = minimize(loss, unchanged, method="L-BFGS-B", bounds=bounds)
-    found = fit_curve(confidences, right)
+    found = fit_beta_calibration(confidences, right)
     assert min(found.rise, found.fall) >= 0
     assert loss(np.array([found.rise, found.fall, found.shift])) < best.fun + 1e-6
 
@@ -114,7 +116,7 @@ def test_kinds_are_told_apart_as_scikit_learn_does_it(count: int) -> None:
         np.repeat(np.arange(count), sizes),
         logisticregression__sample_weight=weights / weights.mean(),
     )
-    ours = fit_kinds(several, shares)
+    ours = fit_domain_classifier(several, shares)
     for one, rows in zip(several, inputs, strict=True):
         np.testing.assert_allclose(ours(one), theirs.predict_proba(rows), atol=0.01)
 
@@ -122,7 +124,7 @@ def test_kinds_are_told_apart_as_scikit_learn_does_it(count: int) -> None:
 @pytest.mark.parametrize("right", [True, False])
 def test_curve_stays_a_curve_where_all_answers_are_alike(*, right: bool) -> None:
     confidences = np.linspace(0.3, 1, 300)
-    curve = fit_curve(confidences, np.full(300, right))
+    curve = fit_beta_calibration(confidences, np.full(300, right))
     values = curve(confidences)
     assert ((values > 0) & (values < 1)).all()
     assert (np.diff(values) >= 0).all()
@@ -131,12 +133,16 @@ def test_curve_stays_a_curve_where_all_answers_are_alike(*, right: bool) -> None
 
 def test_curve_never_falls_whatever_it_was_fitted_to() -> None:
     confidences = np.linspace(0.01, 0.99, 500)
-    curve = fit_curve(confidences, np.random.default_rng(1).random(500) < 1 - confidences)
+    curve = fit_beta_calibration(
+        confidences, np.random.default_rng(1).random(500) < 1 - confidences
+    )
     assert (np.diff(curve(confidences)) >= 0).all()
 
 
-@pytest.mark.parametrize("curve", [Curve(0.1, 1.4, -1), Curve(3, 0, 2), Curve(0, 0, -5)])
-def test_answer_stays_and_the_others_keep_their_proportions(curve: Curve) -> None:
+@pytest.mark.parametrize(
+    "curve", [BetaCalibration(0.1, 1.4, -1), BetaCalibration(3, 0, 2), BetaCalibration(0, 0, -5)]
+)
+def test_answer_stays_and_the_others_keep_their_proportions(curve: BetaCalibration) -> None:
     odd = [[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.4, 0.4, 0.2, 0], [0.5, 0.5, 0, 0]]
     rows = np.concatenate([answers(500, seed=2)["kind"], np.array(odd, np.float32)])
     anew = Confidence((curve,), None, {})({"kind": rows})
@@ -158,7 +164,7 @@ def test_answer_stays_and_the_others_keep_their_proportions(curve: Curve) -> Non
 def test_answer_as_good_as_none_stays_one(classes: int) -> None:
     """Nobody has judged such answers; the curve of the others would end at 27 %."""
     rng = np.random.default_rng(3)
-    curve = fit_curve(rng.uniform(0.5, 1, 2000), rng.random(2000) < 0.6)
+    curve = fit_beta_calibration(rng.uniform(0.5, 1, 2000), rng.random(2000) < 0.6)
     assert curve(np.array(0.5)) > 0.4
     even = np.full((5, classes), 1 / classes, np.float32)
     nearly = even.copy()
@@ -170,7 +176,7 @@ def test_answer_as_good_as_none_stays_one(classes: int) -> None:
 
 
 def test_two_labels_that_rounding_may_swap_have_nearly_the_same_confidence() -> None:
-    lifting = Confidence((Curve(0.3, 0.6, 2),), None, {})
+    lifting = Confidence((BetaCalibration(0.3, 0.6, 2),), None, {})
     rows = np.array([[0.4501, 0.4499, 0.1001], [0.4499, 0.4501, 0.1001]], np.float32)
     one, other = lifting({"kind": rows})
     np.testing.assert_allclose(one, other, atol=0.005)
@@ -183,14 +189,14 @@ def test_column_of_a_single_label_has_no_curve() -> None:
 
 
 def test_each_kind_of_photo_gets_its_own_curve() -> None:
-    cautious, rash = Curve(0.8, 1.5, 0.3), Curve(0.4, 0.5, -0.4)
+    cautious, rash = BetaCalibration(0.8, 1.5, 0.3), BetaCalibration(0.4, 0.5, -0.4)
     studio, phone = (answers(4000, seed=seed, floor=0.79 * seed) for seed in (0, 1))
     allowed = [marked(studio["kind"], cautious, 5), marked(phone["kind"], rash, 6)]
     fitted = fit_confidence([studio, phone], allowed, [0.75, 0.25])
     assert fitted is not None
-    assert fitted.kinds is not None
-    assert fitted.kinds(studio)[:, 0].mean() > 0.95
-    assert fitted.kinds(phone)[:, 1].mean() > 0.9
+    assert fitted.domains is not None
+    assert fitted.domains(studio)[:, 0].mean() > 0.95
+    assert fitted.domains(phone)[:, 1].mean() > 0.9
     for worth, seed in ((cautious, 0), (rash, 1)):
         others = answers(4000, seed=10 + seed, floor=0.79 * seed)
         right = marked(others["kind"], worth, 20 + seed)
@@ -204,7 +210,7 @@ def test_too_few_images_change_nothing_and_a_small_data_set_has_no_curve() -> No
     assert fit_confidence([few], allowed[1:], [1.0]) is None
     fitted = fit_confidence([many, few], allowed, [0.5, 0.5])
     assert fitted is not None
-    assert (len(fitted.curves), fitted.kinds) == (1, None)
+    assert (len(fitted.curves), fitted.domains) == (1, None)
     assert fitted.fitted_to == {0: MIN_IMAGES}
     allowed[0][1:] = False  # no right answer is known
     assert fit_confidence([many], allowed[:1], [1.0]) is None
@@ -228,13 +234,13 @@ def passing_graph(opset: int) -> onnx.ModelProto:
     )
 
 
-def ask_onnxruntime(graph: onnx.ModelProto, given: Shares) -> NDArray[np.float32]:
+def ask_onnxruntime(graph: onnx.ModelProto, given: Probs) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     (rows,) = session.run(["kind"], {f"in/{name}": rows for name, rows in given.items()})
     return np.asarray(rows)
 
 
-def ask_openvino(graph: onnx.ModelProto, given: Shares) -> NDArray[np.float32]:
+def ask_openvino(graph: onnx.ModelProto, given: Probs) -> NDArray[np.float32]:
     openvino = pytest.importorskip("openvino")
     core = openvino.Core()
     # As the engine has it for 8 bits; its threads stay in this process, and are not to be pinned.
@@ -246,10 +252,10 @@ def ask_openvino(graph: onnx.ModelProto, given: Shares) -> NDArray[np.float32]:
 @pytest.mark.parametrize("opset", [9, 11, 13, 20])
 @pytest.mark.parametrize("ask", [ask_onnxruntime, ask_openvino])
 def test_graph_says_what_the_arrays_say_also_the_second_time(
-    ask: Callable[[onnx.ModelProto, Shares], NDArray[np.float32]], opset: int
+    ask: Callable[[onnx.ModelProto, Probs], NDArray[np.float32]], opset: int
 ) -> None:
     several = [answers(600, seed=seed, floor=0.39 * seed) for seed in (0, 1, 2)]
-    allowed = [marked(one["kind"], Curve(0.4, 1.6, -0.5), 7) for one in several]
+    allowed = [marked(one["kind"], BetaCalibration(0.4, 1.6, -0.5), 7) for one in several]
     given = {name: np.concatenate([one[name] for one in several]) for name in several[0]}
     extremes = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0.5, 0.5, 0, 0]], np.float32)
     given["kind"][:3] = extremes

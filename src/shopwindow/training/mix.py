@@ -28,7 +28,7 @@ AUGMENTATION_NAMES = ("usual", "strong")
 
 
 @dataclass(frozen=True)
-class Companion:
+class ExtraDataset:
     """A further data set, as its TOML file describes it; docs/training.md lists the keys.
 
     Attributes:
@@ -69,13 +69,13 @@ class Companion:
         }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Companion:
+    def from_json(cls, values: dict[str, Any]) -> ExtraDataset:
         """Read what `as_json` returned."""
         paths = {key: Path(values[key]) for key in _PATHS if values[key] is not None}
         return cls(**{**values, **paths, "also": tuple(values["also"])})
 
     @classmethod
-    def read(cls, path: Path) -> Companion:
+    def read(cls, path: Path) -> ExtraDataset:
         """Read a TOML file; paths in it are relative to its folder.
 
         Raises:
@@ -110,7 +110,7 @@ class Companion:
 
 @dataclass(frozen=True)
 class Source:
-    """Images that a batch draws from, with targets in the numbers of the whole mixture.
+    """Images that a batch draws from, with targets in the numbers of the whole mix.
 
     Attributes:
         images: (n,) indices -> (n, H, W, 3) uint8 RGB.
@@ -130,18 +130,18 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Side:
-    """A companion that was read.
+class LoadedExtra:
+    """A further data set that was read.
 
     Attributes:
-        companion: Where it came from.
+        spec: Where it came from.
         dataset: Its images.
         split: Of them all, by which it is known again.
         elsewhere: (n,) images of it that show a picture which another data set has on the other
             side of its split; see `held_out.keep_apart`.
     """
 
-    companion: Companion
+    spec: ExtraDataset
     dataset: Dataset
     split: Split
     elsewhere: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -158,78 +158,78 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class TrainingMix:
     """All that a network is trained on.
 
     Attributes:
         dataset: The main data set.
         split: Its split.
-        sides: The further data sets.
-        sources: The main source first, then the sides and the corrections.
+        extras: The further data sets.
+        sources: The main source first, then the extras and the corrections.
         sets: Per label column (K, C) bool: what the codes from C on allow, in all sources.
         corrections: What people have put right; see `open_corrections`.
     """
 
     dataset: Dataset
     split: Split
-    sides: tuple[Side, ...]
+    extras: tuple[LoadedExtra, ...]
     sources: tuple[Source, ...]
     sets: tuple[NDArray[np.bool_], ...]
-    corrections: Side | None = None
+    corrections: LoadedExtra | None = None
 
 
-def open_companion(
-    companion: Companion, main: Dataset, *, seed: int, cache_dir: Path | None, progress: bool
-) -> Side:
+def open_extra(
+    spec: ExtraDataset, main: Dataset, *, seed: int, cache_dir: Path | None, progress: bool
+) -> LoadedExtra:
     """Read a further data set at the size and with the labels of the main one, and split it.
 
     Raises:
         UsageError: A path or column that is not there.
         DataError: No image with a label that the main data set knows.
     """
-    if strange := [name for name in companion.also if name not in main.label_columns[1:]]:
+    if strange := [name for name in spec.also if name not in main.label_columns[1:]]:
         raise UsageError(
-            f"also of {companion.data.name}: expected label columns that the main data set has "
+            f"also of {spec.data.name}: expected label columns that the main data set has "
             f"besides {main.label_columns[0]} ({', '.join(main.label_columns[1:]) or 'none'}), "
             f"found {', '.join(strange)}; name them with --also too, or leave them out"
         )
-    also = companion.also
-    label_column = companion.label_column or "label"
+    also = spec.also
+    label_column = spec.label_column or "label"
     vocabularies = {name: main.vocabularies[name] for name in also}
     vocabularies[label_column] = main.vocabularies[main.label_columns[0]]
-    labels = companion.labels
+    labels = spec.labels
     if labels is not None and not labels.is_file():
         labels = Path(labels.name)  # then it lies in the folder of the images
     dataset = load_dataset(
-        companion.data,
+        spec.data,
         rule=main.rule,
         labels_file=labels,
-        image_column=companion.image_column,
-        label_column=companion.label_column,
+        image_column=spec.image_column,
+        label_column=spec.label_column,
         also=also,
-        group_column=companion.group_column,
-        label_map=None if companion.label_map is None else read_label_map(companion.label_map),
+        group_column=spec.group_column,
+        label_map=None if spec.label_map is None else read_label_map(spec.label_map),
         vocabularies=vocabularies,
         cache_dir=cache_dir,
         progress=progress,
     )
-    return Side(companion, dataset, split_images(dataset, seed=seed))
+    return LoadedExtra(spec, dataset, split_images(dataset, seed=seed))
 
 
-def mix(
+def combine(
     dataset: Dataset,
     split: Split,
-    sides: Sequence[Side] = (),
+    extras: Sequence[LoadedExtra] = (),
     *,
-    corrections: Side | None = None,
+    corrections: LoadedExtra | None = None,
     balance: float = 0.0,
-) -> Mixture:
+) -> TrainingMix:
     """Put the sources together and number all sets of labels alike.
 
     Args:
         dataset: The main data set.
         split: Its split.
-        sides: Further data sets.
+        extras: Further data sets.
         corrections: What people have put right.
         balance: Power by which rare labels of each data set are drawn more often; see
             `expected_draws`. Corrections come as they are.
@@ -237,8 +237,8 @@ def mix(
     Raises:
         UsageError: The shares leave less than a quarter of a batch to the main data set.
     """
-    further = [*sides, *([corrections] if corrections is not None else [])]
-    taken = sum(side.companion.share for side in further)
+    further = [*extras, *([corrections] if corrections is not None else [])]
+    taken = sum(extra.spec.share for extra in further)
     if taken > 0.75:
         raise UsageError(
             f"expected at least a quarter of each batch for the main data set, but the others "
@@ -248,28 +248,28 @@ def mix(
         name: [dataset.sets[name]] for name in dataset.label_columns
     }
     targets = [np.stack([dataset.codes[name] for name in dataset.label_columns], axis=1)]
-    targets += [_targets_of(side.dataset, dataset, tables) for side in further]
+    targets += [_targets_of(extra.dataset, dataset, tables) for extra in further]
     sources = [Source(dataset.images, targets[0], split.train)]
     sources += [
         Source(
-            side.dataset.images,
+            extra.dataset.images,
             codes,
-            side.train,
-            side.companion.share,
-            augment=side.companion.augment,
+            extra.train,
+            extra.spec.share,
+            augment=extra.spec.augment,
         )
-        for side, codes in zip(further, targets[1:], strict=True)
+        for extra, codes in zip(further, targets[1:], strict=True)
     ]
     sets = {name: np.concatenate(table) for name, table in tables.items()}
     if balance > 0:
-        for number, source in enumerate(sources[: 1 + len(sides)]):
+        for number, source in enumerate(sources[: 1 + len(extras)]):
             codes = source.targets[source.train, 0]
             draws = expected_draws(codes, sets[dataset.label_columns[0]], balance)
             sources[number] = replace(source, draws=draws)
-    return Mixture(
+    return TrainingMix(
         dataset,
         split,
-        tuple(sides),
+        tuple(extras),
         tuple(sources),
         tuple(sets.values()),
         corrections,
@@ -279,7 +279,7 @@ def mix(
 def _targets_of(
     dataset: Dataset, main: Dataset, tables: dict[str, list[NDArray[np.bool_]]]
 ) -> NDArray[np.int64]:
-    """Return the codes of a further data set in the numbers of the mixture, (N, columns)."""
+    """Return the codes of a further data set in the numbers of the mix, (N, columns)."""
     columns = []
     for position, name in enumerate(main.label_columns):
         own = dataset.label_columns[0] if position == 0 else name
@@ -310,27 +310,27 @@ def batch_sizes(sources: Sequence[Source], batch_size: int) -> tuple[int, ...]:
     return (batch_size - sum(sizes), *sizes)
 
 
-def shares_of(sides: Sequence[Side]) -> list[float]:
+def batch_fractions(extras: Sequence[LoadedExtra]) -> list[float]:
     """Return how much of a training each data set makes up, the main one first; 1 together.
 
     Corrections, of which none are held out, count as the main one's.
     """
-    further = [side.companion.share for side in sides]
+    further = [extra.spec.share for extra in extras]
     return [1 - sum(further), *further]
 
 
-def describe(mixture: Mixture) -> list[dict[str, Any]]:
+def describe(mix: TrainingMix) -> list[dict[str, Any]]:
     """Return what the card says about the further data sets: names and numbers, never paths."""
     return [
         {
-            "source": side.companion.data.name,
-            "images": len(side.dataset),
-            "train": len(side.train),
-            "valid": len(side.valid),
-            "left_out": len(side.elsewhere),
-            "share": side.companion.share,
-            "augment": side.companion.augment,
-            "split": side.split.as_record(side.dataset),
+            "source": extra.spec.data.name,
+            "images": len(extra.dataset),
+            "train": len(extra.train),
+            "valid": len(extra.valid),
+            "left_out": len(extra.elsewhere),
+            "share": extra.spec.share,
+            "augment": extra.spec.augment,
+            "split": extra.split.as_record(extra.dataset),
         }
-        for side in mixture.sides
+        for extra in mix.extras
     ]

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from shopwindow.bundle import read_bundle
 from shopwindow.calibration import confidence
-from shopwindow.calibration.fitting import Calibration, Judged
+from shopwindow.calibration.fitting import Calibration, ValidationSet
 from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.dataset.split import split_images
 from shopwindow.errors import DataError, UsageError
@@ -26,12 +26,12 @@ from shopwindow.training import TrainingOptions, export, quantise_run, train
 from shopwindow.training.augmentations import build_augmentations
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.loaders import CachedLoader
-from shopwindow.training.mixture import Companion, Mixture, mix, open_companion
+from shopwindow.training.mix import ExtraDataset, TrainingMix, combine, open_extra
 from shopwindow.training.reading import open_dataset
 
 
 @pytest.fixture(scope="module")
-def companion_file(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def extra_file(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Negatives of the drawings under coarser names: `round`; `edged` for a cross or a square."""
     folder = tmp_path_factory.mktemp("coarse")
     (folder / "negatives").mkdir()
@@ -53,36 +53,36 @@ def companion_file(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="module")
-def mixture(shapes_options: TrainingOptions, companion_file: Path) -> Mixture:
+def mix(shapes_options: TrainingOptions, extra_file: Path) -> TrainingMix:
     dataset = open_dataset(shapes_options, (64, 64))
-    side = open_companion(
-        Companion.read(companion_file), dataset, seed=1, cache_dir=None, progress=False
+    extra = open_extra(
+        ExtraDataset.read(extra_file), dataset, seed=1, cache_dir=None, progress=False
     )
     split = split_images(dataset, seed=1)
-    return mix(dataset, split, [side])
+    return combine(dataset, split, [extra])
 
 
-def test_sets_of_all_sources_are_numbered_alike(mixture: Mixture) -> None:
-    main, side = mixture.sources
+def test_sets_of_all_sources_are_numbered_alike(mix: TrainingMix) -> None:
+    main, extra = mix.sources
     assert main.targets.max() == 2, "a circle, a cross, a square"
-    assert np.unique(side.targets[:, 0]).tolist() == [0, 3]
-    assert np.unique(side.targets[:, 1]).tolist() == [-1], "it has no colours"
-    assert mixture.sets[0].tolist() == [[False, True, True]]
+    assert np.unique(extra.targets[:, 0]).tolist() == [0, 3]
+    assert np.unique(extra.targets[:, 1]).tolist() == [-1], "it has no colours"
+    assert mix.sets[0].tolist() == [[False, True, True]]
 
 
-def test_batch_holds_the_shares_with_the_main_data_set_first(mixture: Mixture) -> None:
-    loader = CachedLoader(mixture.sources, mixture.split.train, 16, train=True, seed=1)
+def test_batch_holds_the_shares_with_the_main_data_set_first(mix: TrainingMix) -> None:
+    loader = CachedLoader(mix.sources, mix.split.train, 16, train=True, seed=1)
     loader.start_epoch("stage-1", 0)
     batches = list(loader)
-    assert len(batches) == len(mixture.split.train) // 12
+    assert len(batches) == len(mix.split.train) // 12
     for images, codes in batches:
         assert images.shape == (16, 3, 64, 64)
         assert (codes[:12, 0] < 3).all()
         assert set(codes[12:, 0].tolist()) <= {0, 3}
 
 
-def test_continuing_in_an_epoch_draws_the_same_from_all_sources(mixture: Mixture) -> None:
-    loader = CachedLoader(mixture.sources, mixture.split.train, 16, train=True, seed=1)
+def test_continuing_in_an_epoch_draws_the_same_from_all_sources(mix: TrainingMix) -> None:
+    loader = CachedLoader(mix.sources, mix.split.train, 16, train=True, seed=1)
     loader.start_epoch("stage-1", 2)
     whole = [(images.clone(), codes) for images, codes in loader]
     loader.start_epoch("stage-1", 2, first_batch=3)
@@ -93,10 +93,10 @@ def test_continuing_in_an_epoch_draws_the_same_from_all_sources(mixture: Mixture
         assert torch.equal(codes, codes_again)
 
 
-def test_only_the_companion_that_asks_for_it_is_augmented_strongly(mixture: Mixture) -> None:
-    main, side = mixture.sources
-    sources = [main, replace(side, augment="strong"), side]
-    loader = CachedLoader(sources, mixture.split.train, 16, train=True, seed=1)
+def test_only_the_extra_data_set_that_asks_for_it_is_augmented_strongly(mix: TrainingMix) -> None:
+    main, extra = mix.sources
+    sources = [main, replace(extra, augment="strong"), extra]
+    loader = CachedLoader(sources, mix.split.train, 16, train=True, seed=1)
     # Each image must come back to its own place: what is usual stays as it is, the rest is negated.
     loader.augmentations = {"usual": lambda images: +images.int(), "strong": lambda x: -x.int()}
     places = torch.arange(16, dtype=torch.uint8).view(16, 1, 1, 1).expand(16, 3, 64, 64) + 1
@@ -122,32 +122,32 @@ def test_strong_augmentation_erases_a_rectangle_of_every_second_image() -> None:
     assert len(places) > len(some) / 2, "each at a place of its own"
 
 
-def test_every_image_of_a_companion_comes_before_any_comes_again(mixture: Mixture) -> None:
-    side = mixture.sources[1]
+def test_every_image_of_an_extra_data_set_comes_before_any_comes_again(mix: TrainingMix) -> None:
+    extra = mix.sources[1]
     seen: list[int] = []
-    watched = replace(side, images=lambda rows: seen.extend(rows.tolist()) or side.images(rows))
-    sources = [mixture.sources[0], watched]
-    loader = CachedLoader(sources, mixture.split.train, 40, train=True, seed=1)
+    watched = replace(extra, images=lambda rows: seen.extend(rows.tolist()) or extra.images(rows))
+    sources = [mix.sources[0], watched]
+    loader = CachedLoader(sources, mix.split.train, 40, train=True, seed=1)
     for epoch in range(6):
         loader.start_epoch("stage-1", epoch)
         first = len(seen)
         assert len(list(loader)) == 2
         drawn = seen[first:]
         assert len(drawn) == len(set(drawn)) == 20
-    assert set(seen) <= set(side.train.tolist())
+    assert set(seen) <= set(extra.train.tolist())
 
 
-def test_run_with_companions_is_exported_with_figures_for_each(
+def test_run_with_extra_data_sets_is_exported_with_figures_for_each(
     shapes_options: TrainingOptions,
-    companion_file: Path,
+    extra_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted: list[list[float]] = []
     calibrate = export.calibrate
 
-    def watched(judged: Sequence[Judged], *args: Any, **settings: Any) -> Calibration:
-        counted.append([one.share for one in judged])
+    def watched(judged: Sequence[ValidationSet], *args: Any, **settings: Any) -> Calibration:
+        counted.append([one.weight for one in judged])
         return calibrate(judged, *args, **settings)
 
     monkeypatch.setattr(export, "calibrate", watched)
@@ -155,7 +155,7 @@ def test_run_with_companions_is_exported_with_figures_for_each(
     monkeypatch.setattr(confidence, "MIN_IMAGES", 5)
     options = replace(
         shapes_options,
-        companions=(companion_file,),
+        extras=(extra_file,),
         also=("colour",),
         families=("colour",),
         epochs=(1,),
@@ -169,22 +169,22 @@ def test_run_with_companions_is_exported_with_figures_for_each(
     steps = onnx.load_model_from_string(bundle.model).graph.node
     assert sum("/confidence-" in node.output[0] for node in steps) > 30
     assert (record["source"], record["left_out"]) == ("negatives", 0)
-    assert str(companion_file.parent) not in json.dumps(bundle.info.as_json()), "names, never paths"
+    assert str(extra_file.parent) not in json.dumps(bundle.info.as_json()), "names, never paths"
     (also,) = bundle.info.quality["also"]
     assert also["images"] == record["valid"]
     assert 0 <= also["accuracy"] <= 1
     (families,) = bundle.info.families
     assert families.name == "colour"
     assert set(families.of) <= {"red", "blue"}
-    # The command that grades finds the companion's validation part again, and the same figure.
+    # The command that grades finds the extra's validation part again, and the same figure.
     evaluation = grade_bundle(
         bundle,
-        companion_file.with_name("negatives"),
+        extra_file.with_name("negatives"),
         reading=Reading(
-            labels_file=companion_file.with_name("coarse.csv"),
+            labels_file=extra_file.with_name("coarse.csv"),
             image_column="file",
             label_column="name",
-            label_map=read_label_map(companion_file.with_name("map.json")),
+            label_map=read_label_map(extra_file.with_name("map.json")),
             group_column="sender",
         ),
         cache_dir=options.cache_dir,
@@ -210,30 +210,30 @@ def test_run_with_companions_is_exported_with_figures_for_each(
         ('data = "x"\nshare = 0.5\naugment = ["strong"]', "expected usual or strong, found"),
     ],
 )
-def test_companion_file_with_a_mistake_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_extra_data_file_with_a_mistake_is_refused(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "more.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=words) as raised:
-        Companion.read(path)
+        ExtraDataset.read(path)
     assert str(path) in str(raised.value), "there may be several such files"
 
 
-def test_shares_that_leave_nothing_to_the_main_data_set_are_refused(mixture: Mixture) -> None:
-    greedy = [replace(side, companion=replace(side.companion, share=0.7)) for side in mixture.sides]
+def test_shares_that_leave_nothing_to_the_main_data_set_are_refused(mix: TrainingMix) -> None:
+    greedy = [replace(extra, spec=replace(extra.spec, share=0.7)) for extra in mix.extras]
     with pytest.raises(UsageError, match="at least a quarter"):
-        mix(mixture.dataset, mixture.split, [*greedy, *mixture.sides])
+        combine(mix.dataset, mix.split, [*greedy, *mix.extras])
 
 
-def test_share_below_one_image_is_refused(mixture: Mixture) -> None:
+def test_share_below_one_image_is_refused(mix: TrainingMix) -> None:
     with pytest.raises(DataError, match="at least one image in a batch of 2"):
-        CachedLoader(mixture.sources, mixture.split.train, 2, train=True, seed=1)
+        CachedLoader(mix.sources, mix.split.train, 2, train=True, seed=1)
 
 
-def test_companion_may_only_have_columns_that_the_main_data_set_has(mixture: Mixture) -> None:
-    (side,) = mixture.sides
-    misspelt = replace(side.companion, also=("color",))
+def test_extra_data_set_may_only_have_columns_that_the_main_data_set_has(mix: TrainingMix) -> None:
+    (extra,) = mix.extras
+    misspelt = replace(extra.spec, also=("color",))
     with pytest.raises(UsageError, match=r"besides shape \(colour\), found color"):
-        open_companion(misspelt, mixture.dataset, seed=1, cache_dir=None, progress=False)
+        open_extra(misspelt, mix.dataset, seed=1, cache_dir=None, progress=False)
 
 
 def test_picture_that_one_data_set_holds_out_is_not_taught_by_another(
@@ -241,7 +241,7 @@ def test_picture_that_one_data_set_holds_out_is_not_taught_by_another(
 ) -> None:
     dataset = open_dataset(shapes_options, (64, 64))
     split = split_images(dataset, seed=1)
-    again = Companion(
+    again = ExtraDataset(
         shapes_options.data,
         0.25,
         labels=Path("shapes.csv"),
@@ -249,13 +249,13 @@ def test_picture_that_one_data_set_holds_out_is_not_taught_by_another(
         label_column="shape",
     )
     twice = [
-        open_companion(again, dataset, seed=seed, cache_dir=None, progress=False) for seed in (2, 3)
+        open_extra(again, dataset, seed=seed, cache_dir=None, progress=False) for seed in (2, 3)
     ]
-    sides = keep_apart(dataset, split, twice)
-    for side, other in zip(sides, twice, strict=True):
-        assert set(side.elsewhere), "another seed holds out other images"
-        assert side.split is other.split, "by which it is known again"
-    parts = [split, *sides]
+    extras = keep_apart(dataset, split, twice)
+    for extra, other in zip(extras, twice, strict=True):
+        assert set(extra.elsewhere), "another seed holds out other images"
+        assert extra.split is other.split, "by which it is known again"
+    parts = [split, *extras]
     taught, held_out = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("train", "valid")
     )
@@ -267,15 +267,15 @@ def test_picture_that_one_data_set_holds_out_is_not_taught_by_another(
         keep_apart(dataset, split, [none_of_its_own])
 
 
-def test_companion_of_things_that_are_none_of_the_labels_is_not_right_but_mostly_not_sure(
-    shapes_options: TrainingOptions, companion_file: Path, tmp_path: Path
+def test_extra_data_set_of_things_that_are_none_of_the_labels_is_not_right_but_mostly_not_sure(
+    shapes_options: TrainingOptions, extra_file: Path, tmp_path: Path
 ) -> None:
-    (companion_file.parent / "none.json").write_text('{"round": [], "edged": []}')
-    text = companion_file.read_text().replace("map.json", "none.json")
-    (companion_file.parent / "none.toml").write_text(text)
+    (extra_file.parent / "none.json").write_text('{"round": [], "edged": []}')
+    text = extra_file.read_text().replace("map.json", "none.json")
+    (extra_file.parent / "none.toml").write_text(text)
     options = replace(
         shapes_options,
-        companions=(companion_file.with_name("none.toml"),),
+        extras=(extra_file.with_name("none.toml"),),
         epochs=(1,),
         out=tmp_path / "run",
     )

@@ -15,7 +15,7 @@ from shopwindow.feedback.schema import photo as photos
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Count:
     """Some feedback, counted.
 
     Attributes:
@@ -32,16 +32,16 @@ class Tally:
     sure: int
     confidence: float
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: Count) -> Count:
         count = self.count + other.count
         confidence = self.confidence * self.count + other.confidence * other.count
-        return Tally(
+        return Count(
             self.name, count, self.right + other.right, self.sure + other.sure, confidence / count
         )
 
 
 @dataclass(frozen=True, slots=True)
-class MixUp:
+class ConfusionCount:
     """How often the model said one label where it was another; None for "none of these"."""
 
     predicted: str
@@ -50,7 +50,7 @@ class MixUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class FeedbackStats:
     """All that can be counted; discarded feedback counts in `statuses` only.
 
     A label is the reviewer's where there is one, else the visitor's.
@@ -65,16 +65,16 @@ class Figures:
         photos: How many photos are kept.
     """
 
-    total: Tally | None
-    weeks: tuple[Tally, ...]
-    labels: tuple[Tally, ...]
-    models: tuple[Tally, ...]
-    mix_ups: tuple[MixUp, ...]
+    total: Count | None
+    weeks: tuple[Count, ...]
+    labels: tuple[Count, ...]
+    models: tuple[Count, ...]
+    mix_ups: tuple[ConfusionCount, ...]
     statuses: dict[str, int]
     photos: int
 
 
-def read_figures(connection: Connection, *, most: int = 50) -> Figures:
+def read_stats(connection: Connection, *, most: int = 50) -> FeedbackStats:
     """Count the feedback of a store.
 
     Args:
@@ -91,10 +91,10 @@ def read_figures(connection: Connection, *, most: int = 50) -> Figures:
     )
     counts = rows.c.status != "discarded"
 
-    def tallies(*names: Any, order: Any) -> list[Tally]:
+    def tallies(*names: Any, order: Any) -> list[Count]:
         query = select(*names, *tally).where(counts).group_by(*names).order_by(order)
         return [
-            Tally(" ".join(map(str, found)), count, right_, sure, confidence)
+            Count(" ".join(map(str, found)), count, right_, sure, confidence)
             for *found, count, right_, sure, confidence in connection.execute(query)
         ]
 
@@ -106,7 +106,7 @@ def read_figures(connection: Connection, *, most: int = 50) -> Figures:
     )
     statuses = select(rows.c.status, func.count()).group_by(rows.c.status)
     found_statuses = {row[0]: row[1] for row in connection.execute(statuses)}
-    return Figures(
+    return FeedbackStats(
         total=_sum("", weeks),
         weeks=tuple(weeks[:most]),
         labels=tuple(tallies(rows.c.predicted, order=func.count().desc())[:most]),
@@ -115,25 +115,25 @@ def read_figures(connection: Connection, *, most: int = 50) -> Figures:
                 rows.c.model_name, rows.c.model_version, order=func.max(rows.c.created_at).desc()
             )[:most]
         ),
-        mix_ups=tuple(MixUp(*row) for row in mix_ups),
+        mix_ups=tuple(ConfusionCount(*row) for row in mix_ups),
         statuses={status: found_statuses.get(status, 0) for status in STATUSES},
         photos=connection.scalar(select(func.count()).select_from(photos)) or 0,
     )
 
 
-def _by_week(days: Iterable[Tally]) -> list[Tally]:
-    weeks: dict[str, Tally] = {}
+def _by_week(days: Iterable[Count]) -> list[Count]:
+    weeks: dict[str, Count] = {}
     for one in days:
         day = date.fromisoformat(one.name)
         monday = (day - timedelta(days=day.weekday())).isoformat()
-        renamed = Tally(monday, one.count, one.right, one.sure, one.confidence)
+        renamed = Count(monday, one.count, one.right, one.sure, one.confidence)
         weeks[monday] = weeks[monday] + renamed if monday in weeks else renamed
     return list(weeks.values())
 
 
-def _sum(name: str, parts: Iterable[Tally]) -> Tally | None:
+def _sum(name: str, parts: Iterable[Count]) -> Count | None:
     total = None
     for one in parts:
-        renamed = Tally(name, one.count, one.right, one.sure, one.confidence)
+        renamed = Count(name, one.count, one.right, one.sure, one.confidence)
         total = renamed if total is None else total + renamed
     return total
