@@ -1,6 +1,6 @@
 """Multinomial logistic regression on features, in NumPy: it runs where no SciPy is installed.
 
-`docs/decisions/0025-linear-probe.md` says why it is our own: scikit-learn and SciPy would add half
+`docs/decisions/linear-probe.md` says why it is our own: scikit-learn and SciPy would add half
 as much again to what a server installs.
 """
 

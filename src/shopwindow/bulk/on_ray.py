@@ -1,7 +1,7 @@
 """The engine on a Ray cluster: a shard is a task, and Ray finds it a processor.
 
 Tasks rather than actors or Ray Data: a task of a machine that is lost runs again wherever a
-processor becomes free, while an actor waits for one of its own (decision 0015).
+processor becomes free, while an actor waits for one of its own (docs/decisions/bulk.md).
 """
 
 from __future__ import annotations

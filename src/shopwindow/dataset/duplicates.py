@@ -4,7 +4,7 @@ Each image is reduced to a thumbnail with its brightness and contrast taken out.
 duplicates where the thumbnails differ by less than `LIMIT` of their contrast. No pair is missed:
 the distance between two points along the first principal axis is never more than their distance
 in space, so sorting by that axis and comparing neighbours finds what comparing all with all finds,
-in a hundredth of the time. Limit, method and what was tried: docs/decisions/0004-duplicates.md.
+in a hundredth of the time. Limit, method and what was tried: docs/decisions/duplicates.md.
 """
 
 from __future__ import annotations

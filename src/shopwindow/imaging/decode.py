@@ -1,7 +1,7 @@
 """Bytes of an untrusted file -> upright RGB pixels. The only decoder, for training and serving.
 
 All limits live here: the format is told from the content, and the size from the header, before
-anything is decoded or allocated. See docs/decisions/0005-decode.md.
+anything is decoded or allocated. See docs/decisions/images-in.md.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ MAX_SIDE_PX = 2048
 # A panorama that is filled up to a square, or scaled by its short side, is never larger than this.
 MAX_CANVAS_PIXELS = 100_000_000
 # How many pixels of the file, per side, there must be for one that the model sees. What is shrunk
-# further by averaging before the resize moves answers: docs/decisions/0010-big-photos.md.
+# further by averaging before the resize moves answers: docs/decisions/images-in.md.
 OVERSAMPLING = 3
 
 _FILLS: dict[str, dict[str, Any]] = {

@@ -1,6 +1,6 @@
 """A model that is ready to run, behind one small interface; `open_engine` picks who runs it.
 
-Why onnxruntime is the default, and when it is not: docs/decisions/0012-engine.md.
+Why onnxruntime is the default, and when it is not: docs/decisions/engine.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A network in 8 bits: static quantisation, by onnxruntime's own tools.
 
-The settings are those that every engine answers right with; docs/decisions/0023-eight-bits.md has
+The settings are those that every engine answers right with; docs/decisions/engine.md has
 the figures of the others.
 """
 

@@ -155,7 +155,7 @@ class RateLimit:
 
     The "generic cell rate algorithm" (ITU-T I.371): one time per client says when its credit will
     be whole again, which costs the same however many requests there were. Why this is no library:
-    docs/decisions/0007-key-and-rate-limit.md.
+    docs/decisions/server.md.
 
     Args:
         per_minute: Requests per client and minute, at least 1.
