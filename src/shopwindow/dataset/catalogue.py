@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from shopwindow.dataset.folder import ImageFolder
+from shopwindow.dataset.layout import Part, Role, find_parts, held_out_role, role_of
 from shopwindow.dataset.parquet import ParquetTable
 from shopwindow.dataset.tables import TABLE_SUFFIXES, DelimitedTable, LabelTable
 from shopwindow.errors import DataError, UsageError
 
 IMAGE_COLUMN_NAMES = ("image", "path", "file", "filename", "file_name", "image_path", "id")
 LABEL_COLUMN_NAME = "label"
+_Row = tuple[str, str, tuple[str | None, ...]]  # reference, where, and its labels
 _MAX_LABEL_CHARACTERS = 200
 _LOOKED_AT = 500  # rows that say which of several columns names the images
-_SPLIT_FOLDERS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class LabelledImages:
         dropped: What was left out, in the order in which it was read.
         source: Reads the bytes.
         image_column: The column that names the images, or holds them; None for class folders.
+        roles: Of each image, what the part of the data set that it is in is for.
+        notes: What was taken for what, a sentence each, for people to see.
     """
 
     label_columns: tuple[str, ...]
@@ -80,6 +83,8 @@ class LabelledImages:
     dropped: list[DroppedRow]
     source: ImageSource
     image_column: str | None = None
+    roles: tuple[Role, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.references)
@@ -265,7 +270,7 @@ def _read_table(
     label_columns: tuple[str, ...],
 ) -> LabelledImages:
     dropped: list[DroppedRow] = []
-    kept: list[tuple[str, str, tuple[str | None, ...]]] = []
+    kept: list[_Row] = []
     named: set[str] = set()
     for row in table.rows((image_column, *label_columns)):
         where = f"row {row.number}"
@@ -302,8 +307,8 @@ def _label_problem(columns: Sequence[str], cells: Sequence[str]) -> str:
 
 
 def _drop_repeated(
-    rows: list[tuple[str, str, tuple[str | None, ...]]],
-) -> tuple[list[tuple[str, str, tuple[str | None, ...]]], list[DroppedRow]]:
+    rows: list[_Row],
+) -> tuple[list[_Row], list[DroppedRow]]:
     """Keep one row per image, and none of an image that has two labels: either may be wrong."""
     labels_of: dict[str, list[str]] = {}
     for reference, _, (label, *_) in rows:
@@ -327,23 +332,58 @@ def _drop_repeated(
 
 def _read_class_folders(folder: ImageFolder) -> LabelledImages:
     dropped = [DroppedRow("file", name, reason) for name, reason in sorted(folder.refused.items())]
-    kept: list[tuple[str, str, tuple[str | None, ...]]] = []
+    kept: list[_Row] = []
+    role_by_name: dict[str, Role] = {}
+    parts = find_parts(folder.images)
     for name in folder.images:
-        label, slash, _ = name.partition("/")
-        if not slash:
+        part = next((part for part in parts if name.startswith(part.folder)), None)
+        label, slash, _ = name[len(part.folder) if part else 0 :].partition("/")
+        if part is None or not slash:
             dropped.append(DroppedRow("file", name, "not in a class folder"))
         elif not _is_unicode(label):
             dropped.append(DroppedRow("file", name, "the name of its folder is not UTF-8"))
         else:
             kept.append((name, "file", (unicodedata.normalize("NFC", label),)))
-    found = {labels[0] for _, _, labels in kept}
-    if found and all(label is not None and label.lower() in _SPLIT_FOLDERS for label in found):
-        names = ", ".join(sorted(label for label in found if label))
+            role_by_name[name] = part.role
+    found = sorted({label for _, _, (label,) in kept if label})
+    if found and all(role_of(label) is not None for label in found):
         raise UsageError(
-            f"The folders of {folder.root} are parts of a data set ({names}), not labels: name one "
-            "of them as DATA."
+            f"The folders of {folder.root} are parts of a data set ({', '.join(found)}), not "
+            "labels, and there are no folders with labels in them: put the images of each label "
+            "into a folder of its own, or name a table with --labels."
         )
-    return _build((LABEL_COLUMN_NAME,), kept, dropped, folder)
+    built = _build((LABEL_COLUMN_NAME,), kept, dropped, folder)
+    roles = tuple(role_by_name[name] for name in built.references)
+    return replace(built, roles=roles, notes=_name_parts(parts, built.references, roles))
+
+
+def _name_parts(
+    parts: Sequence[Part], references: Sequence[str], roles: Sequence[Role]
+) -> tuple[str, ...]:
+    """Say which folders were taken for labels, and what becomes of the parts they are in."""
+    if len(parts) == 1:
+        folder = parts[0].folder.rstrip("/")
+        return (f"Labels: the folders of {folder or 'the data'}",)
+    counts = {part: sum(name.startswith(part.folder) for name in references) for part in parts}
+    named = {
+        part: f"{part.folder.rstrip('/')} ({count:,} images)" for part, count in counts.items()
+    }
+    return (
+        f"Labels: the folders of each part: {', '.join(named.values())}",
+        name_roles({named[part]: part.role for part in parts}, held_out_role(roles)),
+    )
+
+
+def name_roles(roles: Mapping[str, Role], held_out: Role | None) -> str:
+    """Say in a sentence what each part of a data set is used for."""
+    if held_out is None:
+        return "All parts are read as one; name one of them as DATA to read it alone"
+    judges = [name for name, role in roles.items() if role == held_out]
+    apart = [name for name, role in roles.items() if role == "test" != held_out]
+    sentence = f"Held out to grade a training by: {', '.join(judges)}"
+    if apart:
+        sentence += f"; kept for shopwindow evaluate: {', '.join(apart)}"
+    return sentence
 
 
 def _is_unicode(text: str) -> bool:
@@ -353,7 +393,7 @@ def _is_unicode(text: str) -> bool:
 
 def _build(
     label_columns: tuple[str, ...],
-    rows: list[tuple[str, str, tuple[str | None, ...]]],
+    rows: list[_Row],
     dropped: list[DroppedRow],
     source: ImageSource,
 ) -> LabelledImages:

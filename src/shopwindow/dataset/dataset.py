@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from shopwindow.dataset.label_sets import (
     number_labels,
     split_cell,
 )
+from shopwindow.dataset.layout import Role, held_out_role
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 
@@ -45,6 +46,9 @@ class Dataset:
         dropped: Every row and image file that was left out, with its reason.
         rule: Size and method to which the images were resized.
         catalogue: What the data set was read from; also the images that were left out.
+        roles: Of each image, what the part of the data set that it is in is for; empty where it has
+            no parts.
+        notes: What was taken for what, and what got lost: sentences for people to see.
     """
 
     references: tuple[str, ...]
@@ -56,6 +60,8 @@ class Dataset:
     dropped: tuple[DroppedRow, ...]
     rule: ResizeRule
     catalogue: LabelledImages
+    roles: tuple[Role, ...]
+    notes: tuple[str, ...]
     _cache: ImageCache = field(repr=False)
     _positions: NDArray[np.int64] = field(repr=False)  # of the N images in catalogue and cache
 
@@ -117,6 +123,18 @@ class Dataset:
         ]
         return [*vocabulary, *sets]
 
+    @property
+    def given_split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """The images to learn from, and those of the part that is there to judge by, if there is.
+
+        Where there is a validation part, a test part is in neither.
+        """
+        judge = held_out_role(self.roles)
+        if judge is None:
+            return None
+        learned = [role not in ("valid", "test") for role in self.roles]
+        return np.flatnonzero(learned), np.flatnonzero([role == judge for role in self.roles])
+
     def duplicate_groups(self) -> NDArray[np.int64]:
         """Return (N,) int64: a number from 0 up, shared by images that show the same picture."""
         groups = open_duplicates(self._cache)[self._positions]
@@ -136,6 +154,7 @@ def load_dataset(
     label_map: LabelMap | None = None,
     vocabularies: Mapping[str, Sequence[str]] | None = None,
     min_images: int = 2,
+    with_test: bool = True,
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Dataset:
@@ -155,6 +174,8 @@ def load_dataset(
             none of them are left out. By default the labels that occur.
         min_images: Main labels with fewer usable images are left out; 1 keeps all. Has no effect
             on given `vocabularies`.
+        with_test: Whether to take in the test part of a data set that also has a validation part:
+            a training has no use for it.
         cache_dir: See `open_cache`.
         progress: Show a progress bar on stderr while decoding.
 
@@ -177,9 +198,23 @@ def load_dataset(
     label_columns = catalogue.label_columns[: 1 + len(also)]
     main = label_columns[0]
     cells, reasons = _read_main_labels(catalogue.labels[main], cache.failures, label_map)
-    known = vocabularies[main] if vocabularies else _frequent_labels(cells, reasons, min_images)
-    _keep_known(cells, reasons, known, min_images, fixed=vocabularies is not None)
-    positions = [index for index, reason in enumerate(reasons) if not reason]
+    roles = catalogue.roles
+    judge = held_out_role(roles)
+    learned = [
+        judge is None or role not in ("valid", "test") for role in roles or [""] * len(cells)
+    ]
+    counts = _count_labels(cells, reasons, learned)
+    known = (
+        vocabularies[main]
+        if vocabularies
+        else tuple(sorted(label for label, count in counts.items() if count >= min_images))
+    )
+    _keep_known(cells, reasons, known, counts, min_images, fixed=vocabularies is not None)
+    positions = [
+        index
+        for index, reason in enumerate(reasons)
+        if not reason and (with_test or judge != "valid" or roles[index] != "test")
+    ]
     dropped = list(catalogue.dropped) + [
         DroppedRow(catalogue.where[index], catalogue.references[index], reason)
         for index, reason in enumerate(reasons)
@@ -206,7 +241,7 @@ def load_dataset(
             }
             kept = [known_of[cell] for cell in kept]
         codes[column], sets[column] = number_labels(kept, vocabulary_of[column])
-    return Dataset(
+    dataset = Dataset(
         references=tuple(catalogue.references[index] for index in positions),
         label_columns=label_columns,
         vocabularies=vocabulary_of,
@@ -218,9 +253,26 @@ def load_dataset(
         dropped=tuple(dropped),
         rule=rule,
         catalogue=catalogue,
+        roles=tuple(roles[index] for index in positions) if roles else (),
+        notes=catalogue.notes,
         _cache=cache,
         _positions=np.array(positions, np.int64),
     )
+    return replace(dataset, notes=(*dataset.notes, *_notes_on_copies(dataset)))
+
+
+def _notes_on_copies(dataset: Dataset) -> Iterator[str]:
+    """Say where the part that judges shows pictures that are learned from."""
+    if dataset.given_split is None:
+        return
+    groups = dataset.duplicate_groups()
+    learned, judging = dataset.given_split
+    known = np.isin(groups[judging], groups[learned])
+    if known.any():
+        yield (
+            f"{int(known.sum()):,} of the {len(known):,} held-out images show the same picture as "
+            "one that is learned from: the grade comes out too good"
+        )
 
 
 _Cells = list[tuple[str, ...] | None]
@@ -252,20 +304,26 @@ def _read_main_labels(
     return cells, reasons
 
 
-def _frequent_labels(cells: _Cells, reasons: Sequence[str], least: int) -> tuple[str, ...]:
-    """Return the labels that at least so many images have alone, sorted."""
-    usable = (cell for cell, reason in zip(cells, reasons, strict=True) if not reason)
-    counts = Counter(cell[0] for cell in usable if cell and len(cell) == 1)
-    return tuple(sorted(label for label, count in counts.items() if count >= least))
+def _count_labels(cells: _Cells, reasons: Sequence[str], learned: Sequence[bool]) -> Counter[str]:
+    """Count the images to learn from that have a label alone."""
+    return Counter(
+        cell[0]
+        for cell, reason, learns in zip(cells, reasons, learned, strict=True)
+        if learns and not reason and cell and len(cell) == 1
+    )
 
 
 def _keep_known(
-    cells: _Cells, reasons: list[str], known: Sequence[str], least: int, *, fixed: bool
+    cells: _Cells,
+    reasons: list[str],
+    known: Sequence[str],
+    counts: Mapping[str, int],
+    least: int,
+    *,
+    fixed: bool,
 ) -> None:
     """Take unknown labels out of the cells, and images out that had only such."""
     vocabulary = set(known)
-    usable = [cell for cell, reason in zip(cells, reasons, strict=True) if not reason]
-    counts = Counter(cell[0] for cell in usable if cell and len(cell) == 1)
     for index, cell in enumerate(cells):
         if reasons[index] or not cell:  # an empty cell allows nothing, and is meant so
             continue
@@ -276,7 +334,7 @@ def _keep_known(
         reasons[index] = (
             f"label that the model does not have: {names}"
             if fixed
-            else f"label with too few images: {names} has {counts[cell[0]]} of {least}"
+            else f"label with too few images: {names} has {counts.get(cell[0], 0)} of {least}"
         )
 
 

@@ -29,6 +29,7 @@ def summarise_dataset(dataset: Dataset) -> str:
     lines = [
         f"{len(dataset):,} images{_named_by(dataset)} with {len(main.sizes):,} labels in "
         f"{main.name}, {rule.width_px} x {rule.height_px} px",
+        *dataset.notes,
         "",
         *_column_lines(findings.columns),
         *name_twins(dataset.vocabularies[main.name]),

@@ -210,6 +210,7 @@ def open_companion(
         group_column=companion.group_column,
         label_map=None if companion.label_map is None else read_label_map(companion.label_map),
         vocabularies=vocabularies,
+        with_test=False,
         cache_dir=cache_dir,
         progress=progress,
     )

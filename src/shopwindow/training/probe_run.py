@@ -107,7 +107,11 @@ def _train(run: Run, engine: EngineName, cross_validated_below: int) -> Path:
     backbone = open_backbone(engine=engine)
     dataset = open_dataset(options, (backbone.rule.height_px, backbone.rule.width_px))
     check_labels(dataset)
-    is_small = len(dataset) < cross_validated_below and _answers_of(dataset) <= MAX_ANSWERS
+    is_small = (
+        dataset.given_split is None  # a part that is there to judge by does so, however small
+        and len(dataset) < cross_validated_below
+        and _answers_of(dataset) <= MAX_ANSWERS
+    )
     split = _everything(dataset, options.seed) if is_small else _split(dataset, options)
     if options.start_from is not None:
         run.facts.setdefault("start", describe_start(read_bundle(options.start_from)))
@@ -181,6 +185,7 @@ def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
     lines = [
         f"{len(dataset):,} images{by}, {len(labels)} labels ({main}); {how}{further}",
         f"Linear probe on {backbone.name}, which has learned from {backbone.weights.split(',')[0]}",
+        *dataset.notes,
     ]
     counts = np.bincount(codes[codes < len(labels)], minlength=len(labels))
     few = [(int(count), label) for count, label in zip(counts, labels, strict=True)]

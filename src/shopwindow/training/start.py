@@ -75,6 +75,7 @@ def _go_on(run: Run) -> Path:
                 f"{trainer.arch} on {trainer.device}; run folder {run.folder}",
                 flush=True,
             )
+            print(*dataset.notes, sep="\n", flush=True)
             sys.stderr.write(note_on_weights(trainer))
         RECIPES[run.options.recipe](trainer)
         if is_main_process():

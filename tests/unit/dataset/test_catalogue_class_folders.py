@@ -67,13 +67,59 @@ def test_column_options_have_no_effect_and_are_refused(
         read_catalogue(tmp_path, **options)
 
 
-def test_train_and_valid_folders_are_not_taken_for_labels(
+def test_parts_without_folders_of_labels_are_refused(
     tmp_path: Path, write_pictures: Callable[..., None]
 ) -> None:
-    write_pictures(tmp_path, "train/Heels/a.jpg", "Valid/Heels/b.jpg")
+    write_pictures(tmp_path, "train/a.jpg", "Valid/b.jpg")
     with pytest.raises(UsageError, match=r"parts of a data set \(Valid, train\), not labels"):
         read_catalogue(tmp_path)
-    assert read_catalogue(tmp_path / "train").labels == {"label": ["Heels"]}
+
+
+def test_parts_are_named_and_their_folders_are_the_labels(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(
+        tmp_path,
+        *(
+            f"{part}_set/{label}/{part}.jpg"
+            for part in ("training", "test")
+            for label in ("cat", "dog")
+        ),
+    )
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.labels == {"label": ["cat", "dog"] * 2}
+    assert catalogue.roles == ("test", "test", "train", "train")
+    assert catalogue.notes == (
+        "Labels: the folders of each part: test_set (2 images), training_set (2 images)",
+        "Held out to grade a training by: test_set (2 images)",
+    )
+
+
+def test_test_part_beside_a_validation_part_is_kept_for_later(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(
+        tmp_path,
+        *(
+            f"{part}/{label}/1.jpg"
+            for part in ("train", "valid", "test")
+            for label in ("cat", "dog")
+        ),
+    )
+    assert read_catalogue(tmp_path).notes[1] == (
+        "Held out to grade a training by: valid (2 images); "
+        "kept for shopwindow evaluate: test (2 images)"
+    )
+
+
+def test_wrapping_around_class_folders_is_passed_through(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "archive/shapes/cat/1.jpg", "archive/shapes/dog/2.jpg")
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.labels == {"label": ["cat", "dog"]}
+    assert catalogue.references == ["archive/shapes/cat/1.jpg", "archive/shapes/dog/2.jpg"]
+    assert catalogue.notes == ("Labels: the folders of archive/shapes",)
 
 
 def test_empty_folder_says_so(tmp_path: Path) -> None:
