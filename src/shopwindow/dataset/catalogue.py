@@ -15,6 +15,7 @@ from typing import Protocol
 
 from shopwindow.dataset.folder import ImageFolder
 from shopwindow.dataset.layout import Part, Role, find_parts, held_out_role, role_of
+from shopwindow.dataset.matching import match_names
 from shopwindow.dataset.parquet import ParquetTable
 from shopwindow.dataset.tables import TABLE_SUFFIXES, DelimitedTable, LabelTable
 from shopwindow.errors import DataError, UsageError
@@ -259,7 +260,8 @@ def _images_found(table: LabelTable, folder: ImageFolder, column: str) -> int:
     if isinstance(table, ParquetTable) and table.holds_bytes(column):
         return _LOOKED_AT
     rows = islice(table.rows((column,)), _LOOKED_AT)
-    return sum(not row.problem and not folder.find(row.cells[0])[1] for row in rows)
+    found, _ = match_names([row.cells[0] for row in rows if not row.problem], folder)
+    return sum(not problem for _, problem in found)
 
 
 def _read_table(
@@ -269,18 +271,19 @@ def _read_table(
     image_column: str,
     label_columns: tuple[str, ...],
 ) -> LabelledImages:
+    rows = list(table.rows((image_column, *label_columns)))
+    names = [row.cells[0] if row.cells else "" for row in rows]
+    found, notes = [(name, "") for name in names], list[str]()
+    if folder is not None:
+        usable = [name for row, name in zip(rows, names, strict=True) if not row.problem]
+        matched, notes = match_names(usable, folder)
+        at = dict(zip(usable, matched, strict=True))
+        found = [at.get(name, ("", "")) for name in names]
     dropped: list[DroppedRow] = []
     kept: list[_Row] = []
-    named: set[str] = set()
-    for row in table.rows((image_column, *label_columns)):
+    for row, name, (reference, problem) in zip(rows, names, found, strict=True):
         where = f"row {row.number}"
-        name = row.cells[0] if row.cells else ""
-        reference, problem = name, row.problem
-        if not problem and folder is not None:
-            reference, problem = folder.find(name)
-            named.add(reference)
-        if not problem:
-            problem = _label_problem(label_columns, row.cells[1:])
+        problem = row.problem or problem or _label_problem(label_columns, row.cells[1:])
         if problem:
             dropped.append(DroppedRow(where, name[:_MAX_LABEL_CHARACTERS], problem))
         else:
@@ -289,12 +292,13 @@ def _read_table(
     unique, repeated = _drop_repeated(kept)
     dropped += repeated
     if folder is not None:
+        named = {reference for row, (reference, _) in zip(rows, found, strict=True) if not row.problem}
         dropped += [
             DroppedRow("file", name, folder.refused.get(name, "no row names this image file"))
             for name in sorted({*folder.images, *folder.refused} - named)
         ]
-    found = _build(label_columns, unique, dropped, source)
-    return replace(found, image_column=image_column)
+    catalogue = _build(label_columns, unique, dropped, source)
+    return replace(catalogue, image_column=image_column, notes=tuple(notes))
 
 
 def _label_problem(columns: Sequence[str], cells: Sequence[str]) -> str:
