@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,11 @@ from shopwindow.dataset.duplicates import open_duplicates
 from shopwindow.dataset.label_sets import (
     NONE_OF_THEM,
     SEPARATOR,
+    Bars,
     LabelMap,
+    bars_of,
+    meaning_of_bars,
+    name_bars,
     number_labels,
     split_cell,
 )
@@ -49,6 +53,8 @@ class Dataset:
         roles: Of each image, what the part of the data set that it is in is for; empty where it has
             no parts.
         notes: What was taken for what, and what got lost: sentences for people to see.
+        lost_labels: Main labels that rows or folders name, and that are not learned; empty where
+            the labels are given.
     """
 
     references: tuple[str, ...]
@@ -62,6 +68,7 @@ class Dataset:
     catalogue: LabelledImages
     roles: tuple[Role, ...]
     notes: tuple[str, ...]
+    lost_labels: tuple[str, ...]
     _cache: ImageCache = field(repr=False)
     _positions: NDArray[np.int64] = field(repr=False)  # of the N images in catalogue and cache
 
@@ -135,6 +142,11 @@ class Dataset:
         learned = [role not in ("valid", "test") for role in self.roles]
         return np.flatnonzero(learned), np.flatnonzero([role == judge for role in self.roles])
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row, image, label and file of the data is in use."""
+        return not (self.dropped or self.catalogue.unused or self.lost_labels)
+
     def duplicate_groups(self) -> NDArray[np.int64]:
         """Return (N,) int64: a number from 0 up, shared by images that show the same picture."""
         groups = open_duplicates(self._cache)[self._positions]
@@ -154,6 +166,7 @@ def load_dataset(
     label_map: LabelMap | None = None,
     vocabularies: Mapping[str, Sequence[str]] | None = None,
     min_images: int = 2,
+    bars: str | None = None,
     with_test: bool = True,
     cache_dir: Path | None = None,
     progress: bool = True,
@@ -174,6 +187,9 @@ def load_dataset(
             none of them are left out. By default the labels that occur.
         min_images: Main labels with fewer usable images are left out; 1 keeps all. Has no effect
             on given `vocabularies`.
+        bars: What `Tshirts|Tops` means: `any` of these labels would be right, or `path`: it is one
+            label, below another. By default it is told from the cells, or from the given
+            vocabularies.
         with_test: Whether to take in the test part of a data set that also has a validation part:
             a training has no use for it.
         cache_dir: See `open_cache`.
@@ -186,6 +202,7 @@ def load_dataset(
     """
     if min_images < 1:
         raise UsageError(f"--min-images: expected 1 or more, got {min_images}.")
+    wanted = _wanted_bars(bars)
     catalogue = read_catalogue(
         data,
         labels_file=labels_file,
@@ -197,19 +214,33 @@ def load_dataset(
     cache = open_cache(catalogue, rule, cache_dir, progress=progress)
     label_columns = catalogue.label_columns[: 1 + len(also)]
     main = label_columns[0]
-    cells, reasons = _read_main_labels(catalogue.labels[main], cache.failures, label_map)
+    bars_in = {
+        column: wanted
+        or (bars_of(vocabularies[column]) if vocabularies and column in vocabularies else None)
+        or meaning_of_bars(set(filter(None, catalogue.labels[column])))
+        for column in label_columns
+    }
+    cells, reasons = _read_main_labels(
+        catalogue.labels[main], cache.failures, label_map, bars_in[main]
+    )
     roles = catalogue.roles
     judge = held_out_role(roles)
     learned = [
         judge is None or role not in ("valid", "test") for role in roles or [""] * len(cells)
     ]
     counts = _count_labels(cells, reasons, learned)
+    read = list(cells)  # as they are, before unknown labels are taken out
     known = (
         vocabularies[main]
         if vocabularies
         else tuple(sorted(label for label, count in counts.items() if count >= min_images))
     )
     _keep_known(cells, reasons, known, counts, min_images, fixed=vocabularies is not None)
+    lost = (
+        _lost_labels(catalogue.named_labels, known, bars_in[main])
+        if vocabularies is None and label_map is None
+        else ()
+    )
     positions = [
         index
         for index, reason in enumerate(reasons)
@@ -228,7 +259,7 @@ def load_dataset(
             kept = [cells[index] for index in positions]
         else:
             texts = catalogue.labels[column]
-            kept = [split_cell(texts[index] or "") or None for index in positions]
+            kept = [split_cell(texts[index] or "", bars_in[column]) or None for index in positions]
         single = {cell[0] for cell in kept if cell and len(cell) == 1}
         given = vocabularies.get(column) if vocabularies else None
         vocabulary_of[column] = tuple(given if given is not None else sorted(single))
@@ -254,7 +285,19 @@ def load_dataset(
         rule=rule,
         catalogue=catalogue,
         roles=tuple(roles[index] for index in positions) if roles else (),
-        notes=catalogue.notes,
+        notes=(
+            *catalogue.notes,
+            *(
+                note
+                for column in label_columns
+                if column != main or label_map is None
+                for note in name_bars(
+                    column, [*filter(None, catalogue.labels[column])], bars_in[column]
+                )
+            ),
+            *_name_lost(lost, read, counts, min_images),
+        ),
+        lost_labels=lost,
         _cache=cache,
         _positions=np.array(positions, np.int64),
     )
@@ -275,18 +318,61 @@ def _notes_on_copies(dataset: Dataset) -> Iterator[str]:
         )
 
 
+def _wanted_bars(bars: str | None) -> Bars | None:
+    if bars == "several":
+        raise UsageError(
+            "--bars several: a model of shopwindow gives one label of each column, not several at "
+            "once; give each question a column of its own, and name the further ones with --also."
+        )
+    if bars is None:
+        return None
+    if bars in get_args(Bars):
+        return cast(Bars, bars)
+    raise UsageError(f"--bars: expected any or path, got {bars!r}.")
+
+
+def _lost_labels(named: Iterable[str], known: Sequence[str], bars: Bars) -> tuple[str, ...]:
+    labels = {label for text in named if text != NONE_OF_THEM for label in split_cell(text, bars)}
+    return tuple(sorted(labels - set(known)))
+
+
+def _name_lost(
+    lost: Sequence[str], cells: _Cells, counts: Mapping[str, int], least: int
+) -> list[str]:
+    """Return a sentence about labels that are not learned, if there are any, in a list."""
+    if not lost:
+        return []
+    alone = {cell[0] for cell in cells if cell and len(cell) == 1}
+    beside = {label for cell in cells if cell and len(cell) > 1 for label in cell}
+
+    def why(label: str) -> str:
+        if counts.get(label):
+            return f"{counts[label]} of {least} images"
+        if label in alone:
+            return "no image to learn from"
+        return "never alone in its cell" if label in beside else "no usable image"
+
+    listed = ", ".join(f"{label} ({why(label)})" for label in lost[:8])
+    more = f" and {len(lost) - 8:,} more" if len(lost) > 8 else ""
+    what = f"{len(lost):,} labels are" if len(lost) > 1 else "1 label is"
+    return [f"{what} lost: {listed}{more}"]
+
+
 _Cells = list[tuple[str, ...] | None]
 
 
 def _read_main_labels(
-    texts: Sequence[str | None], failures: Mapping[int, str], label_map: LabelMap | None
+    texts: Sequence[str | None],
+    failures: Mapping[int, str],
+    label_map: LabelMap | None,
+    bars: Bars,
 ) -> tuple[_Cells, list[str]]:
     """Return what each image allows, and why it is left out ("" where it is not)."""
     cells: _Cells = []
     reasons: list[str] = []
     for index, text in enumerate(texts):
         text = text or ""
-        cell: tuple[str, ...] | None = split_cell(text)
+        cell: tuple[str, ...] | None = split_cell(text, bars)
         reason = ""
         if index in failures:
             reason = f"unreadable image: {failures[index]}"

@@ -36,7 +36,7 @@ def summarise_dataset(dataset: Dataset) -> str:
         "",
         *_duplicate_lines(findings),
         "",
-        *_dropped_lines(findings),
+        *_dropped_lines(findings, is_whole=dataset.is_whole),
     ]
     # Labels come from files: none may move the cursor, or break a terminal that is not UTF-8.
     return "\n".join(
@@ -81,9 +81,9 @@ def _duplicate_lines(findings: Findings) -> list[str]:
     return lines
 
 
-def _dropped_lines(findings: Findings) -> list[str]:
+def _dropped_lines(findings: Findings, *, is_whole: bool) -> list[str]:
     if not findings.dropped:
-        return ["Nothing left out"]
+        return ["Nothing left out" if is_whole else "No row and no image left out"]
     total = sum(len(kind.rows) for kind in findings.dropped)
     lines = [f"{total:,} rows and image files left out"]
     for kind in findings.dropped:

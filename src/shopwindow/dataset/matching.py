@@ -105,8 +105,9 @@ def _pairs(lost: Iterable[str], free: Iterable[str], rule: _Rule) -> Iterator[tu
     """Yield names with their only file, where that is the file of no other name."""
     files: dict[str, list[str]] = {}
     for file in free:
-        # A bare name may also mean a file in `images`, as it does without any rule.
-        keys = {rule.key(file), rule.key(file.removeprefix("images/"))}
+        # As without any rule, a name may lack the extension and the folder `images`.
+        places = (file, file.removeprefix("images/"))
+        keys = {rule.key(end) for one in places for end in (one, posixpath.splitext(one)[0])}
         for key in _ends(rule.key(file)) if not rule.path else keys:
             files.setdefault(key, []).append(file)
     hits: dict[str, str] = {}

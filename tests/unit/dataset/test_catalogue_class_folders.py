@@ -8,6 +8,7 @@ import pytest
 
 from shopwindow.dataset.catalogue import read_catalogue
 from shopwindow.errors import DataError, UsageError
+from shopwindow.settings import ACCEPTED_FORMATS
 
 
 def test_each_folder_is_a_label(tmp_path: Path, write_pictures: Callable[..., None]) -> None:
@@ -28,16 +29,40 @@ def test_image_outside_of_the_class_folders_is_listed(
     assert (dropped.reference, dropped.reason) == ("stray.jpg", "not in a class folder")
 
 
-def test_other_files_and_hidden_ones_are_passed_over(
+def test_hidden_files_are_passed_over_and_others_are_named(
     tmp_path: Path, write_pictures: Callable[..., None]
 ) -> None:
     write_pictures(
         tmp_path, "Heels/a.jpg", "Heels/._a.jpg", ".thumbs/a.jpg", "__MACOSX/Heels/a.jpg"
     )
-    (tmp_path / "Heels" / "notes.txt").write_text("bought in May")
+    (tmp_path / "Heels" / "notes.txt").write_text("BMW bought in May, P6 too")
     catalogue = read_catalogue(tmp_path)
     assert catalogue.references == ["Heels/a.jpg"]
     assert catalogue.dropped == []
+    assert catalogue.unused == ("Heels/notes.txt",)
+    assert catalogue.notes[-1] == "1 file is no image, and not used: Heels/notes.txt"
+
+
+@pytest.mark.parametrize("format_", ACCEPTED_FORMATS)
+def test_content_makes_an_image_whatever_it_is_called(
+    tmp_path: Path, image_bytes: Callable[..., bytes], format_: str
+) -> None:
+    (tmp_path / "cat").mkdir()
+    names = ["b", "c.jpg_large", "d.jpg:orig", "f.jpg?w=100", "g.ppm", "h.txt"]
+    for name in names:
+        (tmp_path / "cat" / name).write_bytes(image_bytes("red", (40, 40), format_))
+    assert read_catalogue(tmp_path).references == [f"cat/{name}" for name in names]
+
+
+def test_folder_without_images_is_a_label_all_the_same(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "owl" / "1.xyz").write_bytes(b"what is this?")
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.named_labels == {"cat", "dog", "owl"}
+    assert catalogue.unused == ("owl/1.xyz",)
 
 
 def test_class_folder_that_is_a_link_outside_is_refused(
