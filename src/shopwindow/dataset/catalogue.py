@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from shopwindow.dataset.folder import ImageFolder
 from shopwindow.dataset.layout import Part, Role, find_parts, held_out_role, role_of
 from shopwindow.dataset.matching import match_names
 from shopwindow.dataset.parquet import ParquetTable
+from shopwindow.dataset.shards import PARQUET_SUFFIXES, ParquetShards, find_shards
 from shopwindow.dataset.tables import TABLE_SUFFIXES, DelimitedTable, LabelTable
 from shopwindow.errors import DataError, UsageError
 
@@ -159,12 +160,19 @@ def read_catalogue(
             catalogue = _read_table(table, None, source, image_column, label_columns)
         else:
             catalogue = _read_table(table, folder, folder, image_column, label_columns)
-    own = table_path and table_path.resolve()
-    unused = tuple(name for name in folder.others if folder.root / name != own)
+    own = _files_of(table_path)
+    unused = tuple(name for name in folder.others if folder.root / name not in own)
     if not catalogue.references:
         raise DataError(nothing_left(data, catalogue.dropped, unused))
     notes = (*catalogue.notes, *_name_unused(unused))
     return replace(catalogue, unused=unused, notes=notes)
+
+
+def _files_of(table_path: Path | None) -> set[Path]:
+    if table_path is None:
+        return set()
+    paths = find_shards(table_path) if table_path.is_dir() else [table_path]
+    return {path.resolve() for path in paths}
 
 
 def _name_unused(names: Sequence[str]) -> list[str]:
@@ -190,7 +198,10 @@ def nothing_left(data: Path, dropped: Sequence[DroppedRow], unused: Sequence[str
 
 
 def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
-    """Return the folder with the images, and the table if there is one."""
+    """Return the folder with the images, and the table if there is one.
+
+    A table of several files is the folder that they are in.
+    """
     if data.is_file():
         if labels_file is not None:
             raise UsageError(
@@ -212,8 +223,11 @@ def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
         raise UsageError(f"There is no file {labels_file}, neither here nor in {data}.")
     try:
         tables = sorted(path for path in data.iterdir() if _is_table(path))
+        shards = [] if tables and not all(map(_is_parquet, tables)) else find_shards(data)
     except OSError as error:
         raise DataError(f"{data} cannot be listed: {error.strerror}.") from error
+    if shards:
+        return data, data
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise UsageError(f"{data} holds {len(tables)} tables ({names}): name one with --labels.")
@@ -224,7 +238,7 @@ def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> 
     """Open a table of any kind, so that it means the same to every command.
 
     Args:
-        path: The file; its ending tells the kind.
+        path: The file; its ending tells the kind. Or a folder of `find_shards`.
         source: An open file to read a Parquet table from, where it does not lie at `path`.
         needs_header: Whether a first line that names an image is refused; if not, it is a row, and
             the columns are called 1, 2 and so on.
@@ -233,14 +247,18 @@ def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> 
         MissingExtraError: A Parquet file, and pyarrow is not installed.
         DataError: It cannot be read.
     """
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if path.is_dir():
+        return ParquetShards(path)
+    if _is_parquet(path):
         return ParquetTable(path, source)
     return DelimitedTable(path, needs_header=needs_header)
 
 
 def has_table(data: Path) -> bool:
     """Say whether there is a table of labels where `read_catalogue` looks for one."""
-    return data.is_file() or (data.is_dir() and any(map(_is_table, data.iterdir())))
+    if not data.is_dir():
+        return data.is_file()
+    return any(map(_is_table, data.iterdir())) or bool(find_shards(data))
 
 
 def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...] | None:
@@ -252,6 +270,10 @@ def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...
     """
     _, table_path = _locate(data, labels_file)
     return None if table_path is None else open_table(table_path).columns
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in PARQUET_SUFFIXES
 
 
 def _is_table(path: Path) -> bool:
@@ -270,7 +292,7 @@ def _choose_columns(
     listed = _listed(table)
     image_column = choose_image_column(table, folder, image_column)
     groups = () if group_column is None else (group_column,)
-    label_columns = (label_column or LABEL_COLUMN_NAME, *also, *groups)
+    label_columns = (label_column or _usual_label_column(table, also), *also, *groups)
     options = (
         "--image-column",
         "--label-column",
@@ -292,6 +314,15 @@ def _choose_columns(
             f"({image_column}), the labels and the groups ({', '.join(label_columns)})."
         )
     return image_column, label_columns
+
+
+def _usual_label_column(table: LabelTable, also: Sequence[str]) -> str:
+    """Return `label`; where there is none, the only column that says it is one of labels."""
+    if LABEL_COLUMN_NAME not in table.columns and isinstance(table, ParquetTable):
+        known = set(table.class_columns).intersection(table.columns).difference(also)
+        if len(known) == 1:
+            return known.pop()
+    return LABEL_COLUMN_NAME
 
 
 def choose_image_column(
@@ -373,7 +404,7 @@ def _read_table(
     dropped: list[DroppedRow] = []
     kept: list[_Row] = []
     for row, name, (reference, problem) in zip(rows, names, found, strict=True):
-        where = f"row {row.number}"
+        where = f"row {row.number}" + (f" of {row.file}" if row.file else "")
         problem = row.problem or problem or _label_problem(label_columns, row.cells[1:])
         if problem:
             dropped.append(DroppedRow(where, name[:_MAX_LABEL_CHARACTERS], problem))
@@ -391,10 +422,19 @@ def _read_table(
             for name in sorted({*folder.images, *folder.refused} - named)
         ]
     catalogue = _build(label_columns, unique, dropped, source)
+    roles: tuple[Role, ...] = ()
+    if isinstance(table, ParquetShards):
+        role_of_file = {
+            reference: table.roles[row.file]
+            for row, (reference, _) in zip(rows, found, strict=True)
+        }
+        roles = tuple(role_of_file[reference] for reference in catalogue.references)
+        notes = [*_name_shards(table, roles), *notes]
     whole = (row.cells[1] for row in rows if len(row.cells) > 1)
     return replace(
         catalogue,
         image_column=image_column,
+        roles=roles,
         notes=tuple(notes),
         named_labels=frozenset(
             unicodedata.normalize("NFC", label)
@@ -402,6 +442,17 @@ def _read_table(
             if 0 < len(label) <= _MAX_LABEL_CHARACTERS
         ),
     )
+
+
+def _name_shards(table: ParquetShards, roles: Sequence[Role]) -> Iterator[str]:
+    more = f" and {len(table.files) - 4:,} more" if len(table.files) > 4 else ""
+    missing = f"; {table.missing:,} that belong to them are missing" if table.missing else ""
+    yield f"Read as one table: {', '.join(table.files[:4])}{more}{missing}"
+    judge = held_out_role(roles)
+    if judge is not None:
+        counts = Counter(roles)
+        named = {f"{role or 'other'} ({_images(counts[role])})": role for role in sorted(counts)}
+        yield name_roles(named, judge)
 
 
 def _label_problem(columns: Sequence[str], cells: Sequence[str]) -> str:
@@ -488,12 +539,16 @@ def _name_parts(
         return (f"Labels: the folders of {folder or 'the data'}",)
     counts = {part: sum(name.startswith(part.folder) for name in references) for part in parts}
     named = {
-        part: f"{part.folder.rstrip('/')} ({count:,} images)" for part, count in counts.items()
+        part: f"{part.folder.rstrip('/')} ({_images(count)})" for part, count in counts.items()
     }
     return (
         f"Labels: the folders of each part: {', '.join(named.values())}",
         name_roles({named[part]: part.role for part in parts}, held_out_role(roles)),
     )
+
+
+def _images(count: int) -> str:
+    return f"{count:,} images" if count != 1 else "1 image"
 
 
 def name_roles(roles: Mapping[str, Role], held_out: Role | None) -> str:

@@ -32,11 +32,13 @@ class TableRow:
         cells: One text per wanted column; empty where there is no value. With a problem, what the
             row begins with, so that people find it.
         problem: Empty, or why the row cannot be used.
+        file: The file it is in, where a table has several.
     """
 
     number: int
     cells: tuple[str, ...]
     problem: str = ""
+    file: str = ""
 
 
 class LabelTable(Protocol):
