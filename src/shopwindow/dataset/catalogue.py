@@ -17,9 +17,11 @@ from shopwindow.dataset.folder import ImageFolder
 from shopwindow.dataset.layout import Part, Role, find_parts, held_out_role, role_of
 from shopwindow.dataset.matching import match_names
 from shopwindow.dataset.parquet import ParquetTable
+from shopwindow.dataset.records import JSON_LINES_SUFFIXES, SHEET_SUFFIXES, RecordTable
 from shopwindow.dataset.shards import PARQUET_SUFFIXES, ParquetShards, find_shards
-from shopwindow.dataset.tables import TABLE_SUFFIXES, DelimitedTable, LabelTable
+from shopwindow.dataset.tables import TABLE_SUFFIXES, DelimitedTable, LabelTable, is_table_name
 from shopwindow.errors import DataError, UsageError
+from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
 IMAGE_COLUMN_NAMES = ("image", "path", "file", "filename", "file_name", "image_path", "id")
 LABEL_COLUMN_NAME = "label"
@@ -134,7 +136,8 @@ def read_catalogue(
         MissingExtraError: A Parquet file, and pyarrow is not installed.
         DataError: A table that cannot be read, or no usable image in it.
     """
-    folder_path, table_path = _locate(data, labels_file)
+    columns = (image_column, label_column, also, group_column)
+    folder_path, table_path, choice = _choose_table(data, labels_file, columns)
     if table_path is None:
         for option, value in (
             ("--image-column", image_column),
@@ -144,7 +147,7 @@ def read_catalogue(
         ):
             if value:
                 raise UsageError(
-                    f"{option} has no effect, since {data} holds no table (.csv, .tsv, .parquet): "
+                    f"{option} has no effect, since {data} holds no table (such as .csv or .xlsx): "
                     "its folders are the labels. Name a table with --labels."
                 )
         folder = ImageFolder(folder_path)
@@ -164,8 +167,42 @@ def read_catalogue(
     unused = tuple(name for name in folder.others if folder.root / name not in own)
     if not catalogue.references:
         raise DataError(nothing_left(data, catalogue.dropped, unused))
-    notes = (*catalogue.notes, *_name_unused(unused))
+    notes = (*choice, *catalogue.notes, *_name_unused(unused))
     return replace(catalogue, unused=unused, notes=notes)
+
+
+_Columns = tuple[str | None, str | None, Sequence[str], str | None]
+
+
+def _choose_table(
+    data: Path, labels_file: Path | None, columns: _Columns
+) -> tuple[Path, Path | None, list[str]]:
+    """Return the folder with the images, the table, and what is to be said about the choice.
+
+    Of several tables it is the only one that has the columns, and whose first rows find images.
+    """
+    found = _tables_in(data) if data.is_dir() and labels_file is None else (data, [])
+    if len(found[1]) < 2:
+        folder_path, table_path = _locate(data, labels_file)
+        wrapped = table_path is not None and data.is_dir() and folder_path != data
+        name = folder_path.relative_to(data).as_posix() if wrapped else ""
+        return folder_path, table_path, [f"Read from the folder {name}"] if wrapped else []
+    folder_path, tables = found
+    folder = ImageFolder(folder_path)
+    fitting = [path for path in tables if _fits(path, folder, columns)]
+    if len(fitting) != 1:
+        return *_locate(data, labels_file), []  # which refuses
+    others = ", ".join(path.name for path in tables if path not in fitting)
+    return folder_path, fitting[0], [f"Labels: {fitting[0].name}, as no image is named by {others}"]
+
+
+def _fits(path: Path, folder: ImageFolder, columns: _Columns) -> bool:
+    try:
+        table = open_table(path)
+        image_column, _ = _choose_columns(table, folder, *columns)
+        return _images_found(table, folder, image_column) > 0
+    except (DataError, UsageError):
+        return False
 
 
 def _files_of(table_path: Path | None) -> set[Path]:
@@ -208,7 +245,7 @@ def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
                 f"{data} is a file, and {labels_file} names the labels: with --labels, DATA is the "
                 "folder with the images."
             )
-        if data.suffix.lower() not in TABLE_SUFFIXES:
+        if not is_table_name(data.name):
             raise UsageError(
                 f"{data} is a file: expected a folder of images, or a table "
                 f"({', '.join(TABLE_SUFFIXES)})."
@@ -221,17 +258,41 @@ def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
             if path.is_file():
                 return data, path
         raise UsageError(f"There is no file {labels_file}, neither here nor in {data}.")
-    try:
-        tables = sorted(path for path in data.iterdir() if _is_table(path))
-        shards = [] if tables and not all(map(_is_parquet, tables)) else find_shards(data)
-    except OSError as error:
-        raise DataError(f"{data} cannot be listed: {error.strerror}.") from error
-    if shards:
-        return data, data
+    folder, tables = _tables_in(data)
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise UsageError(f"{data} holds {len(tables)} tables ({names}): name one with --labels.")
-    return data, tables[0] if tables else None
+    return folder, tables[0] if tables else None
+
+
+def _tables_in(data: Path) -> tuple[Path, list[Path]]:
+    """Return the folder that holds the images, and the tables in it.
+
+    It is `data`, or what is in it where that is only a wrapping: one folder, and no images.
+    """
+    folder = data
+    try:
+        while True:
+            tables = sorted(path for path in folder.iterdir() if _is_table(path))
+            if all(map(_is_parquet, tables)) and find_shards(folder):
+                return folder, [folder]
+            if tables:
+                return folder, tables
+            inner = [path for path in folder.iterdir() if not _is_hidden(path)]
+            folders = [path for path in inner if path.is_dir() and not path.is_symlink()]
+            if len(folders) != 1 or any(_is_image(path) for path in inner):
+                return data, []
+            folder = folders[0]
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be listed: {error.strerror}.") from error
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> LabelTable:
@@ -251,14 +312,14 @@ def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> 
         return ParquetShards(path)
     if _is_parquet(path):
         return ParquetTable(path, source)
+    if path.name.lower().endswith((*SHEET_SUFFIXES, *JSON_LINES_SUFFIXES)):
+        return RecordTable(path)
     return DelimitedTable(path, needs_header=needs_header)
 
 
 def has_table(data: Path) -> bool:
     """Say whether there is a table of labels where `read_catalogue` looks for one."""
-    if not data.is_dir():
-        return data.is_file()
-    return any(map(_is_table, data.iterdir())) or bool(find_shards(data))
+    return data.is_file() or (data.is_dir() and bool(_tables_in(data)[1]))
 
 
 def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...] | None:
@@ -277,8 +338,7 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    hidden = path.name.startswith(".")  # macOS leaves a `._labels.csv` beside each `labels.csv`
-    return not hidden and path.suffix.lower() in TABLE_SUFFIXES and path.is_file()
+    return is_table_name(path.name) and path.is_file()
 
 
 def _choose_columns(
@@ -435,7 +495,7 @@ def _read_table(
         catalogue,
         image_column=image_column,
         roles=roles,
-        notes=tuple(notes),
+        notes=(*table.notes, *notes),
         named_labels=frozenset(
             unicodedata.normalize("NFC", label)
             for label in whole

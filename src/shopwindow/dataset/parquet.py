@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from shopwindow.dataset.folder import MAX_IMAGE_BYTES
-from shopwindow.dataset.tables import TableRow
+from shopwindow.dataset.tables import TableRow, cell_text
 from shopwindow.errors import (
     DataError,
     MissingExtraError,
@@ -53,6 +53,7 @@ class ParquetTable:
 
     def __init__(self, path: Path, source: Any = None) -> None:
         self.path = path
+        self.notes: tuple[str, ...] = ()
         self._file = _open(path, source)
         self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
 
@@ -97,7 +98,7 @@ class ParquetTable:
                     cells = (
                         f"{self.path.name}#{number}"
                         if name in in_bytes
-                        else _as_text(columns[name][position])
+                        else cell_text(columns[name][position])
                         for name in wanted
                     )
                     yield TableRow(number, tuple(cells))
@@ -215,13 +216,3 @@ def _named(values: list[Any], names: tuple[str, ...] | None) -> list[Any]:
         return values
     known: dict[Any, str | None] = dict(enumerate(names)) | {-1: None}
     return [known.get(value, value) for value in values]
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, float):
-        if value != value:
-            return ""
-        # pandas turns whole numbers into floats where one is missing: 15970.0 means 15970.
-        if value.is_integer():
-            value = int(value)
-    return "" if value is None else str(value).strip()

@@ -70,6 +70,7 @@ class ParquetShards(ParquetTable):
     def __init__(self, folder: Path) -> None:
         paths = find_shards(folder)
         self.path = folder
+        self.notes = ()
         self.files = tuple(path.relative_to(folder).as_posix() for path in paths)
         self._tables = {
             name: ParquetTable(path) for name, path in zip(self.files, paths, strict=True)
