@@ -7,14 +7,25 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from shopwindow.dataset.class_folders import count_images, name_roles, read_class_folders
 from shopwindow.dataset.folder import ImageFolder
-from shopwindow.dataset.layout import Part, Role, find_parts, held_out_role, role_of
+from shopwindow.dataset.labelled_images import (
+    LABEL_COLUMN_NAME,
+    DroppedRow,
+    ImageSource,
+    LabelledImages,
+    Row,
+    build_images,
+    name_unused,
+    nothing_left,
+)
+from shopwindow.dataset.layout import Role, held_out_role
 from shopwindow.dataset.matching import match_names
 from shopwindow.dataset.parquet import ParquetTable
 from shopwindow.dataset.records import JSON_LINES_SUFFIXES, SHEET_SUFFIXES, RecordTable
@@ -24,86 +35,8 @@ from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
 IMAGE_COLUMN_NAMES = ("image", "path", "file", "filename", "file_name", "image_path", "id")
-LABEL_COLUMN_NAME = "label"
-_Row = tuple[str, str, tuple[str | None, ...]]  # reference, where, and its labels
 _MAX_LABEL_CHARACTERS = 200
 _LOOKED_AT = 500  # rows that say which of several columns names the images
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedRow:
-    """A row or image file that is left out.
-
-    Attributes:
-        where: "row 17" (see `TableRow.number`), or "file" for an image file.
-        reference: What the row calls its image, or the file's relative path.
-        reason: "kind" or "kind: detail"; the kinds are few, so that a summary can count them.
-    """
-
-    where: str
-    reference: str
-    reason: str
-
-    @property
-    def kind(self) -> str:
-        """The reason without its detail."""
-        return self.reason.partition(": ")[0]
-
-
-class ImageSource(Protocol):
-    """Where the bytes of the images come from."""
-
-    @property
-    def root(self) -> Path:
-        """The folder, absolute."""
-
-    def read_bytes(self, reference: str) -> bytes:
-        """Return the original bytes of one image. Raises `ImageError` where it cannot."""
-
-    def stamp(self, reference: str) -> tuple[int, int]:
-        """Return size (bytes) and modification time (ns)."""
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images with labels, before any decoding, sorted by reference.
-
-    Attributes:
-        label_columns: Names of the label columns; the first is the main one.
-        references: One name per image: a relative POSIX path, or `part.parquet#12`. Unique.
-        labels: The label of each image by column. None, no label, occurs in attributes only.
-        where: Where each image comes from, as in `DroppedRow.where`.
-        dropped: What was left out, in the order in which it was read.
-        source: Reads the bytes.
-        image_column: The column that names the images, or holds them; None for class folders.
-        roles: Of each image, what the part of the data set that it is in is for.
-        notes: What was taken for what, a sentence each, for people to see.
-        unused: Files of the folder that are neither images nor the table.
-        named_labels: Every main label that a row or a class folder names, also without an image.
-    """
-
-    label_columns: tuple[str, ...]
-    references: list[str]
-    labels: dict[str, list[str | None]]
-    where: list[str]
-    dropped: list[DroppedRow]
-    source: ImageSource
-    image_column: str | None = None
-    roles: tuple[Role, ...] = ()
-    notes: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
-    named_labels: frozenset[str] = frozenset()
-
-    def __len__(self) -> int:
-        return len(self.references)
-
-    def read_bytes(self, index: int) -> bytes:
-        """Return the original bytes of one image.
-
-        Raises:
-            ImageError: It is gone, may not be read, or is too large.
-        """
-        return self.source.read_bytes(self.references[index])
 
 
 def read_catalogue(
@@ -151,7 +84,7 @@ def read_catalogue(
                     "its folders are the labels. Name a table with --labels."
                 )
         folder = ImageFolder(folder_path)
-        catalogue = _read_class_folders(folder)
+        catalogue = read_class_folders(folder)
     else:
         table = open_table(table_path)
         folder = ImageFolder(folder_path)
@@ -167,7 +100,7 @@ def read_catalogue(
     unused = tuple(name for name in folder.others if folder.root / name not in own)
     if not catalogue.references:
         raise DataError(nothing_left(data, catalogue.dropped, unused))
-    notes = (*choice, *catalogue.notes, *_name_unused(unused))
+    notes = (*choice, *catalogue.notes, *name_unused(unused))
     return replace(catalogue, unused=unused, notes=notes)
 
 
@@ -210,28 +143,6 @@ def _files_of(table_path: Path | None) -> set[Path]:
         return set()
     paths = find_shards(table_path) if table_path.is_dir() else [table_path]
     return {path.resolve() for path in paths}
-
-
-def _name_unused(names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    what = f"{len(names):,} files are no images" if len(names) > 1 else "1 file is no image"
-    return [f"{what}, and not used: {', '.join(names[:3])}{more}"]
-
-
-def nothing_left(data: Path, dropped: Sequence[DroppedRow], unused: Sequence[str] = ()) -> str:
-    """Return the sentence for a data set in which no image is left."""
-    if not dropped:
-        others = "".join(f" {note}." for note in _name_unused(unused))
-        return f"No image is left in {data}: it holds no rows and no image files.{others}"
-    kinds = Counter(row.kind for row in dropped).most_common(4)
-    counts = "; ".join(f"{count:,} × {kind}" for kind, count in kinds)
-    first = next(row for row in dropped if row.kind == kinds[0][0])
-    return (
-        f"No image is left in {data}: {len(dropped):,} rows and image files were left out "
-        f"({counts}). The first, {first.where} ({first.reference[:100]!r}): {first.reason}."
-    )
 
 
 def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
@@ -462,7 +373,7 @@ def _read_table(
         at = dict(zip(usable, matched, strict=True))
         found = [at.get(name, ("", "")) for name in names]
     dropped: list[DroppedRow] = []
-    kept: list[_Row] = []
+    kept: list[Row] = []
     for row, name, (reference, problem) in zip(rows, names, found, strict=True):
         where = f"row {row.number}" + (f" of {row.file}" if row.file else "")
         problem = row.problem or problem or _label_problem(label_columns, row.cells[1:])
@@ -481,7 +392,7 @@ def _read_table(
             DroppedRow("file", name, folder.refused.get(name, "no row names this image file"))
             for name in sorted({*folder.images, *folder.refused} - named)
         ]
-    catalogue = _build(label_columns, unique, dropped, source)
+    catalogue = build_images(label_columns, unique, dropped, source)
     roles: tuple[Role, ...] = ()
     if isinstance(table, ParquetShards):
         role_of_file = {
@@ -511,7 +422,9 @@ def _name_shards(table: ParquetShards, roles: Sequence[Role]) -> Iterator[str]:
     judge = held_out_role(roles)
     if judge is not None:
         counts = Counter(roles)
-        named = {f"{role or 'other'} ({_images(counts[role])})": role for role in sorted(counts)}
+        named = {
+            f"{role or 'other'} ({count_images(counts[role])})": role for role in sorted(counts)
+        }
         yield name_roles(named, judge)
 
 
@@ -525,8 +438,8 @@ def _label_problem(columns: Sequence[str], cells: Sequence[str]) -> str:
 
 
 def _drop_repeated(
-    rows: list[_Row],
-) -> tuple[list[_Row], list[DroppedRow]]:
+    rows: list[Row],
+) -> tuple[list[Row], list[DroppedRow]]:
     """Keep one row per image, and none of an image that has two labels: either may be wrong."""
     labels_of: dict[str, list[str]] = {}
     for reference, _, (label, *_) in rows:
@@ -546,104 +459,3 @@ def _drop_repeated(
             first[reference] = where
             kept.append((reference, where, labels))
     return kept, dropped
-
-
-def _read_class_folders(folder: ImageFolder) -> LabelledImages:
-    dropped = [DroppedRow("file", name, reason) for name, reason in sorted(folder.refused.items())]
-    kept: list[_Row] = []
-    role_by_name: dict[str, Role] = {}
-    parts = find_parts(folder.images)
-    for name in folder.images:
-        part = next((part for part in parts if name.startswith(part.folder)), None)
-        label, slash, _ = name[len(part.folder) if part else 0 :].partition("/")
-        if part is None or not slash:
-            dropped.append(DroppedRow("file", name, "not in a class folder"))
-        elif not _is_unicode(label):
-            dropped.append(DroppedRow("file", name, "the name of its folder is not UTF-8"))
-        else:
-            kept.append((name, "file", (unicodedata.normalize("NFC", label),)))
-            role_by_name[name] = part.role
-    found = sorted({label for _, _, (label,) in kept if label})
-    if found and all(role_of(label) is not None for label in found):
-        raise UsageError(
-            f"The folders of {folder.root} are parts of a data set ({', '.join(found)}), not "
-            "labels, and there are no folders with labels in them: put the images of each label "
-            "into a folder of its own, or name a table with --labels."
-        )
-    built = _build((LABEL_COLUMN_NAME,), kept, dropped, folder)
-    roles = tuple(role_by_name[name] for name in built.references)
-    named = (
-        name[len(part.folder) :]
-        for part in parts
-        for name in folder.folders
-        if name.startswith(part.folder)
-    )
-    return replace(
-        built,
-        roles=roles,
-        notes=_name_parts(parts, built.references, roles),
-        named_labels=frozenset(
-            unicodedata.normalize("NFC", name)
-            for name in named
-            if name and "/" not in name and _is_unicode(name)
-        ),
-    )
-
-
-def _name_parts(
-    parts: Sequence[Part], references: Sequence[str], roles: Sequence[Role]
-) -> tuple[str, ...]:
-    """Say which folders were taken for labels, and what becomes of the parts they are in."""
-    if len(parts) == 1:
-        folder = parts[0].folder.rstrip("/")
-        return (f"Labels: the folders of {folder or 'the data'}",)
-    counts = {part: sum(name.startswith(part.folder) for name in references) for part in parts}
-    named = {
-        part: f"{part.folder.rstrip('/')} ({_images(count)})" for part, count in counts.items()
-    }
-    return (
-        f"Labels: the folders of each part: {', '.join(named.values())}",
-        name_roles({named[part]: part.role for part in parts}, held_out_role(roles)),
-    )
-
-
-def _images(count: int) -> str:
-    return f"{count:,} images" if count != 1 else "1 image"
-
-
-def name_roles(roles: Mapping[str, Role], held_out: Role | None) -> str:
-    """Say in a sentence what each part of a data set is used for."""
-    if held_out is None:
-        return "All parts are read as one; name one of them as DATA to read it alone"
-    judges = [name for name, role in roles.items() if role == held_out]
-    apart = [name for name, role in roles.items() if role == "test" != held_out]
-    sentence = f"Held out to grade a training by: {', '.join(judges)}"
-    if apart:
-        sentence += f"; kept for shopwindow evaluate: {', '.join(apart)}"
-    return sentence
-
-
-def _is_unicode(text: str) -> bool:
-    """Say whether a name can be written into a bundle: odd bytes of a file system cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _build(
-    label_columns: tuple[str, ...],
-    rows: list[_Row],
-    dropped: list[DroppedRow],
-    source: ImageSource,
-) -> LabelledImages:
-    # Sorted, so that nothing later on depends on the order of the rows.
-    rows = sorted(rows, key=lambda row: row[0])
-    return LabelledImages(
-        label_columns=label_columns,
-        references=[reference for reference, _, _ in rows],
-        labels={
-            column: [labels[position] for _, _, labels in rows]
-            for position, column in enumerate(label_columns)
-        },
-        where=[where for _, where, _ in rows],
-        dropped=dropped,
-        source=source,
-    )

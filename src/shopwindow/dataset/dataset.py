@@ -12,12 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shopwindow.dataset.cache import ImageCache, open_cache
-from shopwindow.dataset.catalogue import (
-    DroppedRow,
-    LabelledImages,
-    nothing_left,
-    read_catalogue,
-)
+from shopwindow.dataset.catalogue import read_catalogue
 from shopwindow.dataset.duplicates import open_duplicates
 from shopwindow.dataset.label_sets import (
     NONE_OF_THEM,
@@ -30,6 +25,7 @@ from shopwindow.dataset.label_sets import (
     number_labels,
     split_cell,
 )
+from shopwindow.dataset.labelled_images import DroppedRow, LabelledImages, nothing_left
 from shopwindow.dataset.layout import Role, held_out_role
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
