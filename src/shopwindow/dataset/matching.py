@@ -42,10 +42,12 @@ class _Rule:
 
 
 def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _folded(name: str) -> str:
+    if name.isascii():  # as nearly all are, and there are many
+        return name.lower()
     return unicodedata.normalize("NFC", _composed(name).casefold())
 
 
@@ -85,7 +87,7 @@ def match_names(
     notes = []
     for rule in _RULES:
         taken = {reference for reference, problem in found.values() if not problem}
-        lost = [name for name, (_, problem) in found.items() if problem and _is_path(name)]
+        lost = [name for name, (link, problem) in found.items() if _is_lost(name, link, problem)]
         free = [file for file in folder.images if file not in taken]
         if not lost or not free:
             break
@@ -97,18 +99,18 @@ def match_names(
     return [found[name] for name in names], notes
 
 
-def _is_path(name: str) -> bool:
-    return 0 < len(name) <= 1_000 and "\0" not in name
+def _is_lost(name: str, link: str, problem: str) -> bool:
+    """Say whether a name is one of no file, rather than of several or of one that is refused."""
+    if not problem or link or problem.startswith(("no image: ", "more than one")):
+        return False
+    return "\0" not in name
 
 
 def _pairs(lost: Iterable[str], free: Iterable[str], rule: _Rule) -> Iterator[tuple[str, str]]:
     """Yield names with their only file, where that is the file of no other name."""
     files: dict[str, list[str]] = {}
     for file in free:
-        # As without any rule, a name may lack the extension and the folder `images`.
-        places = (file, file.removeprefix("images/"))
-        keys = {rule.key(end) for one in places for end in (one, posixpath.splitext(one)[0])}
-        for key in _ends(rule.key(file)) if not rule.path else keys:
+        for key in _keys(file, rule) if rule.path else _ends(rule.key(file)):
             files.setdefault(key, []).append(file)
     hits: dict[str, str] = {}
     for name in lost:
@@ -121,6 +123,13 @@ def _pairs(lost: Iterable[str], free: Iterable[str], rule: _Rule) -> Iterator[tu
                 break  # a shorter end fits no fewer files
     names = Counter(hits.values())
     return ((name, file) for name, file in hits.items() if names[file] == 1)
+
+
+def _keys(file: str, rule: _Rule) -> set[str]:
+    """As without any rule, a name may lack the extension and the folder `images`."""
+    places = (file, file[7:]) if file.startswith("images/") else (file,)
+    stems = (one.rpartition(".")[0] or one for one in places)
+    return {rule.key(one) for one in (*places, *stems)}
 
 
 def _ends(path: str) -> list[str]:

@@ -205,7 +205,8 @@ def test_several_labels_at_once_are_refused(load: Load) -> None:
 
 def test_labels_without_enough_images_are_told_with_the_reason(load: Load, tmp_path: Path) -> None:
     load(["cat", "cat", "dog"])
-    (tmp_path / "labels.csv").open("a").write("\ngone.png,owl,\n")
+    rows = (tmp_path / "labels.csv").read_text()
+    (tmp_path / "labels.csv").write_text(f"{rows}\ngone.png,owl,\n")
     dataset = load_again(tmp_path)
     assert dataset.lost_labels == ("dog", "owl")
     assert dataset.notes == ("2 labels are lost: dog (1 of 2 images), owl (no usable image)",)
