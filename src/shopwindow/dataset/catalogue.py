@@ -5,6 +5,7 @@ Nothing is decoded here. Every row and every image file that is left out has its
 
 from __future__ import annotations
 
+import posixpath
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from shopwindow.dataset.class_folders import count_images, name_roles, read_class_folders
+from shopwindow.dataset.class_folders import (
+    count_images,
+    has_class_folders,
+    name_roles,
+    read_class_folders,
+)
 from shopwindow.dataset.folder import ImageFolder
 from shopwindow.dataset.labelled_images import (
     LABEL_COLUMN_NAME,
@@ -112,21 +118,44 @@ def _choose_table(
 ) -> tuple[Path, Path | None, list[str]]:
     """Return the folder with the images, the table, and what is to be said about the choice.
 
-    Of several tables it is the only one that has the columns, and whose first rows find images.
+    Of several tables it is the only one that has the columns, and whose first rows find images. A
+    table that has nothing to do with the images is none, where there are folders of labels.
     """
     found = _tables_in(data) if data.is_dir() and labels_file is None else (data, [])
-    if len(found[1]) < 2:
+    folder_path, tables = found
+    if tables and not any(columns):
+        folder = ImageFolder(data)
+        if has_class_folders(folder) and not any(_names_images(path, folder) for path in tables):
+            named = ", ".join(path.name for path in tables)
+            return data, None, [f"The folders are the labels, as {named} names no image"]
+    if len(tables) < 2:
         folder_path, table_path = _locate(data, labels_file)
         wrapped = table_path is not None and data.is_dir() and folder_path != data
         name = folder_path.relative_to(data).as_posix() if wrapped else ""
         return folder_path, table_path, [f"Read from the folder {name}"] if wrapped else []
-    folder_path, tables = found
     folder = ImageFolder(folder_path)
     fitting = [path for path in tables if _fits(path, folder, columns)]
     if len(fitting) != 1:
         return *_locate(data, labels_file), []  # which refuses
     others = ", ".join(path.name for path in tables if path not in fitting)
     return folder_path, fitting[0], [f"Labels: {fitting[0].name}, as no image is named by {others}"]
+
+
+def _names_images(path: Path, folder: ImageFolder) -> bool:
+    """Say whether any cell in the first rows of a table is called like an image, wherever it is."""
+    try:
+        table = open_table(path)
+        if isinstance(table, ParquetTable) and any(map(table.holds_bytes, table.columns)):
+            return True
+        stems = {_stem(name) for name in folder.images}
+        rows = islice(table.rows(tuple(dict.fromkeys(table.columns))), _LOOKED_AT)
+        return any(_stem(cell) in stems for row in rows for cell in row.cells)
+    except DataError:
+        return False
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(name.replace("\\", "/")))[0].casefold()
 
 
 def _fits(path: Path, folder: ImageFolder, columns: _Columns) -> bool:

@@ -18,6 +18,18 @@ from shopwindow.dataset.layout import Part, Role, find_parts, held_out_role, rol
 from shopwindow.errors import UsageError
 
 
+def has_class_folders(folder: ImageFolder) -> bool:
+    """Say whether the images lie in two folders or more that can be labels."""
+    parts = find_parts(folder.images)
+    inner = (
+        name[len(part.folder) :]
+        for part in parts
+        for name in folder.images
+        if name.startswith(part.folder)
+    )
+    return len({name.partition("/")[0] for name in inner if "/" in name}) > 1
+
+
 def read_class_folders(folder: ImageFolder) -> LabelledImages:
     """Read which image is in which folder, at the level that `find_parts` finds.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
-
-import openpyxl
 
 from shopwindow.dataset.tables import TableRow, cell_text
 from shopwindow.dataset.text import MAX_TABLE_BYTES, read_text
@@ -68,6 +67,8 @@ class RecordTable:
         return tuple(names)
 
     def _read_sheet(self) -> tuple[str, ...]:
+        import openpyxl  # takes a tenth of a second, and few need it
+
         try:
             with zipfile.ZipFile(self.path) as archive:
                 size = sum(entry.file_size for entry in archive.infolist())
@@ -76,16 +77,17 @@ class RecordTable:
                     f"{self.path} unpacks to {size:,} bytes, more than the {MAX_TABLE_BYTES:,} "
                     "that a table may have: save the sheet with the labels as CSV."
                 )
-            book = openpyxl.load_workbook(self.path, read_only=True, data_only=True)
-            try:
-                return self._read_book(book)
-            finally:
-                book.close()
+            with warnings.catch_warnings(action="ignore"):  # of charts and rules for cells
+                book = openpyxl.load_workbook(self.path, read_only=True, data_only=True)
+                try:
+                    return self._read_book(book)
+                finally:
+                    book.close()
         except DataError:
             raise
         except Exception as error:  # openpyxl raises a dozen unrelated types on damaged files
             raise DataError(
-                f"{self.path} cannot be read as a spreadsheet ({error}): save it as CSV."
+                f"{self.path} cannot be read as a spreadsheet: open it and save it again, as CSV."
             ) from error
 
     def _read_book(self, book: Any) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def test_sheet_that_is_read_is_named(shop: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 but no archive", b"a,b\n1,2\n"])
 def test_spreadsheet_that_is_none_is_a_sentence(shop: Path, content: bytes) -> None:
     (shop / "labels.xlsx").write_bytes(content)
-    with pytest.raises(DataError, match=r"cannot be read as a spreadsheet .*: save it as CSV"):
+    with pytest.raises(DataError, match="cannot be read as a spreadsheet: open it and save"):
         read_catalogue(shop)
 
 
@@ -145,3 +145,19 @@ def test_table_in_a_wrapping_is_found_and_its_folder_named(shop: Path) -> None:
     assert catalogue.references == ["1.jpg", "2.jpg"]
     assert catalogue.notes[0] == "Read from the folder shop"
     assert has_table(shop.parent)
+
+
+def test_table_that_has_nothing_to_do_with_the_images_leaves_the_folders(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    write_sheet(tmp_path / "budget.xlsx", [["month", "price"], ["May", 700]])
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.labels["label"] == ["cat", "dog"]
+    assert catalogue.notes[0] == "The folders are the labels, as budget.xlsx names no image"
+    (tmp_path / "budget.csv").write_text("picture,price\ndog/2,700\n")
+    with pytest.raises(UsageError, match="holds 2 tables"):
+        read_catalogue(tmp_path)
+    (tmp_path / "budget.xlsx").unlink()
+    with pytest.raises(UsageError, match=r"The columns of .*budget.csv are: picture, price"):
+        read_catalogue(tmp_path)
