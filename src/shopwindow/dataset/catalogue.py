@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from shopwindow.dataset.class_folders import (
-    count_images,
     has_class_folders,
     name_roles,
     read_class_folders,
@@ -28,6 +27,7 @@ from shopwindow.dataset.labelled_images import (
     LabelledImages,
     Row,
     build_images,
+    count_of,
     name_unused,
     nothing_left,
 )
@@ -257,11 +257,6 @@ def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> 
     return DelimitedTable(path, needs_header=needs_header)
 
 
-def has_table(data: Path) -> bool:
-    """Say whether there is a table of labels where `read_catalogue` looks for one."""
-    return data.is_file() or (data.is_dir() and bool(_tables_in(data)[1]))
-
-
 def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...] | None:
     """Return the columns of the table that `read_catalogue` reads; None where it reads none.
 
@@ -271,6 +266,11 @@ def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...
     """
     _, table_path = _locate(data, labels_file)
     return None if table_path is None else open_table(table_path).columns
+
+
+def has_table(data: Path) -> bool:
+    """Say whether there is a table of labels where `read_catalogue` looks for one."""
+    return data.is_file() or (data.is_dir() and bool(_tables_in(data)[1]))
 
 
 def _is_parquet(path: Path) -> bool:
@@ -455,7 +455,8 @@ def _name_shards(table: ParquetShards, roles: Sequence[Role]) -> Iterator[str]:
     if judge is not None:
         counts = Counter(roles)
         named = {
-            f"{role or 'other'} ({count_images(counts[role])})": role for role in sorted(counts)
+            f"{role or 'other'} ({count_of(counts[role], 'image')})": role
+            for role in sorted(counts)
         }
         yield name_roles(named, judge)
 

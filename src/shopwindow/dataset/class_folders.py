@@ -13,6 +13,7 @@ from shopwindow.dataset.labelled_images import (
     LabelledImages,
     Row,
     build_images,
+    count_of,
 )
 from shopwindow.dataset.layout import Part, Role, find_parts, held_out_role, role_of
 from shopwindow.errors import UsageError
@@ -86,17 +87,13 @@ def _name_parts(
         return (f"Labels: the folders of {folder or 'the data'}",)
     counts = {part: sum(name.startswith(part.folder) for name in references) for part in parts}
     named = {
-        part: f"{part.folder.rstrip('/')} ({count_images(count)})" for part, count in counts.items()
+        part: f"{part.folder.rstrip('/')} ({count_of(count, 'image')})"
+        for part, count in counts.items()
     }
     return (
         f"Labels: the folders of each part: {', '.join(named.values())}",
         name_roles({named[part]: part.role for part in parts}, held_out_role(roles)),
     )
-
-
-def count_images(count: int) -> str:
-    """Return `1 image` or `1,234 images`."""
-    return f"{count:,} images" if count != 1 else "1 image"
 
 
 def name_roles(roles: Mapping[str, Role], held_out: Role | None) -> str:

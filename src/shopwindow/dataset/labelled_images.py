@@ -134,3 +134,8 @@ def name_unused(names: Sequence[str]) -> list[str]:
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     what = f"{len(names):,} files are no images" if len(names) > 1 else "1 file is no image"
     return [f"{what}, and not used: {', '.join(names[:3])}{more}"]
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return `1 image` or `1,234 images`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
