@@ -25,7 +25,12 @@ from shopwindow.dataset.label_sets import (
     number_labels,
     split_cell,
 )
-from shopwindow.dataset.labelled_images import DroppedRow, LabelledImages, nothing_left
+from shopwindow.dataset.labelled_images import (
+    DroppedRow,
+    LabelledImages,
+    nothing_left,
+    printable,
+)
 from shopwindow.dataset.layout import Role, held_out_role
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
@@ -297,7 +302,8 @@ def load_dataset(
         _cache=cache,
         _positions=np.array(positions, np.int64),
     )
-    return replace(dataset, notes=(*dataset.notes, *_notes_on_copies(dataset)))
+    notes = (*dataset.notes, *_notes_on_copies(dataset))
+    return replace(dataset, notes=tuple(map(printable, notes)))
 
 
 def _notes_on_copies(dataset: Dataset) -> Iterator[str]:

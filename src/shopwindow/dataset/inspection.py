@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.findings import ColumnSizes, Findings, find_out
 from shopwindow.dataset.label_sets import name_twins
-from shopwindow.dataset.labelled_images import count_of
+from shopwindow.dataset.labelled_images import count_of, printable
 from shopwindow.imaging.thumbnail import jpeg_data_uri
 from shopwindow.writing import write_page
 
@@ -40,11 +40,7 @@ def summarise_dataset(dataset: Dataset) -> str:
         "",
         *_dropped_lines(findings, is_whole=dataset.is_whole),
     ]
-    # Labels come from files: none may move the cursor, or break a terminal that is not UTF-8.
-    return "\n".join(
-        "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
-        for line in lines
-    )
+    return "\n".join(map(printable, lines))
 
 
 def _named_by(dataset: Dataset) -> str:

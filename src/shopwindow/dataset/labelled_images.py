@@ -139,3 +139,8 @@ def name_unused(names: Sequence[str]) -> list[str]:
 def count_of(number: int, noun: str) -> str:
     """Return `1 image` or `1,234 images`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def printable(text: str) -> str:
+    """Return a text from files for a terminal: nothing moves the cursor, or is no UTF-8."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -119,6 +119,8 @@ def _json_text(value: object) -> str:
 
 
 def _sheet_text(value: object) -> str:
+    if isinstance(value, datetime) and value.time() == time():  # a sheet has no dates alone
+        value = value.date()
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     return cell_text(value)

@@ -25,6 +25,7 @@ from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.duplicates import resemble
 from shopwindow.dataset.label_sets import allowed_labels, name_twins
+from shopwindow.dataset.labelled_images import printable
 from shopwindow.dataset.split import Split, connected_groups, split_images
 from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
@@ -203,7 +204,7 @@ def _opening(mixture: Mixture, backbone: Backbone, *, is_small: bool) -> str:
         lines.append(
             f"Left out: {first.reference} ({first.reason}){more}; shopwindow inspect lists them"
         )
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _learn(
