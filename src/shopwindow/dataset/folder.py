@@ -68,6 +68,8 @@ class ImageFolder:
                         self._list_folder(name + "/")
                     elif entry.is_file():
                         self._files.add(name)
+                    else:
+                        self.refused[name] = "no regular file: a link to nothing, or a device"
                 except OSError as error:  # of many entries, one that is bad
                     self.refused[name] = f"cannot be read: {error.strerror}"
 

@@ -150,6 +150,14 @@ def test_link_to_itself_is_left_out_and_the_rest_is_read(shop: Path) -> None:
     assert dropped.reason.startswith("cannot be read")
 
 
+def test_link_to_nothing_is_counted(shop: Path) -> None:
+    (shop / "cat").mkdir()
+    (shop / "cat" / "2.jpg").symlink_to(shop / "gone.jpg")
+    (shop / "1.jpg").rename(shop / "cat" / "1.jpg")
+    (dropped,) = read_catalogue(shop).dropped
+    assert (dropped.reference, dropped.kind) == ("cat/2.jpg", "no regular file")
+
+
 def test_table_without_a_header_is_refused_with_a_sentence(shop: Path) -> None:
     (shop / "labels.csv").write_text("1.jpg,Shirts\n2.jpg,Heels\n")
     with pytest.raises(DataError, match="expected a first line that names the columns"):
