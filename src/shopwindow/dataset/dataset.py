@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +16,6 @@ from shopwindow.dataset.duplicates import open_duplicates
 from shopwindow.dataset.label_sets import (
     NONE_OF_THEM,
     SEPARATOR,
-    Bars,
     LabelMap,
     bars_of,
     meaning_of_bars,
@@ -26,12 +24,21 @@ from shopwindow.dataset.label_sets import (
     split_cell,
 )
 from shopwindow.dataset.labelled_images import (
+    LABEL_COLUMN_NAME,
     DroppedRow,
     LabelledImages,
     nothing_left,
     printable,
 )
 from shopwindow.dataset.layout import Role, held_out_role
+from shopwindow.dataset.main_labels import (
+    count_labels,
+    keep_known,
+    lost_labels,
+    name_lost,
+    read_main_labels,
+    wanted_bars,
+)
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 
@@ -203,7 +210,7 @@ def load_dataset(
     """
     if min_images < 1:
         raise UsageError(f"--min-images: expected 1 or more, got {min_images}.")
-    wanted = _wanted_bars(bars)
+    wanted = wanted_bars(bars)
     catalogue = read_catalogue(
         data,
         labels_file=labels_file,
@@ -215,13 +222,16 @@ def load_dataset(
     cache = open_cache(catalogue, rule, cache_dir, progress=progress)
     label_columns = catalogue.label_columns[: 1 + len(also)]
     main = label_columns[0]
+    if vocabularies and main not in vocabularies and LABEL_COLUMN_NAME in vocabularies:
+        # The column was told from the file, and has a name of its own.
+        vocabularies = {**vocabularies, main: vocabularies[LABEL_COLUMN_NAME]}
     bars_in = {
         column: wanted
         or (bars_of(vocabularies[column]) if vocabularies and column in vocabularies else None)
         or meaning_of_bars(set(filter(None, catalogue.labels[column])))
         for column in label_columns
     }
-    cells, reasons = _read_main_labels(
+    cells, reasons = read_main_labels(
         catalogue.labels[main], cache.failures, label_map, bars_in[main]
     )
     roles = catalogue.roles
@@ -229,16 +239,16 @@ def load_dataset(
     learned = [
         judge is None or role not in ("valid", "test") for role in roles or [""] * len(cells)
     ]
-    counts = _count_labels(cells, reasons, learned)
+    counts = count_labels(cells, reasons, learned)
     read = list(cells)  # as they are, before unknown labels are taken out
     known = (
         vocabularies[main]
         if vocabularies
         else tuple(sorted(label for label, count in counts.items() if count >= min_images))
     )
-    _keep_known(cells, reasons, known, counts, min_images, fixed=vocabularies is not None)
+    keep_known(cells, reasons, known, counts, min_images, fixed=vocabularies is not None)
     lost = (
-        _lost_labels(catalogue.named_labels, known, bars_in[main])
+        lost_labels(catalogue.named_labels, known, bars_in[main])
         if vocabularies is None and label_map is None
         else ()
     )
@@ -296,7 +306,7 @@ def load_dataset(
                     column, [*filter(None, catalogue.labels[column])], bars_in[column]
                 )
             ),
-            *_name_lost(lost, read, counts, min_images),
+            *name_lost(lost, read, counts, min_images),
         ),
         lost_labels=lost,
         _cache=cache,
@@ -317,112 +327,6 @@ def _notes_on_copies(dataset: Dataset) -> Iterator[str]:
         yield (
             f"{int(known.sum()):,} of the {len(known):,} held-out images show the same picture as "
             "one that is learned from: the grade comes out too good"
-        )
-
-
-def _wanted_bars(bars: str | None) -> Bars | None:
-    if bars == "several":
-        raise UsageError(
-            "--bars several: a model of shopwindow gives one label of each column, not several at "
-            "once; give each question a column of its own, and name the further ones with --also."
-        )
-    if bars is None:
-        return None
-    if bars in get_args(Bars):
-        return cast(Bars, bars)
-    raise UsageError(f"--bars: expected any or path, got {bars!r}.")
-
-
-def _lost_labels(named: Iterable[str], known: Sequence[str], bars: Bars) -> tuple[str, ...]:
-    labels = {label for text in named if text != NONE_OF_THEM for label in split_cell(text, bars)}
-    return tuple(sorted(labels - set(known)))
-
-
-def _name_lost(
-    lost: Sequence[str], cells: _Cells, counts: Mapping[str, int], least: int
-) -> list[str]:
-    """Return a sentence about labels that are not learned, if there are any, in a list."""
-    if not lost:
-        return []
-    alone = {cell[0] for cell in cells if cell and len(cell) == 1}
-    beside = {label for cell in cells if cell and len(cell) > 1 for label in cell}
-
-    def why(label: str) -> str:
-        if counts.get(label):
-            return f"{counts[label]} of {least} images"
-        if label in alone:
-            return "no image to learn from"
-        return "never alone in its cell" if label in beside else "no usable image"
-
-    listed = ", ".join(f"{label} ({why(label)})" for label in lost[:8])
-    more = f" and {len(lost) - 8:,} more" if len(lost) > 8 else ""
-    what = f"{len(lost):,} labels are" if len(lost) > 1 else "1 label is"
-    return [f"{what} lost: {listed}{more}"]
-
-
-_Cells = list[tuple[str, ...] | None]
-
-
-def _read_main_labels(
-    texts: Sequence[str | None],
-    failures: Mapping[int, str],
-    label_map: LabelMap | None,
-    bars: Bars,
-) -> tuple[_Cells, list[str]]:
-    """Return what each image allows, and why it is left out ("" where it is not)."""
-    cells: _Cells = []
-    reasons: list[str] = []
-    for index, text in enumerate(texts):
-        text = text or ""
-        cell: tuple[str, ...] | None = split_cell(text, bars)
-        reason = ""
-        if index in failures:
-            reason = f"unreadable image: {failures[index]}"
-        elif not cell:
-            reason = "no label"
-        elif text == NONE_OF_THEM:
-            cell = ()
-        elif label_map is not None:
-            if text not in label_map:
-                reason = f"label that the label map does not name: {text!r}"
-            elif (cell := label_map[text]) is None:
-                reason = f"label that the label map leaves out: {text!r}"
-        cells.append(cell)
-        reasons.append(reason)
-    return cells, reasons
-
-
-def _count_labels(cells: _Cells, reasons: Sequence[str], learned: Sequence[bool]) -> Counter[str]:
-    """Count the images to learn from that have a label alone."""
-    return Counter(
-        cell[0]
-        for cell, reason, learns in zip(cells, reasons, learned, strict=True)
-        if learns and not reason and cell and len(cell) == 1
-    )
-
-
-def _keep_known(
-    cells: _Cells,
-    reasons: list[str],
-    known: Sequence[str],
-    counts: Mapping[str, int],
-    least: int,
-    *,
-    fixed: bool,
-) -> None:
-    """Take unknown labels out of the cells, and images out that had only such."""
-    vocabulary = set(known)
-    for index, cell in enumerate(cells):
-        if reasons[index] or not cell:  # an empty cell allows nothing, and is meant so
-            continue
-        cells[index] = tuple(label for label in cell if label in vocabulary)
-        if cells[index]:
-            continue
-        names = " or ".join(map(repr, cell))
-        reasons[index] = (
-            f"label that the model does not have: {names}"
-            if fixed
-            else f"label with too few images: {names} has {counts.get(cell[0], 0)} of {least}"
         )
 
 

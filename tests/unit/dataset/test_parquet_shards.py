@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from shopwindow.dataset.catalogue import has_table, read_catalogue
+from shopwindow.dataset.dataset import load_dataset
 from shopwindow.errors import DataError, UsageError
+from shopwindow.imaging.preprocess import ResizeRule
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -53,6 +55,14 @@ def test_numbers_of_a_class_label_are_read_by_their_names(
 def test_only_column_of_labels_needs_no_option(tmp_path: Path, write: Callable[..., None]) -> None:
     write("photos.parquet", [0, 1], column="kind")
     assert read_catalogue(tmp_path).label_columns == ("kind",)
+    dataset = load_dataset(
+        tmp_path,
+        rule=ResizeRule(16, 12),
+        vocabularies={"label": ("dog", "cat")},
+        cache_dir=tmp_path / ".cache",
+        progress=False,
+    )
+    assert dataset.codes["kind"].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
