@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from shopwindow.bundle import Bundle, BundleInfo
 from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, digest_of, read_out_of_fold
-from shopwindow.dataset.catalogue import LABEL_COLUMN_NAME, has_table
+from shopwindow.dataset.catalogue import has_table
 from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map
+from shopwindow.dataset.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map, bars_of
+from shopwindow.dataset.labelled_images import LABEL_COLUMN_NAME
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, ShopwindowError, UsageError
 from shopwindow.evaluation.metrics import grade, sure_answers
@@ -255,6 +256,7 @@ def _read(
         also=reading.also,
         label_map=reading.label_map,
         group_column=reading.group_column,
+        bars=bars_of(label for column in bundle.info.columns for label in column.labels),
         vocabularies=_vocabularies(bundle, reading)
         if labels_of_model or reading.label_map is not None
         else None,

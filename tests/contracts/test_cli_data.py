@@ -16,7 +16,7 @@ def test_inspect_prints_a_summary_and_writes_the_page(
     completed = run_shopwindow("inspect", colour_photos, "--out", "page.html")
     assert (completed.returncode, completed.stderr) == (0, "")
     assert completed.stdout.startswith("40 images with 2 labels in label, 192 x 192 px\n")
-    assert "1 rows and image files left out" in completed.stdout
+    assert "1 row or file left out" in completed.stdout
     assert completed.stdout.endswith("\nPage: page.html\n")
     assert "broken.png" in (tmp_path / "page.html").read_text()
 
@@ -30,7 +30,7 @@ def test_inspect_reads_what_its_options_say(run_shopwindow: Run, colour_photos: 
         *("--label-column", "kind", "--also", "size", "--min-images", "2", "--size", "20x30"),
     )
     assert completed.returncode == 0, completed.stderr
-    assert completed.stdout.startswith("2 images by picture with 1 labels in kind, 30 x 20 px\n")
+    assert completed.stdout.startswith("2 images by picture with 1 label in kind, 30 x 20 px\n")
     assert "size" in completed.stdout
 
 

@@ -25,7 +25,7 @@ OPTIONS = (
     "--recipe finetune --arch test_efficientnet --weights none --epochs 1 --size 32x36 "
     "--batch-size 8 --seed 3 --split random --lr 0.01 "
     "--name kinds --card card.toml --out run --family shade --label-map map.json "
-    "--group-column sender --with more.toml --balance 0.5"
+    "--group-column sender --bars any --with more.toml --balance 0.5"
 )
 
 
@@ -85,6 +85,7 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
         "families": ["shade"],
         "label_map": str(folder / "map.json"),
         "group_column": "sender",
+        "bars": "any",
         "extras": [str(folder / "more.toml")],
         "balance": 0.5,
         "recipe": "finetune",

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from shopwindow.cli.options import data_argument, data_options, example, given, parse_size
+from shopwindow.cli.options import (
+    bars_option,
+    data_argument,
+    data_options,
+    example,
+    given,
+    parse_size,
+)
 
 
 @click.command(
@@ -17,6 +24,7 @@ from shopwindow.cli.options import data_argument, data_options, example, given, 
 )
 @data_argument
 @data_options()
+@bars_option
 @click.option(
     "--size",
     callback=parse_size,

@@ -128,6 +128,16 @@ def data_options(*, default_min_images: str | None = "2") -> Callable[[Command],
     return lambda command: with_options(command, options)
 
 
+def bars_option(command: Command) -> Command:
+    """Add --bars, where no model says what its labels are."""
+    return click.option(
+        "--bars",
+        type=click.Choice(["any", "path", "several"]),
+        help="What A|B in a cell means: any of these is right, or it is one label, B below A. "
+        "Several at once cannot be learned.  [default: as the cells look]",
+    )(command)
+
+
 def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
     """Add options, so that the help lists them in this order."""
     for option in reversed(options):

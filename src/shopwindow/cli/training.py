@@ -16,6 +16,7 @@ import click
 from shopwindow.cli.feedback import corrections_to_learn
 from shopwindow.cli.options import (
     Command,
+    bars_option,
     data_options,
     example,
     given,
@@ -75,6 +76,7 @@ def network_options(command: Command) -> Command:
 )
 @click.argument("data", required=False, type=click.Path(exists=True, path_type=Path))
 @data_options()
+@bars_option
 @click.option(
     "--recipe",
     type=click.Choice(["probe", "finetune", "transfer"]),
@@ -192,6 +194,7 @@ def _probe(run: Run) -> None:
 )
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @data_options()
+@bars_option
 @network_options
 @click.option(
     "--out",

@@ -28,7 +28,7 @@ import PIL
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from shopwindow.dataset.catalogue import LabelledImages
+from shopwindow.dataset.labelled_images import LabelledImages
 from shopwindow.errors import DataError, ImageError
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import ResizeRule, preprocess

@@ -5,92 +5,44 @@ Nothing is decoded here. Every row and every image file that is left out has its
 
 from __future__ import annotations
 
+import posixpath
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
+from shopwindow.dataset.class_folders import (
+    has_class_folders,
+    name_roles,
+    read_class_folders,
+)
 from shopwindow.dataset.folder import ImageFolder
+from shopwindow.dataset.labelled_images import (
+    LABEL_COLUMN_NAME,
+    DroppedRow,
+    ImageSource,
+    LabelledImages,
+    Row,
+    build_images,
+    count_of,
+    name_unused,
+    nothing_left,
+)
+from shopwindow.dataset.layout import Role, held_out_role
+from shopwindow.dataset.matching import match_names
 from shopwindow.dataset.parquet import ParquetTable
-from shopwindow.dataset.tables import TABLE_SUFFIXES, DelimitedTable, LabelTable
+from shopwindow.dataset.records import JSON_LINES_SUFFIXES, SHEET_SUFFIXES, RecordTable
+from shopwindow.dataset.shards import PARQUET_SUFFIXES, ParquetShards, find_shards
+from shopwindow.dataset.tables import TABLE_SUFFIXES, DelimitedTable, LabelTable, is_table_name
 from shopwindow.errors import DataError, UsageError
+from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
 IMAGE_COLUMN_NAMES = ("image", "path", "file", "filename", "file_name", "image_path", "id")
-LABEL_COLUMN_NAME = "label"
 _MAX_LABEL_CHARACTERS = 200
 _LOOKED_AT = 500  # rows that say which of several columns names the images
-_SPLIT_FOLDERS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedRow:
-    """A row or image file that is left out.
-
-    Attributes:
-        where: "row 17" (see `TableRow.number`), or "file" for an image file.
-        reference: What the row calls its image, or the file's relative path.
-        reason: "kind" or "kind: detail"; the kinds are few, so that a summary can count them.
-    """
-
-    where: str
-    reference: str
-    reason: str
-
-    @property
-    def kind(self) -> str:
-        """The reason without its detail."""
-        return self.reason.partition(": ")[0]
-
-
-class ImageSource(Protocol):
-    """Where the bytes of the images come from."""
-
-    @property
-    def root(self) -> Path:
-        """The folder, absolute."""
-
-    def read_bytes(self, reference: str) -> bytes:
-        """Return the original bytes of one image. Raises `ImageError` where it cannot."""
-
-    def stamp(self, reference: str) -> tuple[int, int]:
-        """Return size (bytes) and modification time (ns)."""
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images with labels, before any decoding, sorted by reference.
-
-    Attributes:
-        label_columns: Names of the label columns; the first is the main one.
-        references: One name per image: a relative POSIX path, or `part.parquet#12`. Unique.
-        labels: The label of each image by column. None, no label, occurs in attributes only.
-        where: Where each image comes from, as in `DroppedRow.where`.
-        dropped: What was left out, in the order in which it was read.
-        source: Reads the bytes.
-        image_column: The column that names the images, or holds them; None for class folders.
-    """
-
-    label_columns: tuple[str, ...]
-    references: list[str]
-    labels: dict[str, list[str | None]]
-    where: list[str]
-    dropped: list[DroppedRow]
-    source: ImageSource
-    image_column: str | None = None
-
-    def __len__(self) -> int:
-        return len(self.references)
-
-    def read_bytes(self, index: int) -> bytes:
-        """Return the original bytes of one image.
-
-        Raises:
-            ImageError: It is gone, may not be read, or is too large.
-        """
-        return self.source.read_bytes(self.references[index])
 
 
 def read_catalogue(
@@ -123,7 +75,8 @@ def read_catalogue(
         MissingExtraError: A Parquet file, and pyarrow is not installed.
         DataError: A table that cannot be read, or no usable image in it.
     """
-    folder_path, table_path = _locate(data, labels_file)
+    columns = (image_column, label_column, also, group_column)
+    folder_path, table_path, choice = _choose_table(data, labels_file, columns)
     if table_path is None:
         for option, value in (
             ("--image-column", image_column),
@@ -133,13 +86,13 @@ def read_catalogue(
         ):
             if value:
                 raise UsageError(
-                    f"{option} has no effect, since {data} holds no table (.csv, .tsv, .parquet): "
+                    f"{option} has no effect, since {data} holds no table (such as .csv or .xlsx): "
                     "its folders are the labels. Name a table with --labels."
                 )
-        catalogue = _read_class_folders(ImageFolder(folder_path))
+        folder = ImageFolder(folder_path)
+        catalogue = read_class_folders(folder)
     else:
-        is_parquet = table_path.suffix.lower() in (".parquet", ".pq")
-        table = ParquetTable(table_path) if is_parquet else DelimitedTable(table_path)
+        table = open_table(table_path)
         folder = ImageFolder(folder_path)
         image_column, label_columns = _choose_columns(
             table, folder, image_column, label_column, also, group_column
@@ -149,33 +102,90 @@ def read_catalogue(
             catalogue = _read_table(table, None, source, image_column, label_columns)
         else:
             catalogue = _read_table(table, folder, folder, image_column, label_columns)
+    own = _files_of(table_path)
+    unused = tuple(name for name in folder.others if folder.root / name not in own)
     if not catalogue.references:
-        raise DataError(nothing_left(data, catalogue.dropped))
-    return catalogue
+        raise DataError(nothing_left(data, catalogue.dropped, unused))
+    notes = (*choice, *catalogue.notes, *name_unused(unused))
+    return replace(catalogue, unused=unused, notes=notes)
 
 
-def nothing_left(data: Path, dropped: Sequence[DroppedRow]) -> str:
-    """Return the sentence for a data set in which no image is left."""
-    if not dropped:
-        return f"No image is left in {data}: it holds no rows and no image files."
-    kinds = Counter(row.kind for row in dropped).most_common(4)
-    counts = "; ".join(f"{count:,} × {kind}" for kind, count in kinds)
-    first = next(row for row in dropped if row.kind == kinds[0][0])
-    return (
-        f"No image is left in {data}: {len(dropped):,} rows and image files were left out "
-        f"({counts}). The first, {first.where} ({first.reference[:100]!r}): {first.reason}."
-    )
+_Columns = tuple[str | None, str | None, Sequence[str], str | None]
+
+
+def _choose_table(
+    data: Path, labels_file: Path | None, columns: _Columns
+) -> tuple[Path, Path | None, list[str]]:
+    """Return the folder with the images, the table, and what is to be said about the choice.
+
+    Of several tables it is the only one that has the columns, and whose first rows find images. A
+    table that has nothing to do with the images is none, where there are folders of labels.
+    """
+    found = _tables_in(data) if data.is_dir() and labels_file is None else (data, [])
+    folder_path, tables = found
+    if tables and not any(columns):
+        folder = ImageFolder(data)
+        if has_class_folders(folder) and not any(_names_images(path, folder) for path in tables):
+            named = ", ".join(path.name for path in tables)
+            return data, None, [f"The folders are the labels, as {named} names no image"]
+    if len(tables) < 2:
+        folder_path, table_path = _locate(data, labels_file)
+        wrapped = table_path is not None and data.is_dir() and folder_path != data
+        name = folder_path.relative_to(data).as_posix() if wrapped else ""
+        return folder_path, table_path, [f"Read from the folder {name}"] if wrapped else []
+    folder = ImageFolder(folder_path)
+    fitting = [path for path in tables if _fits(path, folder, columns)]
+    if len(fitting) != 1:
+        return *_locate(data, labels_file), []  # which refuses
+    others = ", ".join(path.name for path in tables if path not in fitting)
+    return folder_path, fitting[0], [f"Labels: {fitting[0].name}, as no image is named by {others}"]
+
+
+def _names_images(path: Path, folder: ImageFolder) -> bool:
+    """Say whether any cell in the first rows of a table is called like an image, wherever it is."""
+    try:
+        table = open_table(path)
+        if isinstance(table, ParquetTable) and any(map(table.holds_bytes, table.columns)):
+            return True
+        stems = {_stem(name) for name in folder.images}
+        rows = islice(table.rows(tuple(dict.fromkeys(table.columns))), _LOOKED_AT)
+        return any(_stem(cell) in stems for row in rows for cell in row.cells)
+    except DataError:
+        return False
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(name.replace("\\", "/")))[0].casefold()
+
+
+def _fits(path: Path, folder: ImageFolder, columns: _Columns) -> bool:
+    try:
+        table = open_table(path)
+        image_column, _ = _choose_columns(table, folder, *columns)
+        return _images_found(table, folder, image_column) > 0
+    except (DataError, UsageError):
+        return False
+
+
+def _files_of(table_path: Path | None) -> set[Path]:
+    if table_path is None:
+        return set()
+    paths = find_shards(table_path) if table_path.is_dir() else [table_path]
+    return {path.resolve() for path in paths}
 
 
 def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
-    """Return the folder with the images, and the table if there is one."""
+    """Return the folder with the images, and the table if there is one.
+
+    A table of several files is the folder that they are in.
+    """
     if data.is_file():
         if labels_file is not None:
             raise UsageError(
                 f"{data} is a file, and {labels_file} names the labels: with --labels, DATA is the "
                 "folder with the images."
             )
-        if data.suffix.lower() not in TABLE_SUFFIXES:
+        if not is_table_name(data.name):
             raise UsageError(
                 f"{data} is a file: expected a folder of images, or a table "
                 f"({', '.join(TABLE_SUFFIXES)})."
@@ -188,24 +198,87 @@ def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
             if path.is_file():
                 return data, path
         raise UsageError(f"There is no file {labels_file}, neither here nor in {data}.")
-    try:
-        tables = sorted(path for path in data.iterdir() if _is_table(path))
-    except OSError as error:
-        raise DataError(f"{data} cannot be listed: {error.strerror}.") from error
+    folder, tables = _tables_in(data)
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise UsageError(f"{data} holds {len(tables)} tables ({names}): name one with --labels.")
-    return data, tables[0] if tables else None
+    return folder, tables[0] if tables else None
+
+
+def _tables_in(data: Path) -> tuple[Path, list[Path]]:
+    """Return the folder that holds the images, and the tables in it.
+
+    It is `data`, or what is in it where that is only a wrapping: one folder, and no images.
+    """
+    folder = data
+    try:
+        while True:
+            tables = sorted(path for path in folder.iterdir() if _is_table(path))
+            if all(map(_is_parquet, tables)) and find_shards(folder):
+                return folder, [folder]
+            if tables:
+                return folder, tables
+            inner = [path for path in folder.iterdir() if not _is_hidden(path)]
+            folders = [path for path in inner if path.is_dir() and not path.is_symlink()]
+            if len(folders) != 1 or any(_is_image(path) for path in inner):
+                return data, []
+            folder = folders[0]
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be listed: {error.strerror}.") from error
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> LabelTable:
+    """Open a table of any kind, so that it means the same to every command.
+
+    Args:
+        path: The file; its ending tells the kind. Or a folder of `find_shards`.
+        source: An open file to read a Parquet table from, where it does not lie at `path`.
+        needs_header: Whether a first line that names an image is refused; if not, it is a row, and
+            the columns are called 1, 2 and so on.
+
+    Raises:
+        MissingExtraError: A Parquet file, and pyarrow is not installed.
+        DataError: It cannot be read.
+    """
+    if path.is_dir():
+        return ParquetShards(path)
+    if _is_parquet(path):
+        return ParquetTable(path, source)
+    if path.name.lower().endswith((*SHEET_SUFFIXES, *JSON_LINES_SUFFIXES)):
+        return RecordTable(path)
+    return DelimitedTable(path, needs_header=needs_header)
+
+
+def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...] | None:
+    """Return the columns of the table that `read_catalogue` reads; None where it reads none.
+
+    Raises:
+        UsageError: A table that is not there, or one of several.
+        DataError: It cannot be read.
+    """
+    _, table_path = _locate(data, labels_file)
+    return None if table_path is None else open_table(table_path).columns
 
 
 def has_table(data: Path) -> bool:
     """Say whether there is a table of labels where `read_catalogue` looks for one."""
-    return data.is_file() or (data.is_dir() and any(map(_is_table, data.iterdir())))
+    return data.is_file() or (data.is_dir() and bool(_tables_in(data)[1]))
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in PARQUET_SUFFIXES
 
 
 def _is_table(path: Path) -> bool:
-    hidden = path.name.startswith(".")  # macOS leaves a `._labels.csv` beside each `labels.csv`
-    return not hidden and path.suffix.lower() in TABLE_SUFFIXES and path.is_file()
+    return is_table_name(path.name) and path.is_file()
 
 
 def _choose_columns(
@@ -216,20 +289,10 @@ def _choose_columns(
     also: Sequence[str],
     group_column: str | None,
 ) -> tuple[str, tuple[str, ...]]:
-    more = f" and {len(table.columns) - 50:,} more" if len(table.columns) > 50 else ""
-    listed = f"The columns of {table.path} are: {', '.join(table.columns[:50])}{more}"
-    if image_column is None:
-        named = [name for name in IMAGE_COLUMN_NAMES if table.columns.count(name) == 1]
-        if named:
-            # The first of them, unless another finds more images: `id` may be the row's number.
-            image_column = max(named, key=lambda name: _images_found(table, folder, name))
-        else:
-            raise UsageError(
-                f"No column is called {', '.join(IMAGE_COLUMN_NAMES)}. {listed}. Name the one with "
-                "the images with --image-column."
-            )
+    listed = _listed(table)
+    image_column = choose_image_column(table, folder, image_column)
     groups = () if group_column is None else (group_column,)
-    label_columns = (label_column or LABEL_COLUMN_NAME, *also, *groups)
+    label_columns = (label_column or _usual_label_column(table, also), *also, *groups)
     options = (
         "--image-column",
         "--label-column",
@@ -240,6 +303,10 @@ def _choose_columns(
         count = table.columns.count(name)
         if count != 1:
             what = "There is no column" if count == 0 else f"There are {count} columns"
+            if option == "--label-column" and label_column is None:
+                raise UsageError(
+                    f"{what} {name!r}. {listed}. Name the one with the labels with --label-column."
+                )
             raise UsageError(f"{what} {name!r} for {option}. {listed}.")
     if len({image_column, *label_columns}) < 1 + len(label_columns):
         raise UsageError(
@@ -249,12 +316,77 @@ def _choose_columns(
     return image_column, label_columns
 
 
+def _usual_label_column(table: LabelTable, also: Sequence[str]) -> str:
+    """Return `label`; where there is none, the only column that says it is one of labels."""
+    if LABEL_COLUMN_NAME not in table.columns and isinstance(table, ParquetTable):
+        known = set(table.class_columns).intersection(table.columns).difference(also)
+        if len(known) == 1:
+            return known.pop()
+    return LABEL_COLUMN_NAME
+
+
+def choose_image_column(
+    table: LabelTable,
+    folder: ImageFolder | None,
+    wanted: str | None,
+    remembered: str | None = None,
+) -> str:
+    """Return the column that names the images, or holds them.
+
+    Args:
+        table: The table.
+        folder: Where its images are looked for; None for a table from elsewhere.
+        wanted: What was asked for.
+        remembered: What it was called in a training; taken where the table has it.
+
+    Raises:
+        UsageError: There is no such column, or it cannot be told which.
+    """
+    columns = table.columns
+    if wanted is not None:
+        if columns.count(wanted) != 1:
+            count = columns.count(wanted)
+            what = "There is no column" if count == 0 else f"There are {count} columns"
+            raise UsageError(f"{what} {wanted!r} for --image-column. {_listed(table)}.")
+        return wanted
+    if remembered is not None and columns.count(remembered) == 1:
+        return remembered
+    held = [one for one in columns if isinstance(table, ParquetTable) and table.holds_bytes(one)]
+    for only in (columns, held):
+        if len(only) == 1:
+            return only[0]
+    named = [name for name in (*IMAGE_COLUMN_NAMES, *_numbers(table)) if columns.count(name) == 1]
+    if not named:
+        raise UsageError(
+            f"No column is called {', '.join(IMAGE_COLUMN_NAMES)}. {_listed(table)}. Name the one "
+            "with the images with --image-column."
+        )
+    if folder is None or len(named) == 1:
+        return named[0]
+    # The first of them, unless another finds more images: `id` may be the row's number.
+    return max(named, key=lambda name: _images_found(table, folder, name))
+
+
+def _listed(table: LabelTable) -> str:
+    more = f" and {len(table.columns) - 50:,} more" if len(table.columns) > 50 else ""
+    return f"The columns of {table.path} are: {', '.join(table.columns[:50])}{more}"
+
+
+def _numbers(table: LabelTable) -> tuple[str, ...]:
+    """Return the columns of a table without a header whose first row names an image."""
+    return table.image_numbers if isinstance(table, DelimitedTable) else ()
+
+
 def _images_found(table: LabelTable, folder: ImageFolder, column: str) -> int:
     """Count of the first rows those whose cell names an image, or holds one."""
     if isinstance(table, ParquetTable) and table.holds_bytes(column):
         return _LOOKED_AT
     rows = islice(table.rows((column,)), _LOOKED_AT)
-    return sum(not row.problem and not folder.find(row.cells[0])[1] for row in rows)
+    names = [row.cells[0] for row in rows if not row.problem]
+    plain = sum(not folder.find(name)[1] for name in names)
+    if 2 * plain >= len(names):  # rules take a second, and are for tables that need one
+        return plain
+    return sum(not problem for _, problem in match_names(names, folder)[0])
 
 
 def _read_table(
@@ -264,18 +396,19 @@ def _read_table(
     image_column: str,
     label_columns: tuple[str, ...],
 ) -> LabelledImages:
+    rows = list(table.rows((image_column, *label_columns)))
+    names = [row.cells[0] if row.cells else "" for row in rows]
+    found, notes = [(name, "") for name in names], list[str]()
+    if folder is not None:
+        usable = [name for row, name in zip(rows, names, strict=True) if not row.problem]
+        matched, notes = match_names(usable, folder)
+        at = dict(zip(usable, matched, strict=True))
+        found = [at.get(name, ("", "")) for name in names]
     dropped: list[DroppedRow] = []
-    kept: list[tuple[str, str, tuple[str | None, ...]]] = []
-    named: set[str] = set()
-    for row in table.rows((image_column, *label_columns)):
-        where = f"row {row.number}"
-        name = row.cells[0] if row.cells else ""
-        reference, problem = name, row.problem
-        if not problem and folder is not None:
-            reference, problem = folder.find(name)
-            named.add(reference)
-        if not problem:
-            problem = _label_problem(label_columns, row.cells[1:])
+    kept: list[Row] = []
+    for row, name, (reference, problem) in zip(rows, names, found, strict=True):
+        where = f"row {row.number}" + (f" of {row.file}" if row.file else "")
+        problem = row.problem or problem or _label_problem(label_columns, row.cells[1:])
         if problem:
             dropped.append(DroppedRow(where, name[:_MAX_LABEL_CHARACTERS], problem))
         else:
@@ -284,12 +417,48 @@ def _read_table(
     unique, repeated = _drop_repeated(kept)
     dropped += repeated
     if folder is not None:
+        named = {
+            reference for row, (reference, _) in zip(rows, found, strict=True) if not row.problem
+        }
         dropped += [
             DroppedRow("file", name, folder.refused.get(name, "no row names this image file"))
             for name in sorted({*folder.images, *folder.refused} - named)
         ]
-    found = _build(label_columns, unique, dropped, source)
-    return replace(found, image_column=image_column)
+    catalogue = build_images(label_columns, unique, dropped, source)
+    roles: tuple[Role, ...] = ()
+    if isinstance(table, ParquetShards):
+        role_of_file = {
+            reference: table.roles[row.file]
+            for row, (reference, _) in zip(rows, found, strict=True)
+        }
+        roles = tuple(role_of_file[reference] for reference in catalogue.references)
+        notes = [*_name_shards(table, roles), *notes]
+    whole = (row.cells[1] for row in rows if len(row.cells) > 1)
+    return replace(
+        catalogue,
+        image_column=image_column,
+        roles=roles,
+        notes=(*table.notes, *notes),
+        named_labels=frozenset(
+            unicodedata.normalize("NFC", label)
+            for label in whole
+            if 0 < len(label) <= _MAX_LABEL_CHARACTERS
+        ),
+    )
+
+
+def _name_shards(table: ParquetShards, roles: Sequence[Role]) -> Iterator[str]:
+    more = f" and {len(table.files) - 4:,} more" if len(table.files) > 4 else ""
+    missing = f"; {table.missing:,} that belong to them are missing" if table.missing else ""
+    yield f"Read as one table: {', '.join(table.files[:4])}{more}{missing}"
+    judge = held_out_role(roles)
+    if judge is not None:
+        counts = Counter(roles)
+        named = {
+            f"{role or 'other'} ({count_of(counts[role], 'image')})": role
+            for role in sorted(counts)
+        }
+        yield name_roles(named, judge)
 
 
 def _label_problem(columns: Sequence[str], cells: Sequence[str]) -> str:
@@ -302,8 +471,8 @@ def _label_problem(columns: Sequence[str], cells: Sequence[str]) -> str:
 
 
 def _drop_repeated(
-    rows: list[tuple[str, str, tuple[str | None, ...]]],
-) -> tuple[list[tuple[str, str, tuple[str | None, ...]]], list[DroppedRow]]:
+    rows: list[Row],
+) -> tuple[list[Row], list[DroppedRow]]:
     """Keep one row per image, and none of an image that has two labels: either may be wrong."""
     labels_of: dict[str, list[str]] = {}
     for reference, _, (label, *_) in rows:
@@ -323,50 +492,3 @@ def _drop_repeated(
             first[reference] = where
             kept.append((reference, where, labels))
     return kept, dropped
-
-
-def _read_class_folders(folder: ImageFolder) -> LabelledImages:
-    dropped = [DroppedRow("file", name, reason) for name, reason in sorted(folder.refused.items())]
-    kept: list[tuple[str, str, tuple[str | None, ...]]] = []
-    for name in folder.images:
-        label, slash, _ = name.partition("/")
-        if not slash:
-            dropped.append(DroppedRow("file", name, "not in a class folder"))
-        elif not _is_unicode(label):
-            dropped.append(DroppedRow("file", name, "the name of its folder is not UTF-8"))
-        else:
-            kept.append((name, "file", (unicodedata.normalize("NFC", label),)))
-    found = {labels[0] for _, _, labels in kept}
-    if found and all(label is not None and label.lower() in _SPLIT_FOLDERS for label in found):
-        names = ", ".join(sorted(label for label in found if label))
-        raise UsageError(
-            f"The folders of {folder.root} are parts of a data set ({names}), not labels: name one "
-            "of them as DATA."
-        )
-    return _build((LABEL_COLUMN_NAME,), kept, dropped, folder)
-
-
-def _is_unicode(text: str) -> bool:
-    """Say whether a name can be written into a bundle: odd bytes of a file system cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _build(
-    label_columns: tuple[str, ...],
-    rows: list[tuple[str, str, tuple[str | None, ...]]],
-    dropped: list[DroppedRow],
-    source: ImageSource,
-) -> LabelledImages:
-    # Sorted, so that nothing later on depends on the order of the rows.
-    rows = sorted(rows, key=lambda row: row[0])
-    return LabelledImages(
-        label_columns=label_columns,
-        references=[reference for reference, _, _ in rows],
-        labels={
-            column: [labels[position] for _, _, labels in rows]
-            for position, column in enumerate(label_columns)
-        },
-        where=[where for _, where, _ in rows],
-        dropped=dropped,
-        source=source,
-    )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shopwindow.dataset.cache import ImageCache, open_cache
-from shopwindow.dataset.catalogue import (
-    DroppedRow,
-    LabelledImages,
-    nothing_left,
-    read_catalogue,
-)
+from shopwindow.dataset.catalogue import read_catalogue
 from shopwindow.dataset.duplicates import open_duplicates
 from shopwindow.dataset.label_sets import (
     NONE_OF_THEM,
     SEPARATOR,
     LabelMap,
+    bars_of,
+    meaning_of_bars,
+    name_bars,
     number_labels,
     split_cell,
+)
+from shopwindow.dataset.labelled_images import (
+    LABEL_COLUMN_NAME,
+    DroppedRow,
+    LabelledImages,
+    nothing_left,
+    printable,
+)
+from shopwindow.dataset.layout import Role, held_out_role
+from shopwindow.dataset.main_labels import (
+    count_labels,
+    keep_known,
+    lost_labels,
+    name_lost,
+    read_main_labels,
+    wanted_bars,
 )
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
@@ -45,6 +58,11 @@ class Dataset:
         dropped: Every row and image file that was left out, with its reason.
         rule: Size and method to which the images were resized.
         catalogue: What the data set was read from; also the images that were left out.
+        roles: Of each image, what the part of the data set that it is in is for; empty where it has
+            no parts.
+        notes: What was taken for what, and what got lost: sentences for people to see.
+        lost_labels: Main labels that rows or folders name, and that are not learned; empty where
+            the labels are given.
     """
 
     references: tuple[str, ...]
@@ -56,6 +74,9 @@ class Dataset:
     dropped: tuple[DroppedRow, ...]
     rule: ResizeRule
     catalogue: LabelledImages
+    roles: tuple[Role, ...]
+    notes: tuple[str, ...]
+    lost_labels: tuple[str, ...]
     _cache: ImageCache = field(repr=False)
     _positions: NDArray[np.int64] = field(repr=False)  # of the N images in catalogue and cache
 
@@ -117,6 +138,23 @@ class Dataset:
         ]
         return [*vocabulary, *sets]
 
+    @property
+    def given_split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """The images to learn from, and those of the part that is there to judge by, if there is.
+
+        Where there is a validation part, a test part is in neither.
+        """
+        judge = held_out_role(self.roles)
+        if judge is None:
+            return None
+        learned = [role not in ("valid", "test") for role in self.roles]
+        return np.flatnonzero(learned), np.flatnonzero([role == judge for role in self.roles])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row, image, label and file of the data is in use."""
+        return not (self.dropped or self.catalogue.unused or self.lost_labels)
+
     def duplicate_groups(self) -> NDArray[np.int64]:
         """Return (N,) int64: a number from 0 up, shared by images that show the same picture."""
         groups = open_duplicates(self._cache)[self._positions]
@@ -136,6 +174,8 @@ def load_dataset(
     label_map: LabelMap | None = None,
     vocabularies: Mapping[str, Sequence[str]] | None = None,
     min_images: int = 2,
+    bars: str | None = None,
+    with_test: bool = True,
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Dataset:
@@ -155,6 +195,11 @@ def load_dataset(
             none of them are left out. By default the labels that occur.
         min_images: Main labels with fewer usable images are left out; 1 keeps all. Has no effect
             on given `vocabularies`.
+        bars: What `Tshirts|Tops` means: `any` of these labels would be right, or `path`: it is one
+            label, below another. By default it is told from the cells, or from the given
+            vocabularies.
+        with_test: Whether to take in the test part of a data set that also has a validation part:
+            a training has no use for it.
         cache_dir: See `open_cache`.
         progress: Show a progress bar on stderr while decoding.
 
@@ -165,6 +210,7 @@ def load_dataset(
     """
     if min_images < 1:
         raise UsageError(f"--min-images: expected 1 or more, got {min_images}.")
+    wanted = wanted_bars(bars)
     catalogue = read_catalogue(
         data,
         labels_file=labels_file,
@@ -176,10 +222,41 @@ def load_dataset(
     cache = open_cache(catalogue, rule, cache_dir, progress=progress)
     label_columns = catalogue.label_columns[: 1 + len(also)]
     main = label_columns[0]
-    cells, reasons = _read_main_labels(catalogue.labels[main], cache.failures, label_map)
-    known = vocabularies[main] if vocabularies else _frequent_labels(cells, reasons, min_images)
-    _keep_known(cells, reasons, known, min_images, fixed=vocabularies is not None)
-    positions = [index for index, reason in enumerate(reasons) if not reason]
+    if vocabularies and main not in vocabularies and LABEL_COLUMN_NAME in vocabularies:
+        # The column was told from the file, and has a name of its own.
+        vocabularies = {**vocabularies, main: vocabularies[LABEL_COLUMN_NAME]}
+    bars_in = {
+        column: wanted
+        or (bars_of(vocabularies[column]) if vocabularies and column in vocabularies else None)
+        or meaning_of_bars(set(filter(None, catalogue.labels[column])))
+        for column in label_columns
+    }
+    cells, reasons = read_main_labels(
+        catalogue.labels[main], cache.failures, label_map, bars_in[main]
+    )
+    roles = catalogue.roles
+    judge = held_out_role(roles)
+    learned = [
+        judge is None or role not in ("valid", "test") for role in roles or [""] * len(cells)
+    ]
+    counts = count_labels(cells, reasons, learned)
+    read = list(cells)  # as they are, before unknown labels are taken out
+    known = (
+        vocabularies[main]
+        if vocabularies
+        else tuple(sorted(label for label, count in counts.items() if count >= min_images))
+    )
+    keep_known(cells, reasons, known, counts, min_images, fixed=vocabularies is not None)
+    lost = (
+        lost_labels(catalogue.named_labels, known, bars_in[main])
+        if vocabularies is None and label_map is None
+        else ()
+    )
+    positions = [
+        index
+        for index, reason in enumerate(reasons)
+        if not reason and (with_test or judge != "valid" or roles[index] != "test")
+    ]
     dropped = list(catalogue.dropped) + [
         DroppedRow(catalogue.where[index], catalogue.references[index], reason)
         for index, reason in enumerate(reasons)
@@ -193,7 +270,7 @@ def load_dataset(
             kept = [cells[index] for index in positions]
         else:
             texts = catalogue.labels[column]
-            kept = [split_cell(texts[index] or "") or None for index in positions]
+            kept = [split_cell(texts[index] or "", bars_in[column]) or None for index in positions]
         single = {cell[0] for cell in kept if cell and len(cell) == 1}
         given = vocabularies.get(column) if vocabularies else None
         vocabulary_of[column] = tuple(given if given is not None else sorted(single))
@@ -206,7 +283,7 @@ def load_dataset(
             }
             kept = [known_of[cell] for cell in kept]
         codes[column], sets[column] = number_labels(kept, vocabulary_of[column])
-    return Dataset(
+    dataset = Dataset(
         references=tuple(catalogue.references[index] for index in positions),
         label_columns=label_columns,
         vocabularies=vocabulary_of,
@@ -218,65 +295,38 @@ def load_dataset(
         dropped=tuple(dropped),
         rule=rule,
         catalogue=catalogue,
+        roles=tuple(roles[index] for index in positions) if roles else (),
+        notes=(
+            *catalogue.notes,
+            *(
+                note
+                for column in label_columns
+                if column != main or label_map is None
+                for note in name_bars(
+                    column, [*filter(None, catalogue.labels[column])], bars_in[column]
+                )
+            ),
+            *name_lost(lost, read, counts, min_images),
+        ),
+        lost_labels=lost,
         _cache=cache,
         _positions=np.array(positions, np.int64),
     )
+    notes = (*dataset.notes, *_notes_on_copies(dataset))
+    return replace(dataset, notes=tuple(map(printable, notes)))
 
 
-_Cells = list[tuple[str, ...] | None]
-
-
-def _read_main_labels(
-    texts: Sequence[str | None], failures: Mapping[int, str], label_map: LabelMap | None
-) -> tuple[_Cells, list[str]]:
-    """Return what each image allows, and why it is left out ("" where it is not)."""
-    cells: _Cells = []
-    reasons: list[str] = []
-    for index, text in enumerate(texts):
-        text = text or ""
-        cell: tuple[str, ...] | None = split_cell(text)
-        reason = ""
-        if index in failures:
-            reason = f"unreadable image: {failures[index]}"
-        elif not cell:
-            reason = "no label"
-        elif text == NONE_OF_THEM:
-            cell = ()
-        elif label_map is not None:
-            if text not in label_map:
-                reason = f"label that the label map does not name: {text!r}"
-            elif (cell := label_map[text]) is None:
-                reason = f"label that the label map leaves out: {text!r}"
-        cells.append(cell)
-        reasons.append(reason)
-    return cells, reasons
-
-
-def _frequent_labels(cells: _Cells, reasons: Sequence[str], least: int) -> tuple[str, ...]:
-    """Return the labels that at least so many images have alone, sorted."""
-    usable = (cell for cell, reason in zip(cells, reasons, strict=True) if not reason)
-    counts = Counter(cell[0] for cell in usable if cell and len(cell) == 1)
-    return tuple(sorted(label for label, count in counts.items() if count >= least))
-
-
-def _keep_known(
-    cells: _Cells, reasons: list[str], known: Sequence[str], least: int, *, fixed: bool
-) -> None:
-    """Take unknown labels out of the cells, and images out that had only such."""
-    vocabulary = set(known)
-    usable = [cell for cell, reason in zip(cells, reasons, strict=True) if not reason]
-    counts = Counter(cell[0] for cell in usable if cell and len(cell) == 1)
-    for index, cell in enumerate(cells):
-        if reasons[index] or not cell:  # an empty cell allows nothing, and is meant so
-            continue
-        cells[index] = tuple(label for label in cell if label in vocabulary)
-        if cells[index]:
-            continue
-        names = " or ".join(map(repr, cell))
-        reasons[index] = (
-            f"label that the model does not have: {names}"
-            if fixed
-            else f"label with too few images: {names} has {counts[cell[0]]} of {least}"
+def _notes_on_copies(dataset: Dataset) -> Iterator[str]:
+    """Say where the part that judges shows pictures that are learned from."""
+    if dataset.given_split is None:
+        return
+    groups = dataset.duplicate_groups()
+    learned, judging = dataset.given_split
+    known = np.isin(groups[judging], groups[learned])
+    if known.any():
+        yield (
+            f"{int(known.sum()):,} of the {len(known):,} held-out images show the same picture as "
+            "one that is learned from: the grade comes out too good"
         )
 
 

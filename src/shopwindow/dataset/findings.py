@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shopwindow.dataset.catalogue import DroppedRow
 from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.labelled_images import DroppedRow
 
 
 @dataclass(frozen=True)

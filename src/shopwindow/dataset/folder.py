@@ -8,12 +8,14 @@ import re
 from pathlib import Path
 
 from shopwindow.errors import DataError, OversizedImageError, UnreadableImageError
+from shopwindow.imaging.decode import begins_like_image
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
 MAX_IMAGE_BYTES = 100_000_000
 # Where a bare file name is looked for, in this order.
 _PLACES = ("", "images/")
 _MAX_NAME_CHARACTERS = 1_000
+_HEAD_BYTES = 64
 
 
 class ImageFolder:
@@ -27,7 +29,10 @@ class ImageFolder:
 
     Attributes:
         root: The folder, absolute and without links.
-        images: Relative POSIX paths of all files with an image extension, sorted.
+        images: Relative POSIX paths of all files that are called like images, or begin like one
+            whatever they are called, sorted.
+        others: Of all other files, sorted.
+        folders: Of all folders, sorted.
         refused: Relative path of each link that is not followed, and of what cannot be read, with
             the reason.
     """
@@ -36,12 +41,15 @@ class ImageFolder:
         self.root = root.resolve()
         self.refused: dict[str, str] = {}
         self._files: set[str] = set()
+        self._folders: set[str] = set()
         self._by_stem: dict[str, list[str]] = {}
         try:
             self._list_folder("")
         except OSError as error:
             raise DataError(f"{error.filename} cannot be listed: {error.strerror}.") from error
-        self.images = sorted(name for name in self._files if _is_image_name(name))
+        self.images = sorted(filter(self._is_image, self._files))
+        self.others = sorted(self._files.difference(self.images))
+        self.folders = sorted(self._folders)
         for name in self.images:
             self._by_stem.setdefault(posixpath.splitext(name)[0], []).append(name)
 
@@ -56,9 +64,12 @@ class ImageFolder:
                     if entry.is_symlink() and not self._link_is_usable(entry):
                         continue
                     if entry.is_dir():
+                        self._folders.add(name)
                         self._list_folder(name + "/")
                     elif entry.is_file():
                         self._files.add(name)
+                    else:
+                        self.refused[name] = "no regular file: a link to nothing, or a device"
                 except OSError as error:  # of many entries, one that is bad
                     self.refused[name] = f"cannot be read: {error.strerror}"
 
@@ -70,6 +81,16 @@ class ImageFolder:
         elif entry.is_dir():
             self.refused[name] = "link to a folder: not followed"
         return name not in self.refused
+
+    def _is_image(self, name: str) -> bool:
+        """Say whether a file is called like an image or, if not, begins like one."""
+        if posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            return True
+        try:
+            with (self.root / name).open("rb") as file:
+                return begins_like_image(file.read(_HEAD_BYTES))
+        except OSError:
+            return False
 
     def find(self, name: str) -> tuple[str, str]:
         r"""Find the file that a table means by `name`.
@@ -143,7 +164,3 @@ class ImageFolder:
         except OSError:
             return -1, -1
         return status.st_size, status.st_mtime_ns
-
-
-def _is_image_name(name: str) -> bool:
-    return posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.findings import ColumnSizes, Findings, find_out
 from shopwindow.dataset.label_sets import name_twins
+from shopwindow.dataset.labelled_images import count_of, printable
 from shopwindow.imaging.thumbnail import jpeg_data_uri
 from shopwindow.writing import write_page
 
@@ -27,21 +28,19 @@ def summarise_dataset(dataset: Dataset) -> str:
     rule = dataset.rule
     main = findings.columns[0]
     lines = [
-        f"{len(dataset):,} images{_named_by(dataset)} with {len(main.sizes):,} labels in "
+        f"{count_of(len(dataset), 'image')}{_named_by(dataset)} with "
+        f"{count_of(len(main.sizes), 'label')} in "
         f"{main.name}, {rule.width_px} x {rule.height_px} px",
+        *dataset.notes,
         "",
         *_column_lines(findings.columns),
         *name_twins(dataset.vocabularies[main.name]),
         "",
         *_duplicate_lines(findings),
         "",
-        *_dropped_lines(findings),
+        *_dropped_lines(findings, is_whole=dataset.is_whole),
     ]
-    # Labels come from files: none may move the cursor, or break a terminal that is not UTF-8.
-    return "\n".join(
-        "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
-        for line in lines
-    )
+    return "\n".join(map(printable, lines))
 
 
 def _named_by(dataset: Dataset) -> str:
@@ -56,8 +55,9 @@ def _column_lines(columns: tuple[ColumnSizes, ...]) -> list[str]:
         largest = ", ".join(f"{label} {count:,}" for label, count in column.sizes[:4])
         rest = f", … {column.sizes[-1][0]} {column.sizes[-1][1]:,}" if column.sizes[4:] else ""
         missing = f" ({column.missing:,} images without)" if column.missing else ""
+        labels = "labels" if len(column.sizes) != 1 else "label"
         lines.append(
-            f"  {column.name:{width}}  {len(column.sizes):>4,} labels: {largest}{rest}{missing}"
+            f"  {column.name:{width}}  {len(column.sizes):>4,} {labels}: {largest}{rest}{missing}"
         )
     return lines
 
@@ -69,7 +69,7 @@ def _duplicate_lines(findings: Findings) -> list[str]:
     images = sum(len(group.indices) for group in groups)
     exact = sum(group.exact for group in groups)
     lines = [
-        f"{len(groups):,} groups of duplicates, {images:,} images "
+        f"{count_of(len(groups), 'group')} of duplicates, {images:,} images "
         f"({exact:,} exact, {len(groups) - exact:,} near; largest {len(groups[0].indices):,})"
     ]
     if findings.contradictions:
@@ -80,11 +80,11 @@ def _duplicate_lines(findings: Findings) -> list[str]:
     return lines
 
 
-def _dropped_lines(findings: Findings) -> list[str]:
+def _dropped_lines(findings: Findings, *, is_whole: bool) -> list[str]:
     if not findings.dropped:
-        return ["Nothing left out"]
+        return ["Nothing left out" if is_whole else "No row and no image left out"]
     total = sum(len(kind.rows) for kind in findings.dropped)
-    lines = [f"{total:,} rows and image files left out"]
+    lines = [f"{total:,} rows and image files left out" if total > 1 else "1 row or file left out"]
     for kind in findings.dropped:
         first = kind.rows[0]
         detail = first.reason.removeprefix(kind.kind).removeprefix(": ")

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,55 @@ SEPARATOR = "|"
 NO_LABEL = -1
 NONE_OF_THEM = "(none of these)"
 
+Bars = Literal["any", "path"]
 LabelMap = Mapping[str, tuple[str, ...] | None]
 
 
 @lru_cache(maxsize=100_000)  # a column has few different cells, and many rows
-def split_cell(cell: str) -> tuple[str, ...]:
-    """Return the labels that a cell allows: `Tshirts|Tops` -> ("Tops", "Tshirts")."""
-    return tuple(sorted({part.strip() for part in cell.split(SEPARATOR)} - {""}))
+def split_cell(cell: str, bars: Bars = "any") -> tuple[str, ...]:
+    """Return the labels that a cell allows: `Tshirts|Tops` -> ("Tops", "Tshirts").
+
+    Args:
+        cell: What stands in the table.
+        bars: With `path`, all of a cell is one label: `Apparel|Tops` -> ("Apparel|Tops",).
+    """
+    parts = [part.strip() for part in cell.split(SEPARATOR) if part.strip()]
+    if bars == "path":
+        return (SEPARATOR.join(parts),) if parts else ()
+    return tuple(sorted(set(parts)))
+
+
+def meaning_of_bars(cells: Iterable[str]) -> Bars:
+    """Tell from all cells of a column what the bars in them mean.
+
+    In a path every name has its level: `Apparel|Tops` and `Apparel|Shoes`, and never `Tops` alone.
+    Where any of the labels would be right, each also stands alone, or in another place.
+    """
+    levels: dict[str, int] = {}
+    barred = False
+    for cell in cells:
+        parts = [part.strip() for part in cell.split(SEPARATOR) if part.strip()]
+        barred = barred or len(parts) > 1
+        if any(levels.setdefault(part, level) != level for level, part in enumerate(parts)):
+            return "any"
+    return "path" if barred else "any"
+
+
+def bars_of(labels: Iterable[str]) -> Bars:
+    """Return what a bar meant where these labels come from: in a path it is part of them."""
+    return "path" if any(SEPARATOR in label for label in labels) else "any"
+
+
+def name_bars(column: str, cells: Sequence[str], bars: Bars) -> list[str]:
+    """Return a sentence about how the bars in a column are read, if there are any, in a list."""
+    barred = [cell for cell in cells if len(split_cell(cell)) > 1]
+    if not barred:
+        return []
+    count = f"{len(barred):,} cells of {column} have" if barred[1:] else f"1 cell of {column} has"
+    what = f"{count} a bar, such as {barred[0][:80]}"
+    if bars == "path":
+        return [f"{what}: each is read as one label (--bars any: any part of it would be right)"]
+    return [f"{what}: any of these labels is right (--bars path: all of it is one label)"]
 
 
 def read_label_map(path: Path) -> dict[str, tuple[str, ...] | None]:

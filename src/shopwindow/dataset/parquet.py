@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import bisect
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from shopwindow.dataset.folder import MAX_IMAGE_BYTES
-from shopwindow.dataset.tables import TableRow
+from shopwindow.dataset.tables import TableRow, cell_text
 from shopwindow.errors import (
     DataError,
     MissingExtraError,
@@ -21,6 +22,20 @@ from shopwindow.errors import (
 _BATCH_ROWS = 10_000
 
 
+class RowImages(Protocol):
+    """The images in the rows of a table, by references such as `file.parquet#12`."""
+
+    @property
+    def root(self) -> Path:
+        """The folder, absolute."""
+
+    def read_bytes(self, reference: str) -> bytes:
+        """Return the bytes in a row. Raises `ImageError` where it cannot."""
+
+    def stamp(self, reference: str) -> tuple[int, int]:
+        """Return size (bytes) and modification time (ns) of its file."""
+
+
 class ParquetTable:
     """A Parquet file as rows of text.
 
@@ -29,27 +44,40 @@ class ParquetTable:
 
     Args:
         path: The file.
+        source: An open file to read instead, of a table that does not lie at `path`.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
         DataError: The file is not Parquet.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: Any = None) -> None:
         self.path = path
-        self._file = _open(path)
+        self.notes: tuple[str, ...] = ()
+        self._file = _open(path, source)
         self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return int(self._file.metadata.num_rows)
+
+    @property
+    def class_columns(self) -> dict[str, tuple[str, ...]]:
+        """The names behind the numbers of each column that is a Hugging Face `ClassLabel`."""
+        return _class_names(self._file)
 
     def holds_bytes(self, column: str) -> bool:
         """Return whether a column holds image bytes rather than paths."""
         return _bytes_path(self._file, column) is not None
 
-    def open_images(self, column: str) -> ParquetImages:
+    def open_images(self, column: str) -> RowImages:
         """Return the images of a column that holds bytes."""
         return ParquetImages(self.path, column)
 
     def rows(self, wanted: Sequence[str]) -> Iterator[TableRow]:
         """Yield every row. Null is an empty cell; numbers are given as text.
+
+        The number of a `ClassLabel` is given as its name.
 
         Raises:
             DataError: The file is damaged.
@@ -59,14 +87,18 @@ class ParquetTable:
         in_bytes = {name for name in wanted if self.holds_bytes(name)}
         number = 0
         try:
+            names_of = self.class_columns
             texts = [name for name in wanted if name not in in_bytes]
             for batch in self._file.iter_batches(_BATCH_ROWS, columns=texts):
-                columns = {name: batch.column(name).to_pylist() for name in texts}
+                columns = {
+                    name: _named(batch.column(name).to_pylist(), names_of.get(name))
+                    for name in texts
+                }
                 for position in range(batch.num_rows):
                     cells = (
                         f"{self.path.name}#{number}"
                         if name in in_bytes
-                        else _as_text(columns[name][position])
+                        else cell_text(columns[name][position])
                         for name in wanted
                     )
                     yield TableRow(number, tuple(cells))
@@ -139,14 +171,14 @@ class ParquetImages:
         return self._stamp
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, source: Any = None) -> Any:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise MissingExtraError("Reading Parquet", "parquet") from error
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(path if source is None else source)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
 
@@ -163,11 +195,24 @@ def _bytes_path(file: Any, column: str) -> str | None:
     return None
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, float):
-        if value != value:
-            return ""
-        # pandas turns whole numbers into floats where one is missing: 15970.0 means 15970.
-        if value.is_integer():
-            value = int(value)
-    return "" if value is None else str(value).strip()
+def _class_names(file: Any) -> dict[str, tuple[str, ...]]:
+    """Return what `datasets` wrote into the schema about its columns of class "ClassLabel"."""
+    try:
+        written = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])
+        features = written["info"]["features"].items()
+        return {
+            column: tuple(feature["names"])
+            for column, feature in features
+            if feature.get("_type") == "ClassLabel"
+            and all(isinstance(name, str) for name in feature["names"])
+        }
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return {}  # written by something else, or by a version to come: the numbers remain
+
+
+def _named(values: list[Any], names: tuple[str, ...] | None) -> list[Any]:
+    """Put names for numbers; -1 is no label, and a number without a name stays one."""
+    if names is None:
+        return values
+    known: dict[Any, str | None] = dict(enumerate(names)) | {-1: None}
+    return [known.get(value, value) for value in values]

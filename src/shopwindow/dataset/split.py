@@ -15,18 +15,19 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import DataError, UsageError
 from shopwindow.writing import write_atomically
 
-SplitMethod = Literal["grouped", "random"]
+SplitMethod = Literal["grouped", "random", "given"]
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Split:
-    """Two disjoint parts of a data set that cover it.
+    """Two disjoint parts of a data set that cover it, but for a test part that it may bring.
 
     Attributes:
         train: (n,) int64, ascending indices of the images to learn from.
         valid: (m,) int64, ascending indices of the images to be judged by.
         method: `grouped`: stratified by main label, duplicates on one side. `random`: neither.
+            `given`: the data set brought its own part to be judged by.
         seed: Of the shuffle.
         valid_fraction: The share that was asked for, between 0 and 1.
     """
@@ -124,7 +125,8 @@ def split_images(
         method: `grouped` keeps duplicates, and images of one of `dataset.groups`, on one side. It
             takes `valid_fraction` of each main label, as nearly as these allow, with at least one
             image on both sides where there are two groups. `random` takes any images, as published
-            results do.
+            results do. A data set with a validation or test part of its own is split there, which
+            is the method `given`.
 
     Raises:
         UsageError: An argument out of its range.
@@ -135,8 +137,11 @@ def split_images(
     if seed < 0:
         raise UsageError(f"seed: expected 0 or more, got {seed}.")
     if method not in get_args(SplitMethod):
-        expected = " or ".join(get_args(SplitMethod))
-        raise UsageError(f"split method: expected {expected}, got {method!r}.")
+        raise UsageError(f"split method: expected grouped or random, got {method!r}.")
+    if (given := dataset.given_split) is not None:
+        return _split_as_given(*given, method, seed)
+    if method == "given":
+        raise UsageError("split method given: the data set has no part of its own to judge by.")
     order = np.array(sorted(range(len(dataset)), key=dataset.references.__getitem__), np.int64)
     shuffled = order[np.random.default_rng(seed).permutation(len(order))]
     if method == "random":
@@ -154,6 +159,17 @@ def split_images(
         )
     train, valid = np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
     return Split(train, valid, cast(str, method), seed, valid_fraction)
+
+
+def _split_as_given(
+    train: NDArray[np.int64], valid: NDArray[np.int64], method: SplitMethod, seed: int
+) -> Split:
+    if method == "random":
+        raise UsageError(
+            "--split random: expected data without a validation or test part, found one, which is "
+            "what a training is graded by; name the folder to learn from as DATA to split that."
+        )
+    return Split(train, valid, "given", seed, len(valid) / (len(train) + len(valid)))
 
 
 def _choose_groups(

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from shopwindow.dataset.text import read_text
 from shopwindow.errors import DataError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (
+    *(".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".xlsx", ".xlsm"),
+    *(".jsonl", ".jsonl.gz", ".ndjson"),
+)
 _TAB_SUFFIXES = (".tsv", ".tab")
-_MAX_TABLE_BYTES = 1_000_000_000
+_MAX_CELL_CHARACTERS = 10_000_000
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 
@@ -32,11 +36,13 @@ class TableRow:
         cells: One text per wanted column; empty where there is no value. With a problem, what the
             row begins with, so that people find it.
         problem: Empty, or why the row cannot be used.
+        file: The file it is in, where a table has several.
     """
 
     number: int
     cells: tuple[str, ...]
     problem: str = ""
+    file: str = ""
 
 
 class LabelTable(Protocol):
@@ -50,6 +56,10 @@ class LabelTable(Protocol):
     def columns(self) -> tuple[str, ...]:
         """Column names, as in the file."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said about how it was read."""
+
     def rows(self, wanted: Sequence[str]) -> Iterator[TableRow]:
         """Yield every row with the cells of the columns in `wanted`."""
 
@@ -58,22 +68,39 @@ class DelimitedTable:
     """A CSV or TSV file, with whichever of comma, semicolon, tab and bar separates its header.
 
     Args:
-        path: The file: UTF-8, with or without a byte order mark, any line ending. A first line
-            `sep=;`, as Excel reads and writes it, says the separator.
+        path: The file: any encoding of `read_text`, any line ending. A first line `sep=;`, as
+            Excel reads and writes it, says the separator.
+        needs_header: Whether a first line that names an image is refused; if not, it is a row, and
+            the columns are called 1, 2 and so on.
+
+    Attributes:
+        path: The file.
+        columns: Their names.
+        notes: What is to be said about how it was read.
+        image_numbers: Without a header, the columns whose first cell is the name of an image.
 
     Raises:
-        DataError: The file is no text, not UTF-8, empty, or larger than 1 GB.
+        DataError: The file is no text, empty, or larger than 1 GB.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, needs_header: bool = True) -> None:
         self.path = path
-        self._text = _read_text(path)
-        self._delimiter, self._first_line = _separator(self._text, path.suffix.lower())
+        self.image_numbers: tuple[str, ...] = ()
+        self._text, notes = read_text(path)
+        self._delimiter, self._first_line = _separator(self._text, _suffix(path))
+        if self._delimiter not in ",\t":
+            notes += (f"Columns of {path.name} are split at each {_NAMES[self._delimiter]}",)
+        self.notes = notes
         header = next((cells for cells in self._parse() if cells), None)
         if header is None:
             raise DataError(f"{path} is empty: expected a first line that names the columns.")
         self.columns = tuple(name.strip() for name in header)
-        if names_image(self.columns):
+        if names_image(self.columns) and not needs_header:
+            numbers = [str(number) for number in range(1, len(header) + 1)]
+            named = zip(numbers, header, strict=True)
+            self.image_numbers = tuple(number for number, cell in named if names_image([cell]))
+            self.columns = tuple(numbers)
+        elif names_image(self.columns):
             raise DataError(
                 f"{path}: expected a first line that names the columns, such as image,label, found "
                 f"{', '.join(self.columns)[:100]}; add one"
@@ -88,13 +115,13 @@ class DelimitedTable:
         may be pieces of another cell.
 
         Raises:
-            DataError: A cell is larger than the csv module's limit (128 KiB), or a quotation mark
-                is never closed.
+            DataError: A cell has more than 10 million characters, or a quotation mark is never
+                closed.
         """
         positions = [self.columns.index(name) for name in wanted]
         width = len(self.columns)
         known: list[set[str]] | None = None
-        header_seen = False
+        header_seen = bool(self.image_numbers)
         for number, cells in enumerate(self._parse(), start=self._first_line):
             if not cells:
                 continue
@@ -131,6 +158,7 @@ class DelimitedTable:
         text = io.StringIO(self._text, newline="")
         for _ in range(self._first_line - 1):
             text.readline()
+        csv.field_size_limit(_MAX_CELL_CHARACTERS)  # for all of Python, where it was 128 KiB
         reader = csv.reader(text, delimiter=self._delimiter)
         first_line = line = 0
         try:
@@ -160,6 +188,16 @@ class DelimitedTable:
             ) from error
 
 
+def is_table_name(name: str) -> bool:
+    """Say whether a file is called like a table, and is no lock file of Excel or macOS' shadow."""
+    return name.lower().endswith(TABLE_SUFFIXES) and not name.startswith((".", "~$"))
+
+
+def _suffix(path: Path) -> str:
+    """Return `.tsv` of `labels.tsv` and of `labels.tsv.gz`."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
 def names_image(header: Sequence[str]) -> bool:
     """Say whether a first line is no header: one of its cells is the name of an image."""
     return any(posixpath.splitext(cell.strip())[1].lower() in IMAGE_SUFFIXES for cell in header)
@@ -177,28 +215,12 @@ def _separator(text: str, suffix: str) -> tuple[str, int]:
     return max((usual, *_NAMES), key=header.count), 1
 
 
-def _read_text(path: Path) -> str:
-    try:
-        size = path.stat().st_size
-        if size > _MAX_TABLE_BYTES:
-            raise DataError(
-                f"{path} has {size:,} bytes, more than the {_MAX_TABLE_BYTES:,} that a table may "
-                "have: split it, or keep only the columns with the image and its labels."
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path} is UTF-16 text: save it as UTF-8.")
-    if b"\0" in data:
-        raise DataError(
-            f"{path} is not a CSV or TSV file: it holds binary data (a NUL byte at position "
-            f"{data.index(0):,})."
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text (byte 0x{data[error.start]:02x} at position "
-            f"{error.start:,}): save it as UTF-8."
-        ) from error
+def cell_text(value: object) -> str:
+    """Return what a typed cell says: whole numbers without a point, nothing for NaN and null."""
+    if isinstance(value, float):
+        if value != value:
+            return ""
+        # pandas turns whole numbers into floats where one is missing: 15970.0 means 15970.
+        if value.is_integer():
+            value = int(value)
+    return "" if value is None else str(value).strip()

@@ -7,6 +7,7 @@ anything is decoded or allocated. See docs/decisions/images-in.md.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -207,6 +208,23 @@ def identify(data: bytes, limits: ImageLimits = _USUAL) -> str:
     else:
         found = "This file is not an image of a known format"
     raise UnsupportedImageError(f"{found}: expected {', '.join(limits.formats)}.")
+
+
+def begins_like_image(head: bytes) -> bool:
+    """Say whether a file that begins so is probably an image of an accepted format.
+
+    Args:
+        head: Its first 64 bytes, or all of it.
+    """
+    if head.startswith(b"BM") and head[6:10] != bytes(4):  # a text may begin with these letters
+        return False
+    if head[:1] == b"P" and not re.match(rb"P[1-6]\s+(#[^\n]*\n\s*)?\d", head):
+        return False
+    try:
+        identify(head)
+    except UnsupportedImageError:
+        return False
+    return True
 
 
 def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:

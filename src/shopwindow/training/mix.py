@@ -210,6 +210,7 @@ def open_extra(
         group_column=spec.group_column,
         label_map=None if spec.label_map is None else read_label_map(spec.label_map),
         vocabularies=vocabularies,
+        with_test=False,
         cache_dir=cache_dir,
         progress=progress,
     )

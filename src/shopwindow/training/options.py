@@ -52,6 +52,7 @@ class TrainingOptions:
         families: Those of `also` that are coarser names for the main label, the finest first.
         label_map: JSON file that says what the labels mean in others; see `read_label_map`.
         group_column: Images with the same value stay on one side of the split.
+        bars: What a bar in a cell means; see `load_dataset`.
         recipe: One of `RECIPES`.
         arch: A torchvision or timm name; None for that of the bundle whose weights are taken,
             else the recipe's own.
@@ -86,6 +87,7 @@ class TrainingOptions:
     families: tuple[str, ...] = ()
     label_map: Path | None = None
     group_column: str | None = None
+    bars: str | None = None
     recipe: str = "probe"
     arch: str | None = None
     weights: str | None = None

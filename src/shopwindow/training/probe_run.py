@@ -25,6 +25,7 @@ from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.duplicates import resemble
 from shopwindow.dataset.label_sets import allowed_labels, name_twins
+from shopwindow.dataset.labelled_images import printable
 from shopwindow.dataset.split import Split, connected_groups, split_images
 from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
@@ -107,7 +108,11 @@ def _train(run: Run, engine: EngineName, cross_validated_below: int) -> Path:
     backbone = open_backbone(engine=engine)
     dataset = open_dataset(options, (backbone.rule.height_px, backbone.rule.width_px))
     check_labels(dataset)
-    is_small = len(dataset) < cross_validated_below and _answers_of(dataset) <= MAX_ANSWERS
+    is_small = (
+        dataset.given_split is None  # a part that is there to judge by does so, however small
+        and len(dataset) < cross_validated_below
+        and _answers_of(dataset) <= MAX_ANSWERS
+    )
     split = _everything(dataset, options.seed) if is_small else _split(dataset, options)
     if options.start_from is not None:
         run.facts.setdefault("start", describe_start(read_bundle(options.start_from)))
@@ -180,6 +185,7 @@ def _opening(mix: TrainingMix, backbone: Backbone, *, is_small: bool) -> str:
     lines = [
         f"{len(dataset):,} images{by}, {len(labels)} labels ({main}); {how}{further}",
         f"Linear probe on {backbone.name}, which has learned from {backbone.weights.split(',')[0]}",
+        *dataset.notes,
     ]
     counts = np.bincount(codes[codes < len(labels)], minlength=len(labels))
     few = [(int(count), label) for count, label in zip(counts, labels, strict=True)]
@@ -197,7 +203,7 @@ def _opening(mix: TrainingMix, backbone: Backbone, *, is_small: bool) -> str:
         lines.append(
             f"Left out: {first.reference} ({first.reason}){more}; shopwindow inspect lists them"
         )
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _learn(

@@ -51,6 +51,8 @@ def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
         label_map=read_label_map(options.label_map) if options.label_map else None,
         group_column=options.group_column,
         min_images=options.min_images,
+        bars=options.bars,
+        with_test=False,
         cache_dir=options.cache_dir,
         progress=sys.stderr.isatty(),  # a bar in a log file would be a hundred lines
     )

@@ -75,6 +75,8 @@ def _go_on(run: Run) -> Path:
                 f"{trainer.arch} on {trainer.device}; run folder {run.folder}",
                 flush=True,
             )
+            for line in dataset.notes:
+                print(line, flush=True)
             sys.stderr.write(note_on_weights(trainer))
         RECIPES[run.options.recipe](trainer)
         if is_main_process():

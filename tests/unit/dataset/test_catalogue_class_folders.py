@@ -8,6 +8,7 @@ import pytest
 
 from shopwindow.dataset.catalogue import read_catalogue
 from shopwindow.errors import DataError, UsageError
+from shopwindow.settings import ACCEPTED_FORMATS
 
 
 def test_each_folder_is_a_label(tmp_path: Path, write_pictures: Callable[..., None]) -> None:
@@ -28,16 +29,40 @@ def test_image_outside_of_the_class_folders_is_listed(
     assert (dropped.reference, dropped.reason) == ("stray.jpg", "not in a class folder")
 
 
-def test_other_files_and_hidden_ones_are_passed_over(
+def test_hidden_files_are_passed_over_and_others_are_named(
     tmp_path: Path, write_pictures: Callable[..., None]
 ) -> None:
     write_pictures(
         tmp_path, "Heels/a.jpg", "Heels/._a.jpg", ".thumbs/a.jpg", "__MACOSX/Heels/a.jpg"
     )
-    (tmp_path / "Heels" / "notes.txt").write_text("bought in May")
+    (tmp_path / "Heels" / "notes.txt").write_text("BMW bought in May, P6 too")
     catalogue = read_catalogue(tmp_path)
     assert catalogue.references == ["Heels/a.jpg"]
     assert catalogue.dropped == []
+    assert catalogue.unused == ("Heels/notes.txt",)
+    assert catalogue.notes[-1] == "1 file is no image, and not used: Heels/notes.txt"
+
+
+@pytest.mark.parametrize("format_", ACCEPTED_FORMATS)
+def test_content_makes_an_image_whatever_it_is_called(
+    tmp_path: Path, image_bytes: Callable[..., bytes], format_: str
+) -> None:
+    (tmp_path / "cat").mkdir()
+    names = ["b", "c.jpg_large", "d.jpg:orig", "f.jpg?w=100", "g.ppm", "h.txt"]
+    for name in names:
+        (tmp_path / "cat" / name).write_bytes(image_bytes("red", (40, 40), format_))
+    assert read_catalogue(tmp_path).references == [f"cat/{name}" for name in names]
+
+
+def test_folder_without_images_is_a_label_all_the_same(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "owl" / "1.xyz").write_bytes(b"what is this?")
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.named_labels == {"cat", "dog", "owl"}
+    assert catalogue.unused == ("owl/1.xyz",)
 
 
 def test_class_folder_that_is_a_link_outside_is_refused(
@@ -67,13 +92,59 @@ def test_column_options_have_no_effect_and_are_refused(
         read_catalogue(tmp_path, **options)
 
 
-def test_train_and_valid_folders_are_not_taken_for_labels(
+def test_parts_without_folders_of_labels_are_refused(
     tmp_path: Path, write_pictures: Callable[..., None]
 ) -> None:
-    write_pictures(tmp_path, "train/Heels/a.jpg", "Valid/Heels/b.jpg")
+    write_pictures(tmp_path, "train/a.jpg", "Valid/b.jpg")
     with pytest.raises(UsageError, match=r"parts of a data set \(Valid, train\), not labels"):
         read_catalogue(tmp_path)
-    assert read_catalogue(tmp_path / "train").labels == {"label": ["Heels"]}
+
+
+def test_parts_are_named_and_their_folders_are_the_labels(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(
+        tmp_path,
+        *(
+            f"{part}_set/{label}/{part}.jpg"
+            for part in ("training", "test")
+            for label in ("cat", "dog")
+        ),
+    )
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.labels == {"label": ["cat", "dog"] * 2}
+    assert catalogue.roles == ("test", "test", "train", "train")
+    assert catalogue.notes == (
+        "Labels: the folders of each part: test_set (2 images), training_set (2 images)",
+        "Held out to grade a training by: test_set (2 images)",
+    )
+
+
+def test_test_part_beside_a_validation_part_is_kept_for_later(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(
+        tmp_path,
+        *(
+            f"{part}/{label}/1.jpg"
+            for part in ("train", "valid", "test")
+            for label in ("cat", "dog")
+        ),
+    )
+    assert read_catalogue(tmp_path).notes[1] == (
+        "Held out to grade a training by: valid (2 images); "
+        "kept for shopwindow evaluate: test (2 images)"
+    )
+
+
+def test_wrapping_around_class_folders_is_passed_through(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "archive/shapes/cat/1.jpg", "archive/shapes/dog/2.jpg")
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.labels == {"label": ["cat", "dog"]}
+    assert catalogue.references == ["archive/shapes/cat/1.jpg", "archive/shapes/dog/2.jpg"]
+    assert catalogue.notes == ("Labels: the folders of archive/shapes",)
 
 
 def test_empty_folder_says_so(tmp_path: Path) -> None:

@@ -93,9 +93,9 @@ def test_label_as_long_as_a_page_is_dropped(shop: Path) -> None:
     [
         (b"id,label\n1,Shi\0rts\n", "not a CSV or TSV file: it holds binary data"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a CSV or TSV file: it holds binary data"),
-        ("id,label\n1,Shirts\n".encode("utf-16"), "UTF-16 text: save it as UTF-8"),
-        ("id,label\n1,Röcke\n".encode("latin-1"), "not UTF-8 text .byte 0xf6 at position 12"),
-        (b"id,label\n1," + b"x" * 200_000 + b"\n", "field larger than field limit"),
+        ("id,label\n1,Shirts\n".encode("utf-16")[:-1], "damaged: it begins like utf-16 text"),
+        (b"id,label\n1," + b"x" * 200_000 + b"\n", "label too long: 200,000 characters"),
+        (b"id,label\n1," + b"x" * 11_000_000 + b"\n", "field larger than field limit"),
         (b'id,label\n1,"Shirts\n2,Heels\n', "opened in line 2 is never closed"),
         (b"", "is empty: expected a first line that names the columns"),
         (b"\n\r\n\n", "is empty: expected a first line that names the columns"),
@@ -148,6 +148,14 @@ def test_link_to_itself_is_left_out_and_the_rest_is_read(shop: Path) -> None:
     assert catalogue.labels["label"] == ["Shirts"]
     (dropped,) = [row for row in catalogue.dropped if row.reference == "loop.jpg"]
     assert dropped.reason.startswith("cannot be read")
+
+
+def test_link_to_nothing_is_counted(shop: Path) -> None:
+    (shop / "cat").mkdir()
+    (shop / "cat" / "2.jpg").symlink_to(shop / "gone.jpg")
+    (shop / "1.jpg").rename(shop / "cat" / "1.jpg")
+    (dropped,) = read_catalogue(shop).dropped
+    assert (dropped.reference, dropped.kind) == ("cat/2.jpg", "no regular file")
 
 
 def test_table_without_a_header_is_refused_with_a_sentence(shop: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shopwindow.dataset.catalogue import LabelledImages, read_catalogue
+from shopwindow.dataset.catalogue import read_catalogue
+from shopwindow.dataset.labelled_images import LabelledImages
 from shopwindow.errors import UsageError
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from shopwindow.dataset.cache import default_cache_dir, open_cache
-from shopwindow.dataset.catalogue import LabelledImages, read_catalogue
+from shopwindow.dataset.catalogue import read_catalogue
+from shopwindow.dataset.labelled_images import LabelledImages
 from shopwindow.errors import DataError
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import ResizeRule, preprocess

@@ -13,13 +13,14 @@ from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import (
     allowed_labels,
     likeliest_allowed,
+    meaning_of_bars,
     name_twins,
     number_labels,
     read_label_map,
     split_cell,
 )
 from shopwindow.dataset.split import connected_groups, split_images
-from shopwindow.errors import DataError
+from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 
 Load = Callable[..., Dataset]
@@ -146,3 +147,71 @@ def test_labels_in_two_spellings_are_named() -> None:
     (said,) = name_twins(["Bar", "Caf\u00e9", "T-Shirt", "caf\u00e9", "t shirt"])
     assert "Caf\u00e9 / caf\u00e9; T-Shirt / t shirt" in said
     assert name_twins(["Bar", "Barn"]) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "bars"),
+    [
+        (["Apparel", "Apparel|Shirts", "Toys"], "path"),
+        (["Apparel|Men|Shirts", "Apparel|Women|Shirts"], "path"),
+        (["Tops|Tshirts", "Tops", "Tshirts"], "any"),
+        (["cat|dog", "dog|owl", "cat"], "any"),
+        (["cat", "dog"], "any"),
+        ([], "any"),
+    ],
+)
+def test_meaning_of_bars_is_told_from_the_cells(cells: list[str], bars: str) -> None:
+    assert meaning_of_bars(cells) == bars
+
+
+def test_path_is_one_label_and_this_is_said(load: Load) -> None:
+    labels = ["Apparel", "Apparel|Shirts", "Apparel | Shirts", "Apparel|Shoes", "Toys"]
+    dataset = load(labels)
+    assert dataset.vocabularies["label"] == ("Apparel", "Apparel|Shirts", "Apparel|Shoes", "Toys")
+    assert dataset.notes == (
+        "3 cells of label have a bar, such as Apparel|Shirts: each is read as one label "
+        "(--bars any: any part of it would be right)",
+    )
+    assert dataset.is_whole
+
+
+def test_label_that_vanishes_into_others_is_told(load: Load) -> None:
+    dataset = load(["Apparel", "Apparel|Shirts", "Toys"], bars="any")
+    assert dataset.vocabularies["label"] == ("Apparel", "Toys")
+    assert dataset.notes == (
+        "1 cell of label has a bar, such as Apparel|Shirts: any of these labels is right "
+        "(--bars path: all of it is one label)",
+        "1 label is lost: Shirts (never alone in its cell)",
+    )
+    assert not dataset.is_whole
+
+
+def test_bars_mean_what_they_meant_for_given_labels(load: Load) -> None:
+    labels = ["cat|dog", "owl"]
+    dataset = load(labels, vocabularies={"label": ["cat", "dog", "owl"]})
+    assert dataset.cell_names("label") == ["cat", "dog", "owl", "cat|dog"]
+    assert load(labels, vocabularies={"label": ["cat|dog", "owl"]}).codes["label"].tolist() == [
+        0,
+        1,
+    ]
+
+
+def test_several_labels_at_once_are_refused(load: Load) -> None:
+    with pytest.raises(UsageError, match="--bars several: a model of shopwindow gives one label"):
+        load(["cat|dog", "owl"], bars="several")
+    with pytest.raises(UsageError, match="--bars: expected any or path, got 'all'"):
+        load(["cat|dog", "owl"], bars="all")
+
+
+def test_labels_without_enough_images_are_told_with_the_reason(load: Load, tmp_path: Path) -> None:
+    load(["cat", "cat", "dog"])
+    rows = (tmp_path / "labels.csv").read_text()
+    (tmp_path / "labels.csv").write_text(f"{rows}\ngone.png,owl,\n")
+    dataset = load_again(tmp_path)
+    assert dataset.lost_labels == ("dog", "owl")
+    assert dataset.notes == ("2 labels are lost: dog (1 of 2 images), owl (no usable image)",)
+
+
+def load_again(folder: Path) -> Dataset:
+    rule = ResizeRule(16, 12)
+    return load_dataset(folder, rule=rule, cache_dir=folder / ".cache", progress=False)

@@ -158,3 +158,50 @@ def test_data_that_cannot_be_split_is_refused(make_dataset: Make) -> None:
         split_images(make_dataset([("a", 1)] * 5))
     with pytest.raises(DataError, match="none would be left to learn from"):
         split_images(make_dataset(different(a=2)), method="random", valid_fraction=0.9)
+
+
+def test_part_that_the_data_set_brings_judges(
+    tmp_path: Path, write_pictures: Callable[..., None], rule: ResizeRule
+) -> None:
+    names = [
+        f"{part}/{label}/{number}.png"
+        for part in ("train", "valid", "test")
+        for label in ("cat", "dog")
+        for number in range(2)
+    ]
+    write_pictures(tmp_path / "pets", *names, "valid/fox/1.png")
+    options = {"rule": rule, "cache_dir": tmp_path / "cache", "progress": False}
+    dataset = load_dataset(tmp_path / "pets", with_test=False, **options)
+    assert dataset.vocabularies["label"] == ("cat", "dog"), "no fox can be learned"
+    split = split_images(dataset)
+    assert (split.method, split.valid_fraction) == ("given", 0.5)
+    assert {dataset.references[index] for index in split.valid} == {
+        name for name in names if name.startswith("valid")
+    }
+    assert {dataset.references[index] for index in split.train} == {
+        name for name in names if name.startswith("train")
+    }
+    # Whoever has the bundle finds the same part again, also beside the test part.
+    everything = load_dataset(tmp_path / "pets", **options)
+    assert len(everything) == 12
+    record = split.as_record(dataset)
+    again = split_images(everything, method=record["method"], seed=record["seed"])
+    assert again.digest(everything) == record["digest"]
+    with pytest.raises(UsageError, match="--split random: expected data without a validation"):
+        split_images(dataset, method="random")
+
+
+def test_picture_on_both_sides_of_a_given_split_is_told(
+    tmp_path: Path, write_pictures: Callable[..., None], rule: ResizeRule
+) -> None:
+    write_pictures(tmp_path / "pets", "train/cat/1.png", "train/dog/2.png", "test/dog/3.png")
+    copy = (tmp_path / "pets/train/cat/1.png").read_bytes()
+    (tmp_path / "pets/test/cat").mkdir()
+    (tmp_path / "pets/test/cat/1.png").write_bytes(copy)
+    dataset = load_dataset(
+        tmp_path / "pets", rule=rule, min_images=1, cache_dir=tmp_path / "cache", progress=False
+    )
+    assert dataset.notes[-1] == (
+        "1 of the 2 held-out images show the same picture as one that is learned from: "
+        "the grade comes out too good"
+    )
