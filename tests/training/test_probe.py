@@ -17,7 +17,8 @@ from shopwindow.cli import main
 from shopwindow.comparing import compare_bundles
 from shopwindow.errors import DataError, PromotionError, UsageError
 from shopwindow.evaluation.report import Evaluation
-from shopwindow.grading import grade_bundle, out_of_fold_answers, recorded_reading
+from shopwindow.fairness import out_of_fold_answers
+from shopwindow.grading import grade_bundle, recorded_reading
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.promotion.judging import judge
 from shopwindow.training import TrainingOptions, probe_run, settle_options

@@ -13,7 +13,7 @@ from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.cli.options import data_argument, data_options, example, given, wanted_engine
 
 if TYPE_CHECKING:
-    from shopwindow.grading import Part
+    from shopwindow.fairness import Part
 
 
 @click.command(

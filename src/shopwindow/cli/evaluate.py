@@ -16,7 +16,8 @@ from shopwindow.errors import TrainingError
 
 if TYPE_CHECKING:
     from shopwindow.bundle import Bundle
-    from shopwindow.grading import Part, Reading
+    from shopwindow.fairness import Part
+    from shopwindow.grading import Reading
 
 _LABEL_OPTIONS = (
     "labels_file",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, read_bundle
-from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers, digest_of
+from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers
 from shopwindow.calibration.fitting import SURE_PRECISION, Judged, calibrate, families_of
 from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
@@ -344,8 +344,7 @@ def _write(
         mapped=mapped,
     )
     if is_small:
-        digests = [digest_of(dataset.read_bytes(int(index))) for index in main.indices]
-        answers = OutOfFoldAnswers(np.array(digests, np.uint64), honest, learned.folds)
+        answers = OutOfFoldAnswers(dataset.digests[main.indices], honest, learned.folds)
         info = replace(info, data=info.data | answers.as_json())
     graph = probe_graph(backbone, learned.heads, calibration.temperatures, mapped=mapped)
     graph = with_confidence(

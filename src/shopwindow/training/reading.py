@@ -6,7 +6,10 @@ import hashlib
 import sys
 from collections.abc import Sequence
 
+import numpy as np
+
 from shopwindow.bundle import INPUT_NAME
+from shopwindow.bundle.seen import SeenImages
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.dataset.split import Split
@@ -108,6 +111,9 @@ def open_mixture(
             "train": learned,
             "held_back": len(corrections.dataset) - learned,
             "share": round(corrections.companion.share, 4),
+            **SeenImages(
+                corrections.dataset.digests[corrections.train], np.empty(0, np.uint64)
+            ).as_json(),
         }
     balance = options.balance if learns else 0.0
     return mix(dataset, split, sides, corrections=corrections, balance=balance)

@@ -9,7 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shopwindow.bundle import BundleInfo, LabelColumn
+from shopwindow.bundle.out_of_fold import METHOD
+from shopwindow.bundle.seen import SeenImages, read_seen
 from shopwindow.calibration.fitting import Calibration
 from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.training.mixture import Mixture, describe
@@ -78,6 +82,7 @@ def _data_record(
         "min_images": options.min_images,
         "split": split.as_record(dataset),
         "also": describe(mixture),
+        **_seen(mixture, facts).as_json(),
         **_corrections(facts),
         "balance": options.balance,
         "read": {
@@ -91,6 +96,23 @@ def _data_record(
             "min_images": options.min_images,
         },
     }
+
+
+def _seen(mixture: Mixture, facts: Mapping[str, Any]) -> SeenImages:
+    """Return by what the images of a training are known, those of the one it went on from too."""
+    learned, held_out = [], []
+    if mixture.split.method != METHOD:  # then the answers out of fold name the images
+        learned.append(mixture.dataset.digests[mixture.split.train])
+        held_out.append(mixture.dataset.digests[mixture.split.valid])
+    for side in mixture.sides:
+        # What another data set teaches, and this one held out, judges nothing.
+        taught = np.union1d(side.train, np.intersect1d(side.split.valid, side.elsewhere))
+        learned.append(side.dataset.digests[taught])
+        held_out.append(side.dataset.digests[side.valid])
+    further = (read_seen(facts.get(key) or {}) for key in ("start", "corrections"))
+    learned += [seen.learned for seen in further if seen is not None]
+    none = np.empty(0, np.uint64)
+    return SeenImages(np.concatenate([none, *learned]), np.concatenate([none, *held_out]))
 
 
 def _label_map(path: Path | None) -> dict[str, list[str] | None] | None:
