@@ -152,7 +152,7 @@ def test_card_tells_where_it_started_and_what_it_learned_of_corrections(
     seen, started = read_seen(after.info.data), read_seen(before.info.data)
     assert seen is not None
     assert started is not None
-    (photo,) = (tmp_path / "given").glob("*.png")
+    (photo,) = (tmp_path / "given" / "images").glob("*.png")
     learned = {digest_of(photo.read_bytes()), *started.learned.tolist()}
     assert set(seen.learned.tolist()) == learned, "the correction too"
     assert after.info.data["split"] == before.info.data["split"]

@@ -42,7 +42,7 @@ class StoppedError(BulkError):
 @click.option(
     "--image-column",
     metavar="C",
-    help="Column of a table with the paths, URLs or bytes of images.  [default: the only one]",
+    help="Column of a table with the paths, URLs or bytes of images.  [default: as in training]",
 )
 @click.option(
     "--workers",
@@ -100,7 +100,9 @@ def predict(
     if wanted == "auto":
         wanted = begun_engine(output) or wanted
     work = Work(bundle, fmt, choose_engine(bundle.model, wanted), top)
-    inputs = list_inputs(paths, image_column=image_column)
+    read = bundle.info.data.get("read")
+    usual = read.get("image_column") if isinstance(read, dict) else None
+    inputs = list_inputs(paths, image_column=image_column, usual_column=usual)
     start_engine = start_local(workers)
     if engine == "ray":
         from shopwindow.bulk.on_ray import start_ray

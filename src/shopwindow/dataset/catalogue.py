@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from shopwindow.dataset.folder import ImageFolder
 from shopwindow.dataset.parquet import ParquetTable
@@ -138,8 +138,7 @@ def read_catalogue(
                 )
         catalogue = _read_class_folders(ImageFolder(folder_path))
     else:
-        is_parquet = table_path.suffix.lower() in (".parquet", ".pq")
-        table = ParquetTable(table_path) if is_parquet else DelimitedTable(table_path)
+        table = open_table(table_path)
         folder = ImageFolder(folder_path)
         image_column, label_columns = _choose_columns(
             table, folder, image_column, label_column, also, group_column
@@ -198,9 +197,33 @@ def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
     return data, tables[0] if tables else None
 
 
-def has_table(data: Path) -> bool:
-    """Say whether there is a table of labels where `read_catalogue` looks for one."""
-    return data.is_file() or (data.is_dir() and any(map(_is_table, data.iterdir())))
+def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> LabelTable:
+    """Open a table of any kind, so that it means the same to every command.
+
+    Args:
+        path: The file; its ending tells the kind.
+        source: An open file to read a Parquet table from, where it does not lie at `path`.
+        needs_header: Whether a first line that names an image is refused; if not, it is a row, and
+            the columns are called 1, 2 and so on.
+
+    Raises:
+        MissingExtraError: A Parquet file, and pyarrow is not installed.
+        DataError: It cannot be read.
+    """
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return ParquetTable(path, source)
+    return DelimitedTable(path, needs_header=needs_header)
+
+
+def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...] | None:
+    """Return the columns of the table that `read_catalogue` reads; None where it reads none.
+
+    Raises:
+        UsageError: A table that is not there, or one of several.
+        DataError: It cannot be read.
+    """
+    _, table_path = _locate(data, labels_file)
+    return None if table_path is None else open_table(table_path).columns
 
 
 def _is_table(path: Path) -> bool:
@@ -216,18 +239,8 @@ def _choose_columns(
     also: Sequence[str],
     group_column: str | None,
 ) -> tuple[str, tuple[str, ...]]:
-    more = f" and {len(table.columns) - 50:,} more" if len(table.columns) > 50 else ""
-    listed = f"The columns of {table.path} are: {', '.join(table.columns[:50])}{more}"
-    if image_column is None:
-        named = [name for name in IMAGE_COLUMN_NAMES if table.columns.count(name) == 1]
-        if named:
-            # The first of them, unless another finds more images: `id` may be the row's number.
-            image_column = max(named, key=lambda name: _images_found(table, folder, name))
-        else:
-            raise UsageError(
-                f"No column is called {', '.join(IMAGE_COLUMN_NAMES)}. {listed}. Name the one with "
-                "the images with --image-column."
-            )
+    listed = _listed(table)
+    image_column = choose_image_column(table, folder, image_column)
     groups = () if group_column is None else (group_column,)
     label_columns = (label_column or LABEL_COLUMN_NAME, *also, *groups)
     options = (
@@ -240,6 +253,10 @@ def _choose_columns(
         count = table.columns.count(name)
         if count != 1:
             what = "There is no column" if count == 0 else f"There are {count} columns"
+            if option == "--label-column" and label_column is None:
+                raise UsageError(
+                    f"{what} {name!r}. {listed}. Name the one with the labels with --label-column."
+                )
             raise UsageError(f"{what} {name!r} for {option}. {listed}.")
     if len({image_column, *label_columns}) < 1 + len(label_columns):
         raise UsageError(
@@ -247,6 +264,58 @@ def _choose_columns(
             f"({image_column}), the labels and the groups ({', '.join(label_columns)})."
         )
     return image_column, label_columns
+
+
+def choose_image_column(
+    table: LabelTable,
+    folder: ImageFolder | None,
+    wanted: str | None,
+    remembered: str | None = None,
+) -> str:
+    """Return the column that names the images, or holds them.
+
+    Args:
+        table: The table.
+        folder: Where its images are looked for; None for a table from elsewhere.
+        wanted: What was asked for.
+        remembered: What it was called in a training; taken where the table has it.
+
+    Raises:
+        UsageError: There is no such column, or it cannot be told which.
+    """
+    columns = table.columns
+    if wanted is not None:
+        if columns.count(wanted) != 1:
+            count = columns.count(wanted)
+            what = "There is no column" if count == 0 else f"There are {count} columns"
+            raise UsageError(f"{what} {wanted!r} for --image-column. {_listed(table)}.")
+        return wanted
+    if remembered is not None and columns.count(remembered) == 1:
+        return remembered
+    held = [one for one in columns if isinstance(table, ParquetTable) and table.holds_bytes(one)]
+    for only in (columns, held):
+        if len(only) == 1:
+            return only[0]
+    named = [name for name in (*IMAGE_COLUMN_NAMES, *_numbers(table)) if columns.count(name) == 1]
+    if not named:
+        raise UsageError(
+            f"No column is called {', '.join(IMAGE_COLUMN_NAMES)}. {_listed(table)}. Name the one "
+            "with the images with --image-column."
+        )
+    if folder is None or len(named) == 1:
+        return named[0]
+    # The first of them, unless another finds more images: `id` may be the row's number.
+    return max(named, key=lambda name: _images_found(table, folder, name))
+
+
+def _listed(table: LabelTable) -> str:
+    more = f" and {len(table.columns) - 50:,} more" if len(table.columns) > 50 else ""
+    return f"The columns of {table.path} are: {', '.join(table.columns[:50])}{more}"
+
+
+def _numbers(table: LabelTable) -> tuple[str, ...]:
+    """Return the columns of a table without a header whose first row names an image."""
+    return table.image_numbers if isinstance(table, DelimitedTable) else ()
 
 
 def _images_found(table: LabelTable, folder: ImageFolder, column: str) -> int:

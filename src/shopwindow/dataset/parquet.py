@@ -29,16 +29,21 @@ class ParquetTable:
 
     Args:
         path: The file.
+        source: An open file to read instead, of a table that does not lie at `path`.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
         DataError: The file is not Parquet.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: Any = None) -> None:
         self.path = path
-        self._file = _open(path)
+        self._file = _open(path, source)
         self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return int(self._file.metadata.num_rows)
 
     def holds_bytes(self, column: str) -> bool:
         """Return whether a column holds image bytes rather than paths."""
@@ -139,14 +144,14 @@ class ParquetImages:
         return self._stamp
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, source: Any = None) -> Any:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise MissingExtraError("Reading Parquet", "parquet") from error
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(path if source is None else source)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
 

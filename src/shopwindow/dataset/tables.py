@@ -60,20 +60,33 @@ class DelimitedTable:
     Args:
         path: The file: UTF-8, with or without a byte order mark, any line ending. A first line
             `sep=;`, as Excel reads and writes it, says the separator.
+        needs_header: Whether a first line that names an image is refused; if not, it is a row, and
+            the columns are called 1, 2 and so on.
+
+    Attributes:
+        path: The file.
+        columns: Their names.
+        image_numbers: Without a header, the columns whose first cell is the name of an image.
 
     Raises:
         DataError: The file is no text, not UTF-8, empty, or larger than 1 GB.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, needs_header: bool = True) -> None:
         self.path = path
+        self.image_numbers: tuple[str, ...] = ()
         self._text = _read_text(path)
         self._delimiter, self._first_line = _separator(self._text, path.suffix.lower())
         header = next((cells for cells in self._parse() if cells), None)
         if header is None:
             raise DataError(f"{path} is empty: expected a first line that names the columns.")
         self.columns = tuple(name.strip() for name in header)
-        if names_image(self.columns):
+        if names_image(self.columns) and not needs_header:
+            numbers = [str(number) for number in range(1, len(header) + 1)]
+            named = zip(numbers, header, strict=True)
+            self.image_numbers = tuple(number for number, cell in named if names_image([cell]))
+            self.columns = tuple(numbers)
+        elif names_image(self.columns):
             raise DataError(
                 f"{path}: expected a first line that names the columns, such as image,label, found "
                 f"{', '.join(self.columns)[:100]}; add one"
@@ -94,7 +107,7 @@ class DelimitedTable:
         positions = [self.columns.index(name) for name in wanted]
         width = len(self.columns)
         known: list[set[str]] | None = None
-        header_seen = False
+        header_seen = bool(self.image_numbers)
         for number, cells in enumerate(self._parse(), start=self._first_line):
             if not cells:
                 continue
