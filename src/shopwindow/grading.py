@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shopwindow.bundle import Bundle, BundleInfo
-from shopwindow.dataset.catalogue import LABEL_COLUMN_NAME, has_table
+from shopwindow.dataset.catalogue import LABEL_COLUMN_NAME, has_table, table_columns
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map
 from shopwindow.errors import DataError
@@ -57,35 +58,52 @@ class Reading:
     is_recorded: bool = False
 
 
-def recorded_reading(bundle: Bundle, data: Path) -> Reading:
+def recorded_reading(bundle: Bundle, data: Path, labels_file: Path | None = None) -> Reading:
     """Return how the bundle's own training data was read, so that it is read the same way again.
 
-    Data without a table where there was one, or without one of the recorded name, is other data,
-    and is read as it comes.
+    A table of another name is read by the same columns, as far as it has them. Data without a table
+    where there was one is other data, and is read as it comes.
+
+    Args:
+        bundle: Says how its data was read.
+        data: What is to be read.
+        labels_file: The table, where one was named.
     """
     record = bundle.info.data.get("read")
     if not isinstance(record, dict):
+        return Reading(labels_file=labels_file)
+    labels_file = labels_file or _recorded_table(record, data)
+    columns = table_columns(data, labels_file)
+    names = [record.get(key) for key in ("image_column", "label_column", "also", "group_column")]
+    if columns is None and (any(names) or record.get("labels")):
         return Reading()
-    # Only the name: a bundle may come from anywhere, and says nothing about where to read.
-    labels = Path(record["labels"]).name if record.get("labels") else None
-    columns = [record.get(key) for key in ("image_column", "label_column", "also", "group_column")]
-    if labels:
-        is_other = not any(Path(folder, labels).exists() for folder in (data, "."))
-    else:
-        is_other = any(columns) and not has_table(data)
-    if is_other:
-        return Reading()
+    image, label, group = (
+        name if columns is None or columns.count(name) == 1 else None
+        for name in (record.get(key) for key in ("image_column", "label_column", "group_column"))
+    )
+    also = record.get("also") or ()
     label_map = record.get("label_map")
     return Reading(
-        labels_file=Path(labels) if labels else None,
-        image_column=record.get("image_column"),
-        label_column=record.get("label_column"),
-        also=tuple(record.get("also") or ()),
+        labels_file=labels_file,
+        image_column=image,
+        label_column=label,
+        also=tuple(name for name in also if columns is None or columns.count(name) == 1),
         label_map=None if label_map is None else as_label_map(label_map),
         is_recorded=True,
-        group_column=record.get("group_column"),
+        group_column=group,
         min_images=record.get("min_images") or 1,
     )
+
+
+def _recorded_table(record: dict[str, Any], data: Path) -> Path | None:
+    """Return the table of the training, where `data` has one of that name or none at all."""
+    if not record.get("labels") or data.is_file():
+        return None
+    # Only the name: a bundle may come from anywhere, and says nothing about where to read.
+    name = Path(record["labels"]).name
+    if (data / name).is_file():
+        return data / name
+    return Path(name) if Path(name).is_file() and not has_table(data) else None
 
 
 def grade_bundle(
@@ -157,6 +175,10 @@ def grade_bundle(
             f"{', '.join(map(repr, unknown[:3]))}; name the column with --label-column"
         )
     attributes = {}
+    has_columns = dataset.catalogue.image_column is not None
+    lacking = [one.name for one in further if one.name not in dataset.label_columns[1:]]
+    if lacking and reading.is_recorded and has_columns:
+        notes.append(f"{', '.join(lacking)}: not graded, as the data have no such column")
     for column in further:
         if column.name in dataset.label_columns[1:]:
             codes, _ = _targets(

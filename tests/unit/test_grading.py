@@ -15,6 +15,7 @@ from PIL import Image
 from colour_bundle import colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, Threshold, read_bundle
 from shopwindow.bundle.seen import SeenImages
+from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.split import split_images
 from shopwindow.errors import BundleError, DataError, UsageError
@@ -306,7 +307,40 @@ def test_recorded_table_is_taken_by_name_only(tmp_path: Path) -> None:
     bundle = bundle_with_data(tmp_path, read={"labels": str(secret), "label_column": "label"})
     assert recorded_reading(bundle, data) == Reading()
     (data / "secret.csv").write_text("file,label\n")
-    assert recorded_reading(bundle, data).labels_file == Path("secret.csv")
+    assert recorded_reading(bundle, data).labels_file == data / "secret.csv"
+
+
+def test_another_table_is_read_by_the_columns_of_the_training(photos: Path, tmp_path: Path) -> None:
+    read = {
+        "labels": "train.csv",
+        "image_column": "pic",
+        "label_column": "colour",
+        "also": ["brightness", "age"],
+    }
+    bundle = bundle_with_data(tmp_path, read=read)
+    text = (photos / "table.csv").read_text()
+    (photos / "table.csv").unlink()
+    (photos / "test.csv").write_text(text.replace("file,", "pic,"))
+    for data in (photos, photos / "test.csv"):
+        reading = recorded_reading(bundle, data)
+        assert (reading.labels_file, reading.image_column, reading.also) == (
+            None,
+            "pic",
+            ("brightness",),
+        )
+        graded = grade_bundle(bundle, data, cache_dir=tmp_path / "cache", progress=False)
+        assert (graded.images, graded.grades.accuracy) == (30, 25 / 30)
+    (photos / "more.csv").write_text("file,colour\n00.png,red\n")
+    asked = wanted_reading({"labels_file": photos / "more.csv"}, bundle, photos)
+    assert (asked.image_column, asked.label_column, asked.also) == (None, "colour", ())
+    other = wanted_reading({"label_column": "brightness"}, bundle, photos / "test.csv")
+    assert other == Reading(image_column="pic", label_column="brightness")
+
+
+def test_missing_label_column_is_no_fault_of_an_option(photos: Path, tmp_path: Path) -> None:
+    bundle = bundle_with_data(tmp_path, read={"labels": "table.csv", "label_column": "kind"})
+    with pytest.raises(UsageError, match=r"There is no column 'label'\. The columns of"):
+        grade_bundle(bundle, photos, cache_dir=tmp_path / "cache", progress=False)
 
 
 def test_bundle_that_is_never_sure_is_graded_as_such(photos: Path, tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def walk_folder(folder: str) -> Iterator[str]:
 def match_pattern(pattern: str) -> Iterator[str]:
     """Yield the files and folders that fit, in name order; `**` stands for any depth.
 
-    What begins with a dot only fits a pattern that says so.
+    What begins with a dot only fits a pattern that says so. A part of the pattern that is the name
+    of something there, such as `photos [1]`, is that name.
     """
     first, *rest = Path(pattern).parts
     if first == os.sep:
@@ -112,7 +113,7 @@ def _match(folder: str, parts: list[str]) -> Iterator[str]:
         for name in sort_names(e.name for e in _scan(folder) if e.is_dir(follow_symlinks=False)):
             yield from _match(_join(folder, name), parts)
         return
-    if has_wildcard(head):
+    if has_wildcard(head) and not os.path.lexists(_join(folder, head)):
         fits = re.compile(fnmatch.translate(head)).match
         hidden = head.startswith(".")
         found = sort_names(e.name for e in _scan(folder, hidden=hidden) if fits(e.name))

@@ -129,9 +129,9 @@ def predict(
 
 @click.command(
     short_help="What predict answered: labels, confidence, the least sure.",
-    epilog=example("shopwindow summary labels.parquet"),
+    epilog=example("shopwindow summary labels.csv"),
 )
-@click.argument("output", metavar="OUT.parquet", type=click.Path(exists=True, path_type=Path))
+@click.argument("output", metavar="OUTPUT", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -147,7 +147,7 @@ def predict(
     help="How many of the least sure to show.",
 )
 def summary(output: Path, out: Path, least_sure: int) -> None:
-    """Count what is in OUT.parquet, which predict wrote, and make a page of it."""
+    """Count what is in OUTPUT, which predict wrote (CSV, JSON lines, Parquet), and make a page."""
     from shopwindow.bulk.summary import format_answers, read_answers, write_answers_page
 
     answers = read_answers(output, least_sure=least_sure)

@@ -226,6 +226,11 @@ def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...
     return None if table_path is None else open_table(table_path).columns
 
 
+def has_table(data: Path) -> bool:
+    """Say whether there is a table of labels where `read_catalogue` looks for one."""
+    return data.is_file() or (data.is_dir() and any(map(_is_table, data.iterdir())))
+
+
 def _is_table(path: Path) -> bool:
     hidden = path.name.startswith(".")  # macOS leaves a `._labels.csv` beside each `labels.csv`
     return not hidden and path.suffix.lower() in TABLE_SUFFIXES and path.is_file()

@@ -73,6 +73,7 @@ def _data_record(
     options: TrainingOptions, mixture: Mixture, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     dataset, split = mixture.dataset, mixture.split
+    has_table = dataset.catalogue.image_column is not None
     return {
         "source": options.data.name,
         "images": len(dataset),
@@ -88,8 +89,9 @@ def _data_record(
         "read": {
             # A name, never a path: the bundle travels to other machines.
             "labels": options.labels_file.name if options.labels_file else None,
-            "image_column": options.image_column,
-            "label_column": options.label_column,
+            # Those in use, also where nobody named them; class folders have none.
+            "image_column": dataset.catalogue.image_column,
+            "label_column": dataset.label_columns[0] if has_table else None,
             "also": list(options.also),
             "label_map": _label_map(options.label_map),
             "group_column": options.group_column,
