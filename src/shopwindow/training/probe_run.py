@@ -135,10 +135,12 @@ def _expect_as_before(run: Run, dataset: Dataset) -> None:
     )
     listed = "\n".join(map(repr, zip(dataset.references, *cells, strict=True)))
     found = hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+    count = run.facts.setdefault("image_count", len(dataset))
     if run.facts.setdefault("images", found) != found:
         raise DataError(
-            f"{run.options.data}: expected the images and labels that the run in {run.folder} was "
-            "started with, found others; start a new run in another --out"
+            f"{run.options.data}: expected the {count:,} images and their labels that the run in "
+            f"{run.folder} was started with, found {len(dataset):,} that are not the same; bring "
+            "those back, or start a new run in another --out"
         )
 
 
