@@ -21,12 +21,11 @@ from shopwindow.bundle import Bundle, BundleInfo
 from shopwindow.dataset.catalogue import LABEL_COLUMN_NAME, has_table, table_columns
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map
-from shopwindow.errors import DataError
+from shopwindow.errors import DataError, ImageError
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import Evaluation, hardest_images
 from shopwindow.evaluation.summary import percent
 from shopwindow.fairness import Part, choose_images, out_of_fold_answers, standing_of
-from shopwindow.imaging.digest import digest_of
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 
@@ -306,10 +305,10 @@ def ask_bundle(
     with tqdm(total=len(indices), desc="Predicting", unit=" images", disable=not progress) as bar:
         for start in range(0, len(indices), BATCH_SIZE):
             batch = indices[start : start + BATCH_SIZE]
-            blobs = [dataset.read_bytes(int(index)) for index in batch]
-            answers = predictor.probabilities(np.stack([predictor.prepare(b) for b in blobs]))
+            images = [_prepare(predictor, dataset, int(index)) for index in batch]
+            answers = predictor.probabilities(np.stack(images))
             if known is not None:
-                places = [known.position_of(digest_of(blob)) for blob in blobs]
+                places = [known.position_of(int(digest)) for digest in dataset.digests[batch]]
                 for row, place in enumerate(places):
                     for name, rows in answers.items():
                         if place is not None:
@@ -318,6 +317,15 @@ def ask_bundle(
                 parts[name].append(rows)
             bar.update(len(batch))
     return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
+def _prepare(predictor: Predictor, dataset: Dataset, index: int) -> NDArray[np.uint8]:
+    """Return (S, T, 3) uint8 as a server would see an image."""
+    try:
+        return predictor.prepare(dataset.read_bytes(index))
+    except ImageError:  # gone since it was decoded, or it may not be read any more
+        image: NDArray[np.uint8] = dataset.images([index])[0]
+        return image
 
 
 def _targets(

@@ -21,7 +21,7 @@ from shopwindow.dataset.split import split_images
 from shopwindow.errors import BundleError, DataError, UsageError
 from shopwindow.evaluation.report import write_report
 from shopwindow.evaluation.summary import format_summary
-from shopwindow.grading import Reading, grade_bundle, recorded_reading
+from shopwindow.grading import Reading, ask_bundle, grade_bundle, recorded_reading
 from shopwindow.inference.predictor import Predictor
 
 RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
@@ -209,6 +209,17 @@ def test_changed_data_is_graded_whole_with_a_note(
     graded = grade_bundle(trained, photos, cache_dir=tmp_path / "cache", progress=False)
     assert graded.images == 31
     assert "not the whole data that the model was trained on" in graded.notes[0]
+
+
+def test_photo_that_went_since_it_was_decoded_is_graded_all_the_same(
+    photos: Path, tmp_path: Path
+) -> None:
+    dataset = load(photos, tmp_path / "cache")
+    (photos / "05.png").unlink()
+    predictor = Predictor(bundle_with_data(tmp_path))
+    everything = np.arange(len(dataset), dtype=np.int64)
+    answers = ask_bundle(predictor, dataset, everything, progress=False)["colour"]
+    assert answers[5].argmax() == answers[4].argmax()
 
 
 def test_what_was_too_rare_to_learn_from_is_graded_in_other_data(

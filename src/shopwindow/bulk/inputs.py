@@ -122,6 +122,9 @@ def _expand(name: str) -> Iterator[str]:
 
 def _walk_if_folder(path: str) -> Iterator[str]:
     if os.path.isdir(path):  # noqa: PTH112
-        yield from walk_folder(path)
+        try:
+            yield from walk_folder(path)
+        except UsageError:  # of much that fits, one folder that cannot be read has a row
+            yield path
     else:
         yield path

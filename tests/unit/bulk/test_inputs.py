@@ -1,9 +1,11 @@
 import csv
+import errno
 import os
 import random
 import string
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -277,6 +279,43 @@ def test_a_folder_that_may_not_be_read_is_refused_and_below_another_is_one_input
     assert listed("photos") == ["photos/a.PNG", "photos/b.jpg", "photos/sub"]
     with pytest.raises(UsageError, match="Cannot read the folder photos/sub: Permission denied"):
         listed("photos/sub")
+
+
+@pytest.mark.parametrize("pattern", ["photos/**/*.jpg", "photos/*/*.jpg", "photos/s*"])
+def test_a_folder_that_cannot_be_read_is_one_row_of_a_pattern(
+    folder: Path, pattern: str, monkeypatch: pytest.MonkeyPatch, predictor: Predictor
+) -> None:
+    scan = os.scandir
+
+    def scandir(path: str) -> Any:  # root may read every folder, and no stale mount is at hand
+        if str(path).endswith("photos/sub"):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for path in (folder / "sub2" / "d.jpg", folder / "x" / "e.jpg"):
+        path.parent.mkdir()
+        path.write_bytes(b"")
+    found = listed(pattern)
+    assert found.count("photos/sub") == 1
+    assert "photos/sub2/d.jpg" in found
+    assert listed("photos").count("photos/sub") == 1
+    (row,) = predict_inputs(predictor, [Input("photos/sub")])
+    assert row.error == "This file cannot be read: Stale file handle."
+
+
+def test_names_that_cannot_be_files_are_one_row_each(folder: Path, predictor: Predictor) -> None:
+    long = "x" * 300 + ".jpg"
+    (folder / "shop.csv").write_text(f"image\nb.jpg\n{long}\ngone.jpg\nsub\n")
+    names = [*listed("photos/shop.csv"), f"photos/{long}"]
+    errors = [row.error for row in predict_inputs(predictor, map(Input, names))]
+    assert errors == [
+        None,
+        "This file cannot be read: File name too long.",
+        "There is no such file.",
+        "This is a folder: expected an image file.",
+        "This file cannot be read: File name too long.",
+    ]
 
 
 def test_a_link_to_itself_is_one_input_among_the_others(folder: Path) -> None:
