@@ -107,8 +107,7 @@ def choose_images(
         if not chosen.any():
             raise DataError(
                 f"expected images that {bundle.info.name} has not learned from, found "
-                f"{len(chosen):,} that it has; bring others, or grade it by these all the same "
-                "with --part all"
+                f"{len(chosen):,} that it has, known by the content of their files; bring others"
             )
     images, left = int(chosen.sum()), len(chosen) - int(chosen.sum())
     text = f"{images:,} of {len(chosen):,} images" if left else f"all {images:,} images"

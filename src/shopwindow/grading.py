@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from shopwindow.bundle import Bundle, BundleInfo
 from shopwindow.dataset.catalogue import LABEL_COLUMN_NAME, has_table, table_columns
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map
+from shopwindow.dataset.tables import TABLE_SUFFIXES
 from shopwindow.errors import DataError, ImageError
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import Evaluation, hardest_images
@@ -71,7 +71,7 @@ def recorded_reading(bundle: Bundle, data: Path, labels_file: Path | None = None
     record = bundle.info.data.get("read")
     if not isinstance(record, dict):
         return Reading(labels_file=labels_file)
-    labels_file = labels_file or _recorded_table(record, data)
+    labels_file = labels_file or _recorded_table(bundle, data)
     columns = table_columns(data, labels_file)
     names = [record.get(key) for key in ("image_column", "label_column", "also", "group_column")]
     if columns is None and (any(names) or record.get("labels")):
@@ -94,12 +94,15 @@ def recorded_reading(bundle: Bundle, data: Path, labels_file: Path | None = None
     )
 
 
-def _recorded_table(record: dict[str, Any], data: Path) -> Path | None:
+def _recorded_table(bundle: Bundle, data: Path) -> Path | None:
     """Return the table of the training, where `data` has one of that name or none at all."""
-    if not record.get("labels") or data.is_file():
+    named = bundle.info.data["read"].get("labels") or bundle.info.data.get("source")
+    if data.is_file() or not isinstance(named, str):
         return None
     # Only the name: a bundle may come from anywhere, and says nothing about where to read.
-    name = Path(record["labels"]).name
+    name = Path(named).name
+    if not name.lower().endswith(TABLE_SUFFIXES):  # a folder of photos
+        return None
     if (data / name).is_file():
         return data / name
     return Path(name) if Path(name).is_file() and not has_table(data) else None

@@ -348,6 +348,17 @@ def test_another_table_is_read_by_the_columns_of_the_training(photos: Path, tmp_
     assert other == Reading(image_column="pic", label_column="brightness")
 
 
+def test_table_that_was_the_data_of_the_training_is_found_among_others(
+    photos: Path, tmp_path: Path
+) -> None:
+    bundle = bundle_with_data(tmp_path, read={"label_column": "colour"}, source="table.csv")
+    (photos / "more.csv").write_text("file,colour\n")
+    assert recorded_reading(bundle, photos).labels_file == photos / "table.csv"
+    (photos / "table.csv").rename(photos / "other.csv")
+    with pytest.raises(UsageError, match="holds 2 tables"):
+        recorded_reading(bundle, photos)
+
+
 def test_missing_label_column_is_no_fault_of_an_option(photos: Path, tmp_path: Path) -> None:
     bundle = bundle_with_data(tmp_path, read={"labels": "table.csv", "label_column": "kind"})
     with pytest.raises(UsageError, match=r"There is no column 'label'\. The columns of"):
