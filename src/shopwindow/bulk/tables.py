@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shopwindow.bulk.remote import is_url, open_url
-from shopwindow.dataset.catalogue import choose_image_column, open_table
+from shopwindow.dataset.columns import choose_image_column, open_table
 from shopwindow.dataset.folder import ImageFolder
 from shopwindow.dataset.parquet import ParquetTable
 from shopwindow.dataset.tables import TABLE_SUFFIXES, LabelTable
