@@ -79,19 +79,22 @@ def _read_json_lines(output: Path, text: Iterable[str]) -> Iterator[dict[str, An
 
 
 def _read_csv(output: Path, text: Iterable[str]) -> Iterator[dict[str, Any]]:
-    csv.field_size_limit(_MAX_CELL_CHARS)
-    rows = csv.reader(text)
-    header = next(rows, [])
-    if tuple(header) != COLUMNS:
-        found = f"the columns {', '.join(header)[:200]}" if header else "nothing"
-        raise UsageError(_not_ours(output, found))
-    for cells in rows:
-        row: dict[str, Any] = dict(zip(COLUMNS, map(unescape_formula, cells), strict=True))
-        if row["error"]:
-            row |= dict.fromkeys(("label", "confidence", "sure", "top"))
-        else:
-            row |= {"error": None, "sure": row["sure"] == "true"}
-        yield row
+    before = csv.field_size_limit(_MAX_CELL_CHARS)  # of the whole process
+    try:
+        rows = csv.reader(text)
+        header = next(rows, [])
+        if tuple(header) != COLUMNS:
+            found = f"the columns {', '.join(header)[:200]}" if header else "nothing"
+            raise UsageError(_not_ours(output, found))
+        for cells in rows:
+            row: dict[str, Any] = dict(zip(COLUMNS, map(unescape_formula, cells), strict=True))
+            if row["error"]:
+                row |= dict.fromkeys(("label", "confidence", "sure", "top"))
+            else:
+                row |= {"error": None, "sure": row["sure"] == "true"}
+            yield row
+    finally:
+        csv.field_size_limit(before)
 
 
 def _block_of(rows: Sequence[dict[str, Any]]) -> Block:
