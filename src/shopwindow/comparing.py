@@ -17,14 +17,8 @@ from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import DataError
 from shopwindow.evaluation.comparison import Compared, Comparison, compare_answers
 from shopwindow.evaluation.summary import aligned, percent, printable
-from shopwindow.grading import (
-    Part,
-    Reading,
-    allowed_in,
-    ask_bundle,
-    choose_images,
-    read_dataset,
-)
+from shopwindow.fairness import Part, choose_images
+from shopwindow.grading import Reading, allowed_in, ask_bundle, read_dataset
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 

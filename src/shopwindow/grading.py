@@ -6,28 +6,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shopwindow.bundle import Bundle, BundleInfo
-from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, digest_of, read_out_of_fold
-from shopwindow.dataset.catalogue import has_table
+from shopwindow.dataset.catalogue import has_table, table_columns
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map, bars_of
 from shopwindow.dataset.labelled_images import LABEL_COLUMN_NAME
-from shopwindow.dataset.split import Split, split_images
-from shopwindow.errors import DataError, ShopwindowError, UsageError
+from shopwindow.dataset.tables import TABLE_SUFFIXES
+from shopwindow.errors import DataError, ImageError
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import Evaluation, hardest_images
 from shopwindow.evaluation.summary import percent
+from shopwindow.fairness import Part, choose_images, out_of_fold_answers, standing_of
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 
@@ -35,7 +34,6 @@ BATCH_SIZE = 64
 # Of fewer answers, chance alone may make a good model look like a bad one.
 ENOUGH_TO_TELL = 20
 
-Part = Literal["valid", "all"]
 Probabilities = dict[str, NDArray[np.float32]]
 # Takes a data set and indices (n,) into it; returns (n, C) per label column of the model.
 Answer = Callable[[Dataset, NDArray[np.int64]], Probabilities]
@@ -60,35 +58,55 @@ class Reading:
     is_recorded: bool = False
 
 
-def recorded_reading(bundle: Bundle, data: Path) -> Reading:
+def recorded_reading(bundle: Bundle, data: Path, labels_file: Path | None = None) -> Reading:
     """Return how the bundle's own training data was read, so that it is read the same way again.
 
-    Data without a table where there was one, or without one of the recorded name, is other data,
-    and is read as it comes.
+    A table of another name is read by the same columns, as far as it has them. Data without a table
+    where there was one is other data, and is read as it comes.
+
+    Args:
+        bundle: Says how its data was read.
+        data: What is to be read.
+        labels_file: The table, where one was named.
     """
     record = bundle.info.data.get("read")
     if not isinstance(record, dict):
+        return Reading(labels_file=labels_file)
+    labels_file = labels_file or _recorded_table(bundle, data)
+    columns = table_columns(data, labels_file)
+    names = [record.get(key) for key in ("image_column", "label_column", "also", "group_column")]
+    if columns is None and (any(names) or record.get("labels")):
         return Reading()
-    # Only the name: a bundle may come from anywhere, and says nothing about where to read.
-    labels = Path(record["labels"]).name if record.get("labels") else None
-    columns = [record.get(key) for key in ("image_column", "label_column", "also", "group_column")]
-    if labels:
-        is_other = not any(Path(folder, labels).exists() for folder in (data, "."))
-    else:
-        is_other = any(columns) and not has_table(data)
-    if is_other:
-        return Reading()
+    image, label, group = (
+        name if columns is None or columns.count(name) == 1 else None
+        for name in (record.get(key) for key in ("image_column", "label_column", "group_column"))
+    )
+    also = record.get("also") or ()
     label_map = record.get("label_map")
     return Reading(
-        labels_file=Path(labels) if labels else None,
-        image_column=record.get("image_column"),
-        label_column=record.get("label_column"),
-        also=tuple(record.get("also") or ()),
+        labels_file=labels_file,
+        image_column=image,
+        label_column=label,
+        also=tuple(name for name in also if columns is None or columns.count(name) == 1),
         label_map=None if label_map is None else as_label_map(label_map),
         is_recorded=True,
-        group_column=record.get("group_column"),
+        group_column=group,
         min_images=record.get("min_images") or 1,
     )
+
+
+def _recorded_table(bundle: Bundle, data: Path) -> Path | None:
+    """Return the table of the training, where `data` has one of that name or none at all."""
+    named = bundle.info.data["read"].get("labels") or bundle.info.data.get("source")
+    if data.is_file() or not isinstance(named, str):
+        return None
+    # Only the name: a bundle may come from anywhere, and says nothing about where to read.
+    name = Path(named).name
+    if not name.lower().endswith(TABLE_SUFFIXES):  # a folder of photos
+        return None
+    if (data / name).is_file():
+        return data / name
+    return Path(name) if Path(name).is_file() and not has_table(data) else None
 
 
 def grade_bundle(
@@ -108,16 +126,16 @@ def grade_bundle(
         bundle: What to grade. Its labels, threshold and record of the training data are used.
         data: As for `load_dataset`.
         reading: How to read `data`; by default as the bundle recorded it.
-        part: `valid` grades the validation part of the training, `all` every image. None takes the
-            validation part if `data` is what the bundle was trained on, and all of it if not.
+        part: `valid` grades the validation part of the training, `all` every image. None takes all
+            that the bundle has not learned from: of its own training data, the validation part.
         answer: Whom to ask instead of the bundle, such as the trained model it was made from.
         cache_dir: As for `load_dataset`.
         progress: Whether to show progress on stderr.
         engine: What runs the bundle; see `choose_engine`.
 
     Raises:
-        UsageError: `part` is `valid`, but `data` is not what the bundle was trained on.
-        DataError: Nothing in `data` has a label that the model knows.
+        UsageError: `part` is `valid`, but no image in `data` was held out of the training.
+        DataError: Nothing in `data` has a label that the model knows, or it learned from all of it.
     """
     info = bundle.info
     ask, computed_by = answer, ""
@@ -160,6 +178,10 @@ def grade_bundle(
             f"{', '.join(map(repr, unknown[:3]))}; name the column with --label-column"
         )
     attributes = {}
+    has_columns = dataset.catalogue.image_column is not None
+    lacking = [one.name for one in further if one.name not in dataset.label_columns[1:]]
+    if lacking and reading.is_recorded and has_columns:
+        notes.append(f"{', '.join(lacking)}: not graded, as the data have no such column")
     for column in further:
         if column.name in dataset.label_columns[1:]:
             codes, _ = _targets(
@@ -232,7 +254,7 @@ def read_dataset(
             raise
         return read(as_it_comes)
     filtered = reading.is_recorded and reading.min_images > 1
-    if filtered and fair_images(bundle, dataset) is None:
+    if filtered and not standing_of(bundle, dataset).known.all():
         # Other images than those of the training: what was too rare to learn is there to be graded.
         return read(replace(reading, min_images=1))
     return dataset
@@ -266,139 +288,11 @@ def _read(
     )
 
 
-def choose_images(
-    dataset: Dataset, bundle: Bundle, part: Part | None
-) -> tuple[NDArray[np.int64], str, list[str]]:
-    """Return which images to grade, the same in words, and what a reader must know about it."""
-    everything = np.arange(len(dataset), dtype=np.int64)
-    text = f"all {len(dataset):,} images"
-    records = recorded_splits(bundle)
-    learned = learned_images(bundle, dataset)
-    if learned.any():
-        fair = _fair_beside_learned(bundle, dataset, learned)
-        notes = [
-            f"the model was trained on {learned.sum():,} of these images; they are graded by "
-            "cross-validation: each answer is from a model that had not seen the image"
-        ]
-        if rest := len(dataset) - len(fair):
-            text = f"{len(fair):,} of {len(dataset):,} images"
-            notes.append(
-                f"{rest:,} images were not graded, as the model may have learned from them, and "
-                "carries no answers to them that are out of fold"
-            )
-        return fair, text, notes
-    if part == "all":
-        return everything, text, ["all images were graded, also any that the model learned from"]
-    for record in records:
-        split = find_split(dataset, record)
-        if split is None:
-            continue
-        text = (
-            f"the validation part: {len(split.valid):,} of {len(dataset):,} images "
-            f"({split.method} split, seed {split.seed})"
-        )
-        return split.valid, text, [*_left_out(record)]
-    if part == "valid":
-        raise UsageError(
-            "--part valid: expected the data that the model was trained on, read in the same way, "
-            "found other images or labels; leave it out to grade all of them"
-        )
-    if learned_from := out_of_fold_answers(bundle):
-        return (
-            everything,
-            text,
-            [
-                f"none of these files is one of the {len(learned_from.digests):,} that the model "
-                "was trained on; where they show the same pictures anyway, the grade is too good"
-            ],
-        )
-    note = (
-        "not the whole data that the model was trained on: all images were graded, and if it "
-        "learned from some of them, the grade is too good"
-    )
-    return everything, text, [note]
-
-
-def fair_images(bundle: Bundle, dataset: Dataset) -> NDArray[np.int64] | None:
-    """Return the images that a bundle may be judged by, as far as it says; None if it says nothing.
-
-    Those that it held out, and those to which it carries answers that are out of fold.
-
-    Args:
-        bundle: Made by `shopwindow train`.
-        dataset: Read as for its training.
-    """
-    learned = learned_images(bundle, dataset)
-    if learned.any():
-        return _fair_beside_learned(bundle, dataset, learned)
-    splits = [find_split(dataset, record) for record in recorded_splits(bundle)]
-    parts = [split.valid for split in splits if split is not None]
-    return np.unique(np.concatenate(parts)) if parts else None
-
-
-def _fair_beside_learned(
-    bundle: Bundle, dataset: Dataset, learned: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """Return what is fair where a cross-validated bundle has learned from some of the images."""
-    splits = [find_split(dataset, record) for record in recorded_splits(bundle)]
-    fair = learned.copy()
-    for split in splits:
-        if split is not None:
-            fair[split.valid] = True
-    data = bundle.info.data
-    if not data.get("also") and not data.get("corrections"):
-        fair[:] = True  # it has learned from nothing else, so all others are new to it
-    return np.flatnonzero(fair)
-
-
-def recorded_splits(bundle: Bundle) -> list[object]:
-    """Return what the bundle recorded of the splits of all data sets that it learned from."""
-    return [
-        {**split, "left_out": record.get("left_out")}
-        for record in _recorded(bundle)
-        if isinstance(split := record.get("split"), dict)
-    ]
-
-
-def _left_out(record: object) -> Iterator[str]:
-    """Say where the validation part may hold what the model learned from another data set."""
-    match record:
-        case {"left_out": int(count)} if count > 0:
-            yield (
-                f"{count:,} images of this data set were left out of the training's figures, since "
-                "another data set has the same ones on the other side of its split; those of them "
-                "that are in the validation part were graded here"
-            )
-
-
-def recorded_sources(bundle: Bundle) -> list[object]:
-    """Return what the data sets that a bundle learned from were called."""
-    return [record.get("source") for record in _recorded(bundle)]
-
-
-def _recorded(bundle: Bundle) -> list[dict[str, Any]]:
-    also = bundle.info.data.get("also")
-    further = also if isinstance(also, list) else []
-    return [record for record in (bundle.info.data, *further) if isinstance(record, dict)]
-
-
 def _vocabularies(bundle: Bundle, reading: Reading) -> dict[str, tuple[str, ...]]:
     """Return the model's labels, by the columns of the data."""
     main, *further = bundle.info.columns
     known = {column.name: column.labels for column in further if column.name in reading.also}
     return {reading.label_column or LABEL_COLUMN_NAME: main.labels, **known}
-
-
-def find_split(dataset: Dataset, record: object) -> Split | None:
-    """Return the split of the training, or None if this is not the data that was split."""
-    try:
-        match record:
-            case {"method": method, "seed": seed, "valid_fraction": fraction, "digest": digest}:
-                split = split_images(dataset, valid_fraction=fraction, seed=seed, method=method)
-                return split if split.digest(dataset) == digest else None
-    except (ShopwindowError, TypeError, ValueError):
-        pass  # data that cannot be split so, or a record that this version does not understand
-    return None
 
 
 def ask_bundle(
@@ -416,10 +310,10 @@ def ask_bundle(
     with tqdm(total=len(indices), desc="Predicting", unit=" images", disable=not progress) as bar:
         for start in range(0, len(indices), BATCH_SIZE):
             batch = indices[start : start + BATCH_SIZE]
-            blobs = [dataset.read_bytes(int(index)) for index in batch]
-            answers = predictor.probabilities(np.stack([predictor.prepare(b) for b in blobs]))
+            images = [_prepare(predictor, dataset, int(index)) for index in batch]
+            answers = predictor.probabilities(np.stack(images))
             if known is not None:
-                places = [known.position_of(digest_of(blob)) for blob in blobs]
+                places = [known.position_of(int(digest)) for digest in dataset.digests[batch]]
                 for row, place in enumerate(places):
                     for name, rows in answers.items():
                         if place is not None:
@@ -430,22 +324,13 @@ def ask_bundle(
     return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 
-def out_of_fold_answers(bundle: Bundle) -> OutOfFoldAnswers | None:
-    """Return what a cross-validated bundle carries; None of one that held images out.
-
-    Raises:
-        BundleError: It is damaged.
-    """
-    columns = [(column.name, len(column.labels)) for column in bundle.info.columns]
-    return read_out_of_fold(bundle.info.data, columns)
-
-
-def learned_images(bundle: Bundle, dataset: Dataset) -> NDArray[np.bool_]:
-    """Return (N,) which images of a data set a cross-validated bundle has learned from."""
-    if (known := out_of_fold_answers(bundle)) is None:
-        return np.zeros(len(dataset), np.bool_)
-    digests = [digest_of(dataset.read_bytes(index)) for index in range(len(dataset))]
-    return np.isin(np.array(digests, np.uint64), known.digests)
+def _prepare(predictor: Predictor, dataset: Dataset, index: int) -> NDArray[np.uint8]:
+    """Return (S, T, 3) uint8 as a server would see an image."""
+    try:
+        return predictor.prepare(dataset.read_bytes(index))
+    except ImageError:  # gone since it was decoded, or it may not be read any more
+        image: NDArray[np.uint8] = dataset.images([index])[0]
+        return image
 
 
 def _targets(

@@ -200,5 +200,5 @@ def test_workers_that_are_killed_are_replaced_and_no_row_is_lost(
     assert len(workers) == 2
     workers[0].kill()
     assert run.wait() == 1  # all of them are missing, and all have their row
-    with (tmp_path / "out.csv").open(newline="") as file:
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8-sig") as file:
         assert [row["path"] for row in csv.DictReader(file)] == [f"{n}.png" for n in range(3000)]

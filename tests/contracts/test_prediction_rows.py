@@ -49,7 +49,7 @@ def test_csv_has_the_promised_columns_and_json_in_two_cells(
 ) -> None:
     output = tmp_path / "rows.csv"
     written = write(inputs, output, top=2)
-    with output.open(newline="", encoding="utf-8") as file:
+    with output.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
     assert reader.fieldnames == COLUMNS
@@ -121,7 +121,14 @@ def test_the_format_follows_the_name_of_the_file(
     write: Write, inputs: list[Path], tmp_path: Path, name: str, start: str
 ) -> None:
     write(inputs, tmp_path / name)
-    assert (tmp_path / name).read_text("utf-8").startswith(start)
+    assert (tmp_path / name).read_text("utf-8-sig").startswith(start)
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.zip", "a.parquet.GZ"])
+@pytest.mark.parametrize("fmt", [None, "csv"])
+def test_a_name_that_promises_compression_is_refused(name: str, fmt: str | None) -> None:
+    with pytest.raises(UsageError, match="nothing is compressed here but Parquet"):
+        format_of(Path(name), fmt)
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.TSV", "a.xlsx"])
@@ -169,7 +176,8 @@ def test_ctrl_c_leaves_the_old_file_and_the_next_run_goes_on(
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / name).write_text("from last time")
+    write(inputs[:1], folder / name)
+    before = (folder / name).read_bytes()
     work = Work(read_bundle(colour_bundle), format_of(folder / name, None), "onnxruntime")
     many = inputs * 100
     with pytest.raises(KeyboardInterrupt):
@@ -179,7 +187,7 @@ def test_ctrl_c_leaves_the_old_file_and_the_next_run_goes_on(
             folder / name,
             lambda work, _: _Interrupted(work),
         )
-    assert (folder / name).read_text() == "from last time"
+    assert (folder / name).read_bytes() == before
     assert {path.name for path in folder.iterdir()} == {name, f"{name}.partial"}
     assert write(many, folder / name) == Written(300, 100)
     write(many, tmp_path / name)

@@ -123,7 +123,7 @@ def test_bulk_block_labels_a_folder_with_the_bundled_model(
         pytest.skip("this clone has no bundled model (make train-fashion makes it)")
     completed = run_block(blocks[2], tmp_path)
     assert completed.returncode == 0, completed.stderr
-    with (tmp_path / "labels.csv").open(newline="") as file:
+    with (tmp_path / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 40
     assert all(row["label"] and not row["error"] for row in rows)

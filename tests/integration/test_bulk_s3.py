@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from shopwindow.bulk.inputs import list_inputs
+from shopwindow.bulk.inputs import Input, list_inputs
+from shopwindow.bulk.stream import read_input
 from shopwindow.errors import UsageError
 
 pytest.importorskip("s3fs", reason="s3fs is not installed")
 server_module = pytest.importorskip("moto.server", reason="moto is not installed")
 
 BUCKET = "s3://shop"
+ODD = {"shoe [1].jpg": "blue", "a*.jpg": "white", "b::c.jpg": "black"}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,9 @@ def store(image_bytes: Callable[..., bytes]) -> Iterator[dict[str, str]]:
         files.pipe("shop/photos/empty.png", b"")
         files.pipe("shop/photos/notes.txt", b"not an image")
         files.pipe("shop/lists/shop.csv", b"image\ns3://shop/photos/003.png\n../photos/002.png\n")
+        for name in ("shoe 1.jpg", "shoe [1].jpg", "a*.jpg", "b::c.jpg", "x [1]/y?.png"):
+            files.pipe(f"shop/odd/{name}", image_bytes(ODD.get(name, "red")))
+        files.pipe("shop/lists/odd [1].csv", b"image\n../odd/b::c.jpg\ns3://shop/odd/a*.jpg\n")
         try:
             yield environment
         finally:
@@ -93,6 +98,29 @@ def test_patterns_tables_and_missing_objects_of_a_store(
     assert [row["label"] for row in rows] == ["blue", "red", "blue", "", ""]
     # A store has no folders, and so none above one.
     assert rows[3]["error"] == rows[4]["error"] == "There is no such file."
+
+
+def test_what_is_in_a_store_under_its_very_name_is_no_pattern_and_no_chain(
+    store: dict[str, str], colour_bundle: Path
+) -> None:
+    names = [f"{BUCKET}/odd/{name}" for name in ("shoe [1].jpg", "a*.jpg", "b::c.jpg")]
+    rows = predict(store, colour_bundle, *names, f"{BUCKET}/odd/shoe [0-9].jpg")
+    assert [row["path"] for row in rows] == [*names, f"{BUCKET}/odd/shoe 1.jpg"]
+    assert [row["label"] for row in rows] == ["blue", "white", "black", "red"]
+    rows = predict(store, colour_bundle, f"{BUCKET}/odd/x [1]", f"{BUCKET}/odd/s*.jpg")
+    assert [row["path"].removeprefix(f"{BUCKET}/odd/") for row in rows] == [
+        "x [1]/y?.png",
+        "shoe 1.jpg",
+        "shoe [1].jpg",
+    ]
+    assert [row["label"] for row in rows] == ["red", "red", "blue"]
+    assert len(predict(store, colour_bundle, f"{BUCKET}/odd")) == 5
+
+
+def test_keys_with_signs_of_patterns_are_names_in_tables_and_tables(store: dict[str, str]) -> None:
+    found = [str(one) for one in list_inputs([f"{BUCKET}/lists/odd [1].csv"])]
+    assert found == [f"{BUCKET}/lists/../odd/b::c.jpg", f"{BUCKET}/odd/a*.jpg"]
+    assert read_input(Input(found[1])) == read_input(Input(f"{BUCKET}/odd/a*.jpg"))
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_predict_on_500_images_is_right_as_often_as_the_report_says(
     assert done.returncode == 0, done.stderr
     with (five_hundred / "labels.csv").open(newline="") as file:
         labels = {row["image"]: row["label"] for row in csv.DictReader(file)}
-    with output.open(newline="") as file:
+    with output.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     right = sum(labels[Path(row["path"]).name] == row["label"] for row in rows)
     assert len(rows) == evaluation.images == 500

@@ -19,7 +19,9 @@ from werkzeug.test import TestResponse
 
 from colour_bundle import colour_info, write_colour_bundle
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
-from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, digest_of
+from shopwindow.bundle.out_of_fold import OutOfFoldAnswers
+from shopwindow.bundle.seen import SeenImages
+from shopwindow.imaging.digest import digest_of
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
@@ -287,11 +289,13 @@ def test_answers_to_training_photos_are_told_to_nobody(tmp_path: Path) -> None:
         {n: np.full((1, s), 1 / s, np.float32) for n, s in zip(names, sizes, strict=True)},
         5,
     )
-    info["data"] |= known.as_json()
+    seen = SeenImages(known.digests, known.digests)
+    info["data"] |= known.as_json() | seen.as_json()
     info["quality"]["folds"] = 5
     path = write_colour_bundle(tmp_path / "model.onnx", metadata=json.dumps(info))
     client = create_app(load_predictor(path, threads=1)).test_client()
     described = client.get("/api/v1/model").json
     assert described is not None
     assert described["data"]["out_of_fold"] == {"folds": 5}
+    assert "seen" not in described["data"]
     assert "by cross-validation in 5 parts" in client.get("/about").text

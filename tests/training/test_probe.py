@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from shopwindow.cli import main
 from shopwindow.comparing import compare_bundles
 from shopwindow.errors import DataError, PromotionError, UsageError
 from shopwindow.evaluation.report import Evaluation
-from shopwindow.grading import grade_bundle, out_of_fold_answers, recorded_reading
+from shopwindow.fairness import out_of_fold_answers
+from shopwindow.grading import grade_bundle, recorded_reading
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.promotion.judging import judge
 from shopwindow.training import TrainingOptions, probe_run, settle_options
@@ -461,6 +463,26 @@ def test_run_that_was_stopped_says_how_to_go_on_and_ends_in_the_same_bundle(
     assert not list((tmp_path / "run").glob(".*")), "nothing half-written is left"
 
 
+def test_stopped_run_goes_on_where_the_data_lies_now(
+    drawings: tuple[Path, Rows], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there, run = tmp_path / "here", tmp_path / "there", tmp_path / "run"
+    shutil.copytree(drawings[0], here)
+    words = ["--labels", str(here / "shapes.csv"), "--image-column", "file"]
+    words += ["--label-column", "shape", "--cache-dir", str(tmp_path / "cache")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe_run, "_learn", stop)
+        assert main(["train", str(here), *words, "--out", str(run)]) == 130
+    here.rename(there)
+    assert main(["train", "--resume", "--out", str(run)]) == 2
+    assert f"shopwindow train DATA --resume --out {run}" in capsys.readouterr().err
+    assert main(["train", str(there), "--resume", "--out", str(run)]) == 0
+    assert read_bundle(run / "model.onnx").info.name == "here", "as it was begun"
+    next(there.glob("*.png")).unlink()
+    assert main(["train", str(there), "--resume", "--out", str(run)]) == 1
+    assert "that are not the same" in capsys.readouterr().err
+
+
 def stop(*_: Any, **__: Any) -> None:
     """What Ctrl-C does."""
     raise KeyboardInterrupt
@@ -474,7 +496,7 @@ def test_run_does_not_go_on_with_other_labels(
     (table,) = folder.glob(f"{tmp_path.name}-*.csv")
     write_table(table, [*rows[:-1], rows[-1] | {"shape": "circle"}])
     assert main(["train", "--resume", "--out", str(bundle.path.parent)]) == 1
-    assert "expected the images and labels that the run in" in capsys.readouterr().err
+    assert "images and their labels that the run in" in capsys.readouterr().err
 
 
 def test_calibrating_changes_the_carried_answers_too(

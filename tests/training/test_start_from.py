@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from shopwindow.bundle import read_bundle
+from shopwindow.bundle.seen import read_seen
 from shopwindow.errors import BundleError, DataError, UsageError
+from shopwindow.imaging.digest import digest_of
 from shopwindow.training import TrainingOptions, export_run, settle_options, train
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer
@@ -147,6 +149,12 @@ def test_card_tells_where_it_started_and_what_it_learned_of_corrections(
     before, after = read_bundle(start), read_bundle(train(settle_options(given)) / "model.onnx")
     assert after.info.training["started_from"]["sha256"] == before.sha256
     assert after.info.data["corrections"] == {"train": 1, "held_back": 0, "share": 0.1389}
+    seen, started = read_seen(after.info.data), read_seen(before.info.data)
+    assert seen is not None
+    assert started is not None
+    (photo,) = (tmp_path / "given" / "images").glob("*.png")
+    learned = {digest_of(photo.read_bytes()), *started.learned.tolist()}
+    assert set(seen.learned.tolist()) == learned, "the correction too"
     assert after.info.data["split"] == before.info.data["split"]
     assert after.info.columns == before.info.columns
     # It can be opened again, also where the bundle that it started from is gone.

@@ -14,9 +14,11 @@ import torch
 
 import shopwindow
 from shopwindow.bundle import read_bundle
+from shopwindow.bundle.seen import read_seen
 from shopwindow.dataset.dataset import load_dataset
 from shopwindow.dataset.split import Split
 from shopwindow.errors import TrainingError, UsageError
+from shopwindow.imaging.digest import digest_of
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.inference.predictor import load_predictor
 from shopwindow.training import TrainingOptions, export, export_run, run_probabilities, train
@@ -30,6 +32,15 @@ def test_a_run_leaves_history_curves_split_and_bundle(shapes_run: Path) -> None:
     assert {"train_loss", "valid_loss", "accuracy", "colour_accuracy", "seconds"} <= set(rows[0])
     for name in ("run.json", "split.json", "curves.png", "stage-2.pt", "model.onnx"):
         assert (shapes_run / name).stat().st_size > 0
+
+
+def test_bundle_knows_the_files_of_its_training(shapes_run: Path, shapes: Path) -> None:
+    split = json.loads((shapes_run / "split.json").read_text())
+    seen = read_seen(read_bundle(shapes_run / "model.onnx").info.data)
+    assert seen is not None
+    for part, digests in (("train", seen.learned), ("valid", seen.held_out)):
+        files = [digest_of((shapes / name).read_bytes()) for name in split[part]]
+        assert digests.tolist() == sorted(set(files))
 
 
 def test_nothing_half_written_stays_in_the_run_folder(shapes_run: Path) -> None:

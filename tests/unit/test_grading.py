@@ -14,12 +14,14 @@ from PIL import Image
 
 from colour_bundle import colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, Threshold, read_bundle
+from shopwindow.bundle.seen import SeenImages
+from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.split import split_images
-from shopwindow.errors import DataError, UsageError
+from shopwindow.errors import BundleError, DataError, UsageError
 from shopwindow.evaluation.report import write_report
 from shopwindow.evaluation.summary import format_summary
-from shopwindow.grading import Reading, grade_bundle, recorded_reading
+from shopwindow.grading import Reading, ask_bundle, grade_bundle, recorded_reading
 from shopwindow.inference.predictor import Predictor
 
 RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
@@ -106,8 +108,96 @@ def test_all_images_are_graded_when_asked_for(
     graded = grade_bundle(trained, photos, part="all", cache_dir=tmp_path / "cache", progress=False)
     assert graded.images == 30
     assert graded.grades.accuracy == pytest.approx(25 / 30)
-    assert "also any that the model learned from" in graded.notes[0]
+    assert "24 of these images are ones that the model learned from" in graded.notes[0]
     assert {image.reference for image in graded.hardest[:5]} == {f"{n}.png" for n in range(25, 30)}
+
+
+@pytest.fixture
+def knowing(trained: Bundle, photos: Path, tmp_path: Path) -> Bundle:
+    """The same, but it knows its images by their digests too."""
+    dataset = load(photos, tmp_path / "cache")
+    split = split_images(dataset, seed=7)
+    seen = SeenImages(dataset.digests[split.train], dataset.digests[split.valid])
+    return bundle_with_data(tmp_path, **trained.info.data, **seen.as_json())
+
+
+def test_photos_of_the_training_are_known_under_other_names(
+    knowing: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    as_they_were = grade_bundle(knowing, photos, cache_dir=tmp_path / "cache", progress=False)
+    assert "the validation part: 6 of 30 images" in as_they_were.split
+    elsewhere = tmp_path / "elsewhere"
+    lines = (photos / "table.csv").read_text().splitlines()
+    rows = [f"{number}/a.png,{line[7:]}" for number, line in enumerate(lines[1:])]
+    for number in range(30):
+        (elsewhere / str(number)).mkdir(parents=True)
+        (elsewhere / str(number) / "a.png").write_bytes((photos / f"{number:02}.png").read_bytes())
+    (elsewhere / "table.csv").write_text("\n".join([lines[0], *rows]))
+    renamed = grade_bundle(knowing, elsewhere, cache_dir=tmp_path / "cache", progress=False)
+    assert (renamed.images, renamed.split) == (6, as_they_were.split)
+    assert renamed.grades.accuracy == as_they_were.grades.accuracy
+
+
+def test_other_photos_under_the_names_of_the_training_are_all_graded(
+    knowing: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    for path in photos.glob("*.png"):
+        image = Image.open(path)
+        image.paste((9, 9, 9), (0, 8, 2, 9))
+        image.save(path)
+    graded = grade_bundle(knowing, photos, cache_dir=tmp_path / "cache", progress=False)
+    assert (graded.images, graded.split) == (30, "all 30 images")
+    assert "none of these files is one of the 30" in graded.notes[0]
+    with pytest.raises(UsageError, match="--part valid: expected images that were held out"):
+        grade_bundle(knowing, photos, part="valid", cache_dir=tmp_path / "cache", progress=False)
+
+
+def test_new_photos_among_those_of_the_training_are_graded_and_learned_ones_not(
+    knowing: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    rows = []
+    for number in range(30, 34):
+        image = Image.new("RGB", (12, 16), RED)
+        image.paste((9, 9, 9), (number % 10, 8, 10, 9))
+        image.save(photos / f"{number}.png")
+        rows.append(f"\n{number}.png,red,dark")
+    with (photos / "table.csv").open("a") as table:
+        table.writelines(rows)
+    graded = grade_bundle(knowing, photos, cache_dir=tmp_path / "cache", progress=False)
+    assert (graded.images, graded.split) == (10, "10 of 34 images")
+    assert "24 images were not graded, as the model has learned from them" in graded.notes[0]
+    again = grade_bundle(
+        knowing, photos, part="valid", cache_dir=tmp_path / "cache", progress=False
+    )
+    assert again.images == 6
+
+
+def test_photos_that_were_all_learned_from_are_no_grade(
+    trained: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    dataset = load(photos, tmp_path / "cache")
+    seen = SeenImages(dataset.digests, dataset.digests[:0])
+    bundle = bundle_with_data(tmp_path, **trained.info.data, **seen.as_json())
+    with pytest.raises(DataError, match="not learned from, found 30 that it has"):
+        grade_bundle(bundle, photos, cache_dir=tmp_path / "cache", progress=False)
+    graded = grade_bundle(bundle, photos, part="all", cache_dir=tmp_path / "cache", progress=False)
+    assert graded.images == 30
+
+
+def test_rare_labels_beside_photos_of_the_training_are_graded(photos: Path, tmp_path: Path) -> None:
+    dataset = load(photos, tmp_path / "cache")
+    seen = SeenImages(dataset.digests[:0], dataset.digests[:1])  # one test image was seen
+    read = {"labels": "table.csv", "label_column": "colour", "min_images": 11}
+    bundle = bundle_with_data(tmp_path, read=read, **seen.as_json())
+    evaluation = grade_bundle(bundle, photos, cache_dir=tmp_path / "cache", progress=False)
+    assert evaluation.images == 30
+
+
+@pytest.mark.parametrize("seen", [5, {}, {"learned": "?", "held_out": ""}, {"learned": "AAAA"}])
+def test_damaged_digests_are_refused(photos: Path, tmp_path: Path, seen: object) -> None:
+    bundle = bundle_with_data(tmp_path, seen=seen)
+    with pytest.raises(BundleError, match=r"data\.seen: expected digests of images"):
+        grade_bundle(bundle, photos, reading=TABLE, cache_dir=tmp_path / "cache", progress=False)
 
 
 def test_changed_data_is_graded_whole_with_a_note(
@@ -119,6 +209,17 @@ def test_changed_data_is_graded_whole_with_a_note(
     graded = grade_bundle(trained, photos, cache_dir=tmp_path / "cache", progress=False)
     assert graded.images == 31
     assert "not the whole data that the model was trained on" in graded.notes[0]
+
+
+def test_photo_that_went_since_it_was_decoded_is_graded_all_the_same(
+    photos: Path, tmp_path: Path
+) -> None:
+    dataset = load(photos, tmp_path / "cache")
+    (photos / "05.png").unlink()
+    predictor = Predictor(bundle_with_data(tmp_path))
+    everything = np.arange(len(dataset), dtype=np.int64)
+    answers = ask_bundle(predictor, dataset, everything, progress=False)["colour"]
+    assert answers[5].argmax() == answers[4].argmax()
 
 
 def test_what_was_too_rare_to_learn_from_is_graded_in_other_data(
@@ -139,7 +240,7 @@ def test_validation_part_of_other_data_is_refused(
     trained: Bundle, photos: Path, tmp_path: Path
 ) -> None:
     (photos / "00.png").unlink()
-    with pytest.raises(UsageError, match="--part valid: expected the data that the model"):
+    with pytest.raises(UsageError, match="--part valid: expected images that were held out"):
         grade_bundle(trained, photos, part="valid", cache_dir=tmp_path / "cache", progress=False)
 
 
@@ -217,7 +318,51 @@ def test_recorded_table_is_taken_by_name_only(tmp_path: Path) -> None:
     bundle = bundle_with_data(tmp_path, read={"labels": str(secret), "label_column": "label"})
     assert recorded_reading(bundle, data) == Reading()
     (data / "secret.csv").write_text("file,label\n")
-    assert recorded_reading(bundle, data).labels_file == Path("secret.csv")
+    assert recorded_reading(bundle, data).labels_file == data / "secret.csv"
+
+
+def test_another_table_is_read_by_the_columns_of_the_training(photos: Path, tmp_path: Path) -> None:
+    read = {
+        "labels": "train.csv",
+        "image_column": "pic",
+        "label_column": "colour",
+        "also": ["brightness", "age"],
+    }
+    bundle = bundle_with_data(tmp_path, read=read)
+    text = (photos / "table.csv").read_text()
+    (photos / "table.csv").unlink()
+    (photos / "test.csv").write_text(text.replace("file,", "pic,"))
+    for data in (photos, photos / "test.csv"):
+        reading = recorded_reading(bundle, data)
+        assert (reading.labels_file, reading.image_column, reading.also) == (
+            None,
+            "pic",
+            ("brightness",),
+        )
+        graded = grade_bundle(bundle, data, cache_dir=tmp_path / "cache", progress=False)
+        assert (graded.images, graded.grades.accuracy) == (30, 25 / 30)
+    (photos / "more.csv").write_text("file,colour\n00.png,red\n")
+    asked = wanted_reading({"labels_file": photos / "more.csv"}, bundle, photos)
+    assert (asked.image_column, asked.label_column, asked.also) == (None, "colour", ())
+    other = wanted_reading({"label_column": "brightness"}, bundle, photos / "test.csv")
+    assert other == Reading(image_column="pic", label_column="brightness")
+
+
+def test_table_that_was_the_data_of_the_training_is_found_among_others(
+    photos: Path, tmp_path: Path
+) -> None:
+    bundle = bundle_with_data(tmp_path, read={"label_column": "colour"}, source="table.csv")
+    (photos / "more.csv").write_text("file,colour\n")
+    assert recorded_reading(bundle, photos).labels_file == photos / "table.csv"
+    (photos / "table.csv").rename(photos / "other.csv")
+    with pytest.raises(UsageError, match="holds 2 tables"):
+        recorded_reading(bundle, photos)
+
+
+def test_missing_label_column_is_no_fault_of_an_option(photos: Path, tmp_path: Path) -> None:
+    bundle = bundle_with_data(tmp_path, read={"labels": "table.csv", "label_column": "kind"})
+    with pytest.raises(UsageError, match=r"There is no column 'label'\. The columns of"):
+        grade_bundle(bundle, photos, cache_dir=tmp_path / "cache", progress=False)
 
 
 def test_bundle_that_is_never_sure_is_graded_as_such(photos: Path, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, digest_of, read_out_of_fold
+from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, read_out_of_fold
 from shopwindow.errors import BundleError
+from shopwindow.imaging.digest import digest_of
 
 COLUMNS = [("kind", 3), ("colour", 2)]
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from shopwindow.bulk.inputs import Input
-from shopwindow.bulk.rows import RowFormat, join_parts
+from shopwindow.bulk.rows import RowFormat, is_output, join_parts
 from shopwindow.bulk.spool import Spool, shard_size, write_spool
 from shopwindow.bulk.work import Part, Work
 from shopwindow.errors import UsageError
@@ -67,7 +67,8 @@ class PartialOutput:
         output: The file to be.
 
     Raises:
-        UsageError: Nothing can be written there, or another run is writing there now.
+        UsageError: Nothing can be written there, another run is writing there now, or there is
+            something that predict did not write: a typing mistake may cost nobody a table.
     """
 
     def __init__(self, output: Path) -> None:
@@ -77,6 +78,11 @@ class PartialOutput:
             raise UsageError(
                 f"Cannot write {output}: expected a file name, this is something else. Without "
                 "--output, CSV and JSON lines go to the screen, or into a pipe."
+            )
+        if output.is_file() and not is_output(output):
+            raise UsageError(
+                f"Cannot write {output}: expected nothing there yet, or what shopwindow predict "
+                "wrote, found another file; name a new one with --output."
             )
         self.output = output
         self.folder = _partial(output)

@@ -49,7 +49,9 @@ def walk_folder(folder: str) -> Iterator[str]:
 def match_pattern(pattern: str) -> Iterator[str]:
     """Yield the files and folders that fit, in name order; `**` stands for any depth.
 
-    What begins with a dot only fits a pattern that says so.
+    What begins with a dot only fits a pattern that says so. A part of the pattern that is the name
+    of something there, such as `photos [1]`, is that name. A folder that cannot be read is yielded
+    itself.
     """
     first, *rest = Path(pattern).parts
     if first == os.sep:
@@ -89,10 +91,17 @@ def sort_names(names: Iterable[str], *, in_memory: int = NAMES_IN_MEMORY) -> Ite
 def _images_and_folders(place: str, folders: list[str]) -> Iterator[str]:
     """Yield the names of image files, and put those of folders into `folders`."""
     for entry in _scan(place):
-        if entry.is_dir(follow_symlinks=False):
+        if _is_folder(entry):
             folders.append(entry.name)
         elif _is_image_name(entry.name) and not _leads_to_folder(entry):
             yield entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:  # it is gone, or its mount is: what is called like an image has a row
+        return False
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -104,15 +113,18 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 def _match(folder: str, parts: list[str]) -> Iterator[str]:
     head, *rest = parts
+    if (head == "**" or has_wildcard(head)) and not _is_readable(folder):
+        yield folder  # for a row that says why
+        return
     if head == "**":
         if not rest:
             yield folder
             return
         yield from _match(folder, rest)
-        for name in sort_names(e.name for e in _scan(folder) if e.is_dir(follow_symlinks=False)):
+        for name in sort_names(entry.name for entry in _scan(folder) if _is_folder(entry)):
             yield from _match(_join(folder, name), parts)
         return
-    if has_wildcard(head):
+    if has_wildcard(head) and not os.path.lexists(_join(folder, head)):
         fits = re.compile(fnmatch.translate(head)).match
         hidden = head.startswith(".")
         found = sort_names(e.name for e in _scan(folder, hidden=hidden) if fits(e.name))
@@ -124,6 +136,14 @@ def _match(folder: str, parts: list[str]) -> Iterator[str]:
             yield path
         elif rest and os.path.isdir(path):  # noqa: PTH112
             yield from _match(path, rest)
+
+
+def _is_readable(folder: str) -> bool:
+    try:
+        os.scandir(folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def _scan(folder: str, *, hidden: bool = False) -> Iterator[os.DirEntry[str]]:

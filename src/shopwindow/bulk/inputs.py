@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from shopwindow.bulk.folders import has_wildcard, match_pattern, walk_folder
 from shopwindow.bulk.remote import is_url, list_url
-from shopwindow.bulk.tables import TABLE_SUFFIXES, bytes_columns, open_parquet, read_table
+from shopwindow.bulk.tables import bytes_columns, is_table, open_parquet, read_table
+from shopwindow.dataset.tables import TABLE_SUFFIXES
 from shopwindow.errors import UsageError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
@@ -33,7 +34,9 @@ class Input(NamedTuple):
         return self.path if self.row < 0 else f"{self.path}#{self.row}"
 
 
-def list_inputs(names: Sequence[str], *, image_column: str | None = None) -> Iterator[Input]:
+def list_inputs(
+    names: Sequence[str], *, image_column: str | None = None, usual_column: str | None = None
+) -> Iterator[Input]:
     """Yield the inputs that `names` mean, in order.
 
     - A folder: its image files in name order, then those of its folders. What begins with a dot is
@@ -48,7 +51,8 @@ def list_inputs(names: Sequence[str], *, image_column: str | None = None) -> Ite
 
     Args:
         names: As given on the command line.
-        image_column: The column of tables; None takes the only one that can be meant.
+        image_column: The column of tables; None takes the one that a training would take.
+        usual_column: What it was called in the training of the model.
 
     Raises:
         UsageError: Nothing to predict, or something that cannot be read or does not exist.
@@ -57,9 +61,9 @@ def list_inputs(names: Sequence[str], *, image_column: str | None = None) -> Ite
     tables = found = 0
     for name in names:
         for place in _expand(name):
-            if Path(place).suffix.lower() in TABLE_SUFFIXES:
+            if is_table(place):
                 tables += 1
-                for cell in read_table(place, image_column):
+                for cell in read_table(place, image_column, usual_column):
                     found += 1
                     yield Input(*cell)
             else:
@@ -118,6 +122,9 @@ def _expand(name: str) -> Iterator[str]:
 
 def _walk_if_folder(path: str) -> Iterator[str]:
     if os.path.isdir(path):  # noqa: PTH112
-        yield from walk_folder(path)
+        try:
+            yield from walk_folder(path)
+        except UsageError:  # of much that fits, one folder that cannot be read has a row
+            yield path
     else:
         yield path

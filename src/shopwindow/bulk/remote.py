@@ -7,12 +7,16 @@ found where each store's own tools look for them.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from shopwindow.bulk.folders import has_wildcard
 from shopwindow.errors import MissingExtraError, UsageError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+
+_CHAIN = re.compile(r"::[a-z0-9+]+://")  # one thing in another, as in zip://a.jpg::s3://shop/b.zip
 
 
 def is_url(name: str) -> bool:
@@ -24,8 +28,9 @@ def is_url(name: str) -> bool:
 def list_url(url: str) -> Iterator[str]:
     """Yield the URLs of the files that `url` means: itself, a folder or a pattern, in name order.
 
-    What is called like an image or a table is taken for one without asking. The names of one
-    remote folder are in memory at a time, since fsspec gives them as one answer.
+    What is there under the very name is that, and only what is not can be a pattern: `shoe [1].jpg`
+    is a name. What is called like an image and cannot be a pattern is taken for one without asking.
+    The names of one remote folder are in memory at a time, since fsspec gives them as one answer.
 
     Raises:
         UsageError: There is no such thing, or it cannot be listed.
@@ -33,22 +38,25 @@ def list_url(url: str) -> Iterator[str]:
     """
     files, path = _filesystem(url)
     try:
-        if any(sign in path for sign in "*?["):
+        wild = has_wildcard(path)
+        if _suffix(path) in IMAGE_SUFFIXES and (not wild or files.exists(path)):
+            yield url
+        elif files.isdir(path):
+            for place, _, entries in files.walk(path, detail=True):
+                for name in sorted(entries):
+                    if _suffix(name) in IMAGE_SUFFIXES and not name.startswith("."):
+                        yield files.unstrip_protocol(f"{place}/{name}")
+        elif files.exists(path):
+            yield url
+        elif wild:
             found = files.glob(path, detail=True)
             if not found:
                 raise UsageError(f"Nothing fits the pattern {url}.")
             for name, entry in sorted(found.items()):
                 if entry["type"] == "file":
                     yield files.unstrip_protocol(name)
-        elif _suffix(path) in IMAGE_SUFFIXES or not files.isdir(path):
-            if _suffix(path) not in IMAGE_SUFFIXES and not files.exists(path):
-                raise UsageError(f"There is nothing at {url}.")
-            yield url
         else:
-            for place, _, entries in files.walk(path, detail=True):
-                for name in sorted(entries):
-                    if _suffix(name) in IMAGE_SUFFIXES and not name.startswith("."):
-                        yield files.unstrip_protocol(f"{place}/{name}")
+            raise UsageError(f"There is nothing at {url}.")
     except UsageError:
         raise
     except Exception as error:  # each kind of store has its own
@@ -88,12 +96,19 @@ def open_url(url: str, *, text: bool = False) -> Any:
 
 def _filesystem(url: str) -> tuple[Any, str]:
     try:
+        from fsspec import filesystem, get_filesystem_class
         from fsspec.core import url_to_fs
     except ImportError as error:
         raise MissingExtraError("Reading URLs", "remote") from error
     try:
         # Listings are not kept: fsspec would hold every name that it has seen.
-        files, path = url_to_fs(url, use_listings_cache=False)
+        if _CHAIN.search(url):
+            files, path = url_to_fs(url, use_listings_cache=False)
+        else:  # `::` is part of a name, which url_to_fs does not believe
+            scheme = url.partition("://")[0]
+            kind = get_filesystem_class(scheme)
+            options = {"use_listings_cache": False, **kind._get_kwargs_from_urls(url)}
+            files, path = filesystem(scheme, **options), kind._strip_protocol(url)
     except ImportError as error:
         raise UsageError(f"{url}: {error}") from error
     except (ValueError, TypeError) as error:

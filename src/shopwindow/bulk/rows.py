@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
 from shopwindow.errors import MissingExtraError, UsageError
+from shopwindow.formulas import escape_formula
 from shopwindow.inference.prediction import Prediction
 
 COLUMNS = ("path", "label", "confidence", "sure", "top", "attributes", "error")
@@ -33,6 +35,7 @@ _OTHER_FORMATS = frozenset(
         ".xml",
     }
 )
+_COMPRESSED = frozenset({".7z", ".bz2", ".gz", ".lz4", ".xz", ".zip", ".zst"})
 _GROUP_ROWS = 65_536  # rows of one row group, where parts are joined into one file
 
 
@@ -63,8 +66,8 @@ def format_of(output: Path | None, fmt: str | None) -> RowFormat:
     """Return the format that was asked for, or the one that the ending of `output` names, or CSV.
 
     Raises:
-        UsageError: An unknown format, an ending that promises another one, or Parquet without a
-            file.
+        UsageError: An unknown format, an ending that promises another one or compression, or
+            Parquet without a file.
         MissingExtraError: Parquet without pyarrow.
     """
     by_suffix: dict[str, RowFormat] = {
@@ -74,6 +77,11 @@ def format_of(output: Path | None, fmt: str | None) -> RowFormat:
         ".pq": "parquet",
     }
     suffix = output.suffix.lower() if output is not None else ""
+    if suffix in _COMPRESSED:
+        raise UsageError(
+            f"--output: expected a name that ends in .csv, .jsonl or .parquet, found {suffix}, and "
+            "nothing is compressed here but Parquet, which always is; name another file."
+        )
     if fmt is None and suffix in _OTHER_FORMATS:
         raise UsageError(
             f"--output: expected a name that ends in .csv, .jsonl or .parquet, found {suffix}; "
@@ -106,9 +114,34 @@ def encode_rows(rows: Iterable[Row], fmt: RowFormat) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def header_of(fmt: RowFormat) -> bytes:
-    """Return what stands before the first part of a text file."""
-    return (",".join(COLUMNS) + "\n").encode("ascii") if fmt == "csv" else b""
+def header_of(fmt: RowFormat, *, saved: bool = False) -> bytes:
+    """Return what stands before the first part of a text file.
+
+    Args:
+        fmt: Of the file.
+        saved: Whether a person will open it, with Excel say, which reads UTF-8 only after a byte
+            order mark; what reads a pipe would take that for a part of the first name.
+    """
+    if fmt != "csv":
+        return b""
+    return (codecs.BOM_UTF8 if saved else b"") + (",".join(COLUMNS) + "\n").encode("ascii")
+
+
+def is_output(path: Path) -> bool:
+    """Say whether a file is empty, or begins as those that are written here do."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError:
+        return False
+    if start.startswith(b"PAR1"):
+        _, parquet = _import_parquet()
+        try:
+            return tuple(parquet.read_schema(path).names) == COLUMNS
+        except (OSError, ValueError):  # those of pyarrow are ValueErrors
+            return False
+    beginnings = (header_of("csv"), header_of("csv", saved=True), b'{"path": ')
+    return not start or start.startswith(beginnings)
 
 
 def join_parts(parts: Sequence[Path], file: IO[bytes], fmt: RowFormat) -> None:
@@ -120,7 +153,7 @@ def join_parts(parts: Sequence[Path], file: IO[bytes], fmt: RowFormat) -> None:
     if fmt == "parquet":
         _join_parquet(parts, file)
         return
-    file.write(header_of(fmt))
+    file.write(header_of(fmt, saved=True))
     for part in parts:
         file.write(part.read_bytes())
 
@@ -174,6 +207,8 @@ def _as_cell(value: Any) -> Any:
         return "true" if value else "false"
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return escape_formula(value)
     return value  # csv writes None as an empty cell
 
 

@@ -228,6 +228,9 @@ def _read_file(name: str) -> bytes:
         raise ImageError("The cell is empty: expected the path of an image.")
     path = Path(name)
     try:
+        if path.is_dir():
+            os.scandir(path).close()  # where it may not be read, that is the reason
+            raise ImageError("This is a folder: expected an image file.")
         if path.exists() and not path.is_file():  # reading a pipe or a device may never end
             raise ImageError("This is not a regular file: expected an image file.")
         with path.open("rb") as file:

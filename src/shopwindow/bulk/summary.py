@@ -1,4 +1,4 @@
-"""What a bulk run answered: read from its Parquet output, shown in a terminal and on a page."""
+"""What a bulk run answered: counted, shown in a terminal and on a page."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from shopwindow.bulk.inputs import parse_input
+from shopwindow.bulk.outputs import Block, read_blocks
 from shopwindow.bulk.stream import read_input
-from shopwindow.errors import ImageError, MissingExtraError, UsageError
+from shopwindow.errors import ImageError, UsageError
 from shopwindow.evaluation.summary import aligned, percent
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.thumbnail import jpeg_data_uri
 from shopwindow.writing import write_page
 
 BINS = 20
-_COLUMNS = ["path", "label", "confidence", "sure", "top", "error"]
-_BATCH_ROWS = 50_000
 _LISTED = 12  # labels in the terminal
 _MOST_REASONS = 1000  # different errors that are counted one by one
 
@@ -66,38 +65,25 @@ class Answers:
 
 
 def read_answers(output: Path, *, least_sure: int = 60) -> Answers:
-    """Count the rows of a Parquet file, or a folder of parts, in one pass and bounded memory.
+    """Count the rows of an output, or of a folder of parts, in one pass and bounded memory.
 
     Args:
-        output: What `shopwindow predict --output OUT.parquet` wrote.
+        output: What `shopwindow predict --output` wrote, in any of its formats.
         least_sure: How many of the least sure answers to keep.
 
     Raises:
         UsageError: It is not such an output.
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: It is Parquet, and pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        from pyarrow import dataset
-    except ImportError as error:
-        raise MissingExtraError("Reading Parquet", "parquet") from error
     answers = Answers(output.name)
     lowest: list[tuple[float, int, Unsure]] = []
     numbers = itertools.count()
     try:
-        table = dataset.dataset(output, format="parquet")
-        missing = sorted({"attributes", *_COLUMNS} - set(table.schema.names))
-        if missing:
-            raise UsageError(
-                f"{output} is not what shopwindow predict writes: it lacks {', '.join(missing)}."
-            )
-        for batch in table.to_batches(columns=_COLUMNS, batch_size=_BATCH_ROWS):
-            _count(batch, answers)
-            lowest = _keep_lowest(batch, lowest, least_sure, numbers)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UsageError(
-            f"{output} is not Parquet from shopwindow predict --output OUT.parquet: {error}"
-        ) from error
+        for block in read_blocks(output):
+            _count(block, answers)
+            lowest = _keep_lowest(block, lowest, least_sure, numbers)
+    except OSError as error:
+        raise UsageError(f"{output} cannot be read: {error.strerror or error}.") from error
     if not answers.images and not answers.errors:
         raise UsageError(f"{output} has no rows.")
     answers.least_sure = [unsure for _, _, unsure in sorted(lowest, reverse=True)]
@@ -163,43 +149,38 @@ def write_answers_page(answers: Answers, path: Path) -> Path:
     return path
 
 
-def _count(batch: Any, answers: Answers) -> None:
-    columns = {name: batch.column(name).to_pylist() for name in ("label", "sure", "error")}
-    confidence = batch.column("confidence").drop_null().to_numpy(zero_copy_only=False)
-    answers.histogram += np.histogram(confidence, BINS, (0, 1))[0]
-    answers.images += len(confidence)
-    for label, sure, error in zip(*columns.values(), strict=True):
+def _count(block: Block, answers: Answers) -> None:
+    known = block.confidence[~np.isnan(block.confidence)]
+    answers.histogram += np.histogram(known, BINS, (0, 1))[0]
+    answers.images += len(known)
+    for label, sure, error in zip(block.labels, block.sure, block.errors, strict=True):
         if error is not None:
-            known = error in answers.errors or len(answers.errors) < _MOST_REASONS
-            answers.errors[error if known else "other"] += 1
+            kept = error in answers.errors or len(answers.errors) < _MOST_REASONS
+            answers.errors[error if kept else "other"] += 1
             continue
-        answers.labels[label] += 1
+        answers.labels[label or ""] += 1
         if sure:
             answers.sure += 1
-            answers.sure_labels[label] += 1
+            answers.sure_labels[label or ""] += 1
 
 
 def _keep_lowest(
-    batch: Any, lowest: list[tuple[float, int, Unsure]], count: int, numbers: Iterator[int]
+    block: Block, lowest: list[tuple[float, int, Unsure]], count: int, numbers: Iterator[int]
 ) -> list[tuple[float, int, Unsure]]:
     """Return a heap of the `count` lowest confidences, the highest of them first.
 
     Args:
-        batch: Rows that come next.
+        block: Rows that come next.
         lowest: What was returned for those before.
         count: How many to keep.
         numbers: Counts the rows that were considered.
     """
-    confidence = batch.column("confidence").to_numpy(zero_copy_only=False).astype(np.float64)
-    few = np.argsort(confidence, kind="stable")[:count]  # nulls are NaN, and come last
-    for index in few:
-        if np.isnan(confidence[index]):
+    few = np.argsort(block.confidence, kind="stable")[:count]  # NaN come last
+    for index in map(int, few):
+        if np.isnan(block.confidence[index]):
             break
-        row: dict[str, Any] = {
-            name: batch.column(name)[int(index)].as_py() for name in ("path", "top")
-        }
-        first, second = (*row["top"], {"label": "", "confidence": 0.0})[:2]
-        unsure = Unsure(row["path"], *first.values(), *second.values())
+        first, second = (*block.top(index), {"label": "", "confidence": 0.0})[:2]
+        unsure = Unsure(block.path(index), *first.values(), *second.values())
         # Of equals, the one that came first stays; no two entries have the same number.
         entry = (-unsure.confidence, -next(numbers), unsure)
         if len(lowest) < count:

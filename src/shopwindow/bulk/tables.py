@@ -1,47 +1,109 @@
 """A table -> the paths or the image bytes in one of its columns, row by row.
 
-The tables of `dataset` are read whole, since a training looks at all their rows anyway; these may
-have a hundred million, and are read as a stream.
+It is read as a training reads it, so that the table that trains can be predicted: the same
+separators, columns and names without extension. Only what is not in its folder is taken too: other
+folders, and URLs.
 """
 
 from __future__ import annotations
 
-import csv
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from itertools import chain
-from pathlib import Path
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shopwindow.bulk.remote import is_url, open_url
-from shopwindow.errors import MissingExtraError, UsageError
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.dataset.columns import choose_image_column, open_table
+from shopwindow.dataset.folder import ImageFolder
+from shopwindow.dataset.parquet import ParquetTable
+from shopwindow.dataset.tables import TABLE_SUFFIXES, LabelTable
+from shopwindow.errors import DataError, MissingExtraError, UsageError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-
-_BATCH_ROWS = 10_000
 BUFFER_BYTES = 1 << 20  # read by the piece, not by the column chunk, which may have gigabytes
 
 Cell = tuple[str, str, int]
 
 
-def read_table(place: str, image_column: str | None) -> Iterator[Cell]:
+def is_table(place: str) -> bool:
+    """Say whether a file or URL is called like a table."""
+    return place.lower().endswith(TABLE_SUFFIXES)
+
+
+def read_table(
+    place: str, image_column: str | None, usual_column: str | None = None
+) -> Iterator[Cell]:
     """Yield (path, column, row) of every row; column and row are those of a cell of image bytes.
 
-    A path is relative to the folder of the table. One row without a path is one with an empty path.
+    A path is relative to the folder of the table, and may lack its extension or the folder
+    `images`. One row without a path is one with an empty path.
 
     Args:
         place: The table: a file or a URL.
-        image_column: Its column; None takes the only one that can be meant.
+        image_column: Its column; None takes the one that a training would take.
+        usual_column: What it was called in the training of the model; taken where there is one.
 
     Raises:
         UsageError: The table cannot be read, or has no such column.
         MissingExtraError: Parquet without pyarrow.
     """
-    if place.lower().endswith(".parquet"):
-        yield from _read_parquet(place, image_column)
+    folder = place.rpartition("/")[0]
+    try:
+        with _opened(place) as table:
+            files = None if is_url(place) else _Files(folder)
+            listed = None if files is None else files.listed
+            column = choose_image_column(table, listed, image_column, usual_column)
+            if isinstance(table, ParquetTable) and table.holds_bytes(column):
+                for row in range(len(table)):
+                    yield place, column, row
+                return
+            for one in table.rows((column,)):
+                # Of a row that is too short, only its first cell is known.
+                whole = not one.problem or column == table.columns[0]
+                cell = one.cells[0] if one.cells and whole else ""
+                path = _beside(folder, cell)
+                yield path if files is None else files.find(cell, path), "", -1
+    except DataError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{place} cannot be read: {error.strerror or error}.") from error
+
+
+class _Files:
+    """The files in the folder of a table, listed only where a cell is not simply one of them."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    @cached_property
+    def listed(self) -> ImageFolder:
+        return ImageFolder(Path(self._folder or "."))
+
+    def find(self, cell: str, path: str) -> str:
+        """Return the path of what a training would find by this cell; without any, as it stands."""
+        if not cell or is_url(cell) or os.path.isabs(cell) or os.path.isfile(path):  # noqa: PTH113, PTH117
+            return path
+        reference, problem = self.listed.find(cell)
+        return path if problem else _beside(self._folder, reference)
+
+
+@contextmanager
+def _opened(place: str) -> Iterator[LabelTable]:
+    path = PurePosixPath(place)
+    if not is_url(place):
+        yield open_table(Path(place), needs_header=False)
+    elif path.suffix.lower() == ".parquet":
+        with open_url(place) as file:
+            yield open_table(Path(place), file)
     else:
-        yield from _read_delimited(place, image_column)
+        with tempfile.TemporaryDirectory(prefix="shopwindow-") as folder:
+            copy = Path(folder) / path.name
+            with open_url(place) as file, copy.open("wb") as target:
+                shutil.copyfileobj(file, target)
+            yield open_table(copy, needs_header=False)
 
 
 def open_parquet(place: str) -> Any:
@@ -76,77 +138,8 @@ def bytes_columns(file: Any) -> list[str]:
     ]
 
 
-def _read_parquet(place: str, image_column: str | None) -> Iterator[Cell]:
-    import pyarrow
-
-    with open_parquet(place) as file:
-        names = file.schema_arrow.names
-        in_bytes = bytes_columns(file)
-        column = _choose(place, image_column, names, in_bytes)
-        if column in in_bytes:
-            for row in range(file.metadata.num_rows):
-                yield place, column, row
-            return
-        folder = place.rpartition("/")[0]
-        try:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
-                for value in batch.column(0).to_pylist():
-                    yield _beside(folder, "" if value is None else str(value)), "", -1
-        except (pyarrow.ArrowException, OSError) as error:
-            raise UsageError(f"{place} is damaged: {error}") from error
-
-
-def _read_delimited(place: str, image_column: str | None) -> Iterator[Cell]:
-    folder = place.rpartition("/")[0]
-    delimiter = "\t" if place.lower().endswith(".tsv") else ","
-    try:
-        with _open_text(place) as file:
-            reader = csv.reader(file, delimiter=delimiter)
-            first = next((cells for cells in reader if cells), [])
-            header = [name.strip() for name in first]
-            rows: Iterator[list[str]] = reader
-            named = [n for n, name in enumerate(header) if _is_image_name(name)]
-            if image_column is None and len(named) == 1:  # no header: the output of `ls`, say
-                (position,) = named
-                rows = chain([first], reader)
-            else:
-                position = header.index(_choose(place, image_column, header, []))
-            for cells in rows:
-                if cells:  # a blank line is no row
-                    yield _beside(folder, cells[position] if len(cells) > position else ""), "", -1
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{place} is not UTF-8 text: save it as UTF-8.") from error
-    except csv.Error as error:
-        raise UsageError(f"{place} cannot be read as a table: {error}.") from error
-    except OSError as error:
-        raise UsageError(f"{place} cannot be read: {error.strerror or error}.") from error
-
-
-def _is_image_name(cell: str) -> bool:
-    return os.path.splitext(cell)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
-
-
-def _open_text(place: str) -> Any:
-    if is_url(place):
-        return open_url(place, text=True)
-    return Path(place).open(encoding="utf-8-sig", newline="")
-
-
-def _choose(place: str, wanted: str | None, names: list[str], in_bytes: list[str]) -> str:
-    candidates = in_bytes or names
-    if wanted is None and len(candidates) == 1:
-        return candidates[0]
-    if wanted in names:
-        return wanted
-    found = "no columns" if not names else f"the columns {', '.join(names)}"
-    if wanted is None:
-        raise UsageError(f"{place} has {found}: name the one with the images, --image-column C.")
-    raise UsageError(f"{place} has no column {wanted!r}, but {found}.")
-
-
 def _beside(folder: str, cell: str) -> str:
     """Return a path that is relative to the folder of the table as one that can be opened."""
-    cell = cell.strip()
     if not cell or not folder or is_url(cell) or os.path.isabs(cell):  # noqa: PTH117
         return cell
     return f"{folder}/{cell}"

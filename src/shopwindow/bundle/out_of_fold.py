@@ -9,7 +9,6 @@ another one there, gets them instead of what it has learned by heart.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shopwindow.bundle.seen import KEY as SEEN
 from shopwindow.errors import BundleError
 
 METHOD = "cross-validated"  # of a split, in the metadata
@@ -55,11 +55,6 @@ class OutOfFoldAnswers:
         return int(found[0]) if len(found) else None
 
 
-def digest_of(blob: bytes) -> int:
-    """Return the first 64 bits of a SHA-256 over the bytes of an image file."""
-    return int.from_bytes(hashlib.sha256(blob).digest()[:8], "big")
-
-
 def read_out_of_fold(
     data: Mapping[str, Any], columns: Sequence[tuple[str, int]]
 ) -> OutOfFoldAnswers | None:
@@ -92,7 +87,7 @@ def read_out_of_fold(
 
 def without_answers(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a bundle's `data` for everybody: without answers and digests of photos."""
-    shown = dict(data)
+    shown = {key: value for key, value in data.items() if key != SEEN}
     if isinstance(record := shown.get(_KEY), dict):
         shown[_KEY] = {"folds": record.get("folds")}
     return shown

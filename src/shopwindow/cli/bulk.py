@@ -42,7 +42,7 @@ class StoppedError(BulkError):
 @click.option(
     "--image-column",
     metavar="C",
-    help="Column of a table with the paths, URLs or bytes of images.  [default: the only one]",
+    help="Column of a table with the paths, URLs or bytes of images.  [default: as in training]",
 )
 @click.option(
     "--workers",
@@ -100,7 +100,9 @@ def predict(
     if wanted == "auto":
         wanted = begun_engine(output) or wanted
     work = Work(bundle, fmt, choose_engine(bundle.model, wanted), top)
-    inputs = list_inputs(paths, image_column=image_column)
+    read = bundle.info.data.get("read")
+    usual = read.get("image_column") if isinstance(read, dict) else None
+    inputs = list_inputs(paths, image_column=image_column, usual_column=usual)
     start_engine = start_local(workers)
     if engine == "ray":
         from shopwindow.bulk.on_ray import start_ray
@@ -127,9 +129,9 @@ def predict(
 
 @click.command(
     short_help="What predict answered: labels, confidence, the least sure.",
-    epilog=example("shopwindow summary labels.parquet"),
+    epilog=example("shopwindow summary labels.csv"),
 )
-@click.argument("output", metavar="OUT.parquet", type=click.Path(exists=True, path_type=Path))
+@click.argument("output", metavar="OUTPUT", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -145,7 +147,7 @@ def predict(
     help="How many of the least sure to show.",
 )
 def summary(output: Path, out: Path, least_sure: int) -> None:
-    """Count what is in OUT.parquet, which predict wrote, and make a page of it."""
+    """Count what is in OUTPUT, which predict wrote (CSV, JSON lines, Parquet), and make a page."""
     from shopwindow.bulk.summary import format_answers, read_answers, write_answers_page
 
     answers = read_answers(output, least_sure=least_sure)

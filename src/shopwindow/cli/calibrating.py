@@ -45,12 +45,8 @@ def calibrate(
     from shopwindow.calibration.fitting import SURE_PRECISION
     from shopwindow.calibration.temperature import MIN_SURE_ANSWERS
     from shopwindow.evaluation.summary import percent
-    from shopwindow.grading import (
-        choose_images,
-        learned_images,
-        read_dataset,
-        recorded_sources,
-    )
+    from shopwindow.fairness import choose_images, recorded_sources, standing_of
+    from shopwindow.grading import read_dataset
     from shopwindow.publishing.recalibrating import calibrate_bundle
 
     bundle = read_bundle(model)
@@ -63,8 +59,9 @@ def calibrate(
         progress=sys.stderr.isatty(),
     )
     indices, which, notes = choose_images(dataset, bundle, None)
-    if (learned := learned_images(bundle, dataset)).any():
-        indices, notes = indices[~learned[indices]], []
+    standing = standing_of(bundle, dataset)
+    if (learned := standing.learned[indices]).any():
+        indices = indices[~learned]
         if not len(indices):
             raise DataError(
                 f"{data}: expected images that {bundle.info.name} has not learned from, but it has "
@@ -75,7 +72,7 @@ def calibrate(
     out = out or model.with_name(f"{model.stem}-calibrated.onnx")
     info = calibrate_bundle(bundle, dataset, indices, out, source=data.resolve().name)
     click.echo(f"Measured on {which} of {data}: {percent(info.quality['accuracy'], 2)} right.")
-    if notes and data.resolve().name in recorded_sources(bundle):
+    if not standing.knows_all and notes and data.resolve().name in recorded_sources(bundle):
         click.echo(
             f"Note: {bundle.info.name} was trained on data called {data.resolve().name} too, but "
             "these are not the same images, or not with the same labels. Where it has learned from "

@@ -13,7 +13,7 @@ from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.cli.options import data_argument, data_options, example, given, wanted_engine
 
 if TYPE_CHECKING:
-    from shopwindow.grading import Part
+    from shopwindow.fairness import Part
 
 
 @click.command(
@@ -49,7 +49,7 @@ def compare(
     """Say whether the bundle B is better than A on DATA, by how much, and whether by chance.
 
     Both answer the same images, those with labels that both know. DATA is read as it was for the
-    training of A; with any option on labels or columns, as those options say and no more.
+    training of A, as far as it has those columns, and as the options say.
     """
     from shopwindow.bundle import read_bundle
     from shopwindow.comparing import compare_bundles, format_comparison

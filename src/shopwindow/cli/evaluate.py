@@ -16,16 +16,12 @@ from shopwindow.errors import TrainingError
 
 if TYPE_CHECKING:
     from shopwindow.bundle import Bundle
-    from shopwindow.grading import Part, Reading
+    from shopwindow.fairness import Part
+    from shopwindow.grading import Reading
 
-_LABEL_OPTIONS = (
-    "labels_file",
-    "image_column",
-    "label_column",
-    "also",
-    "label_map",
-    "group_column",
-)
+# What says which labels there are, and what else says how data is read.
+_LABEL_OPTIONS = ("label_column", "also", "label_map")
+_OPTIONS = (*_LABEL_OPTIONS, "labels_file", "image_column", "group_column")
 
 
 @click.command(
@@ -63,8 +59,8 @@ def evaluate(
     """Grade MODEL on DATA.
 
     MODEL is a bundle (.onnx), graded through the predictor that serves it, or a run folder, whose
-    trained model is asked itself. DATA is read as it was for training; with any option on labels
-    or columns, as those options say and no more.
+    trained model is asked itself. DATA is read by the columns of the training, as far as it has
+    them, and as the options say; with --label-column, --also or --label-map, its labels are those.
     """
     from shopwindow.bundle import read_bundle
     from shopwindow.evaluation.report import write_report
@@ -102,7 +98,7 @@ def evaluate(
 
 
 def wanted_reading(options: dict[str, Any], bundle: Bundle, data: Path) -> Reading:
-    """Return how to read the data: as the options say, or without any as the bundle recorded it.
+    """Return how to read the data: as the options say, and else as the bundle recorded it.
 
     Args:
         options: What stood on the command line.
@@ -112,13 +108,13 @@ def wanted_reading(options: dict[str, Any], bundle: Bundle, data: Path) -> Readi
     from shopwindow.dataset.label_sets import read_label_map
     from shopwindow.grading import Reading, recorded_reading
 
-    if any(name in options for name in _LABEL_OPTIONS):
-        wanted = {name: options[name] for name in _LABEL_OPTIONS if name in options}
-        if "label_map" in wanted:
-            wanted["label_map"] = read_label_map(wanted["label_map"])
-        reading = Reading(**wanted)
-    else:
-        reading = recorded_reading(bundle, data)
+    given = {name: options[name] for name in _OPTIONS if name in options}
+    if "label_map" in given:
+        given["label_map"] = read_label_map(given["label_map"])
+    recorded = recorded_reading(bundle, data, given.get("labels_file"))
+    if any(name in given for name in _LABEL_OPTIONS):  # other labels: only the images are alike
+        recorded = Reading(image_column=recorded.image_column)
+    reading = replace(recorded, **given)
     if "min_images" in options:
         reading = replace(reading, min_images=options["min_images"], is_recorded=False)
     return reading

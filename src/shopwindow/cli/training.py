@@ -299,7 +299,7 @@ def import_training(what: str = "Training") -> ModuleType:
 
 
 def _resume(options: dict[str, Any]) -> None:
-    """Go on with a run. Options may be given again, as they were; others would have no effect."""
+    """Go on with a run. Where its data lies may have changed; other options have no effect."""
     folder = options.pop("out", None)
     if folder is None:
         raise UsageError("--resume: expected the folder of the run to go on with, as --out RUN")
@@ -314,6 +314,8 @@ def _resume(options: dict[str, Any]) -> None:
         options["weights"] = whole_path(options["weights"])
     for name, value in options.items():
         before = getattr(recorded, name)
+        if name in _PLACES:
+            continue
         if _settled(value) != _settled(before):
             option = _OPTION_OF.get(name, "--" + name.replace("_", "-"))
             raise UsageError(
@@ -322,10 +324,20 @@ def _resume(options: dict[str, Any]) -> None:
                 "or start a new run in another --out"
             )
     run = Run.open(folder)
+    run.move({name: options[name] for name in _PLACES if name in options})
+    if not run.options.data.exists():
+        raise UsageError(
+            f"{run.options.data} is not there any more: where is it now? shopwindow train DATA "
+            f"--resume --out {folder}"
+        )
     if run.options.recipe == "probe":
         _probe(run)
     else:
-        import_training().resume(folder)
+        import_training().resume(run)
+
+
+# What may lie elsewhere when a run goes on.
+_PLACES = ("data", "labels_file", "cache_dir")
 
 
 # Where a parameter is called otherwise than its option.

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from shopwindow.dataset.labelled_images import LabelledImages
 from shopwindow.errors import DataError, ImageError
 from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.digest import digest_of
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 
 # Raise this when decode_image or preprocess give other pixels than before.
@@ -38,7 +39,9 @@ PIXELS_VERSION = 2
 _CHUNK_IMAGES = 128
 _STALE_AFTER_S = 24 * 3600
 _UNOPENED_AFTER_S = 90 * 24 * 3600
-_OWN_FILE = re.compile(r"images\.npy|failures\.json|duplicates-\d+\.npy|\.?features-[0-9a-z.]+")
+_OWN_FILE = re.compile(
+    r"(images|digests)\.npy|failures\.json|duplicates-\d+\.npy|\.?features-[0-9a-z.]+"
+)
 _BUILDING = ".building-"
 
 
@@ -50,11 +53,13 @@ class ImageCache:
         folder: Where it lies.
         images_nhwc: uint8 (N, S, T, 3), RGB, 0 to 255, read-only; all 0 where decoding failed.
         failures: Index of each image that could not be decoded, with the reason.
+        digests: uint64 (N,), `digest_of` each image's file; 0 where it could not be read.
     """
 
     folder: Path
     images_nhwc: NDArray[np.uint8]
     failures: dict[int, str]
+    digests: NDArray[np.uint64]
 
     def open_features(self, name: str, width: int) -> np.memmap[Any, np.dtype[np.float16]]:
         """Open a file of features, (N, width) float16, and make it, full of NaN, where it is not.
@@ -163,12 +168,16 @@ def _key(catalogue: LabelledImages, rule: ResizeRule) -> str:
 def _load(folder: Path, shape: tuple[int, ...]) -> ImageCache | None:
     try:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        digests = np.load(folder / "digests.npy", allow_pickle=False)
         failures = json.loads((folder / "failures.json").read_text("utf-8"))
     except (OSError, ValueError, EOFError):
         return None
     if images.shape != shape or images.dtype != np.uint8 or not isinstance(failures, dict):
         return None
-    return ImageCache(folder, images, {int(index): text for index, text in failures.items()})
+    if digests.shape != shape[:1] or digests.dtype != np.uint64:
+        return None
+    failures = {int(index): text for index, text in failures.items()}
+    return ImageCache(folder, images, failures, digests)
 
 
 def _build(
@@ -190,7 +199,8 @@ def _build(
         )
     building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=parent))
     try:
-        failures = _write_images(catalogue, rule, building / "images.npy", shape, progress)
+        failures, digests = _write_images(catalogue, rule, building / "images.npy", shape, progress)
+        np.save(building / "digests.npy", digests, allow_pickle=False)
         (building / "failures.json").write_text(json.dumps(failures), "utf-8")
         if folder.exists() and _load(folder, shape) is None:
             # Damaged, for a complete one would have been opened.
@@ -224,8 +234,9 @@ def _sweep(parent: Path) -> None:
 
 def _write_images(
     catalogue: LabelledImages, rule: ResizeRule, path: Path, shape: tuple[int, ...], progress: bool
-) -> dict[int, str]:
+) -> tuple[dict[int, str], NDArray[np.uint64]]:
     failures: dict[int, str] = {}
+    digests: list[NDArray[np.uint64]] = []
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     # Plain writes, not a memory map: on a full disk a map kills the process, a write raises.
     with (
@@ -234,16 +245,17 @@ def _write_images(
     ):
         np.lib.format.write_array_header_1_0(file, header)
         with closing(_decode_chunks(catalogue, rule)) as chunks:  # ends the threads on any error
-            for images, failed in chunks:
+            for images, failed, digested in chunks:
                 file.write(images.data)
                 failures |= failed
+                digests.append(digested)
                 bar.update(len(images))
         file.flush()
         os.fsync(file.fileno())
-    return failures
+    return failures, np.concatenate(digests) if digests else np.empty(0, np.uint64)
 
 
-_Chunk = tuple[NDArray[np.uint8], dict[int, str]]
+_Chunk = tuple[NDArray[np.uint8], dict[int, str], NDArray[np.uint64]]
 
 
 def _decode_chunks(catalogue: LabelledImages, rule: ResizeRule) -> Generator[_Chunk, None, None]:
@@ -265,11 +277,14 @@ def _decode_chunks(catalogue: LabelledImages, rule: ResizeRule) -> Generator[_Ch
 
 def _decode_chunk(catalogue: LabelledImages, rule: ResizeRule, indices: range) -> _Chunk:
     images = np.zeros((len(indices), rule.height_px, rule.width_px, 3), np.uint8)
+    digests = np.zeros(len(indices), np.uint64)
     failed: dict[int, str] = {}
     for position, index in enumerate(indices):
         try:
-            image_hwc = decode_image(catalogue.read_bytes(index), least_px=rule.enough_px)
+            blob = catalogue.read_bytes(index)
+            digests[position] = digest_of(blob)
+            image_hwc = decode_image(blob, least_px=rule.enough_px)
             images[position] = preprocess(image_hwc, rule)
         except ImageError as error:
             failed[index] = str(error)
-    return images, failed
+    return images, failed, digests

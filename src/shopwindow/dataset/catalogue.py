@@ -12,12 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from shopwindow.dataset.class_folders import (
     has_class_folders,
     name_roles,
     read_class_folders,
+)
+from shopwindow.dataset.columns import (
+    LOOKED_AT,
+    choose_image_column,
+    images_found,
+    listed_columns,
+    open_table,
 )
 from shopwindow.dataset.folder import ImageFolder
 from shopwindow.dataset.labelled_images import (
@@ -34,15 +40,12 @@ from shopwindow.dataset.labelled_images import (
 from shopwindow.dataset.layout import Role, held_out_role
 from shopwindow.dataset.matching import match_names
 from shopwindow.dataset.parquet import ParquetTable
-from shopwindow.dataset.records import JSON_LINES_SUFFIXES, SHEET_SUFFIXES, RecordTable
 from shopwindow.dataset.shards import PARQUET_SUFFIXES, ParquetShards, find_shards
-from shopwindow.dataset.tables import TABLE_SUFFIXES, DelimitedTable, LabelTable, is_table_name
+from shopwindow.dataset.tables import TABLE_SUFFIXES, LabelTable, is_table_name
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
-IMAGE_COLUMN_NAMES = ("image", "path", "file", "filename", "file_name", "image_path", "id")
 _MAX_LABEL_CHARACTERS = 200
-_LOOKED_AT = 500  # rows that say which of several columns names the images
 
 
 def read_catalogue(
@@ -148,7 +151,7 @@ def _names_images(path: Path, folder: ImageFolder) -> bool:
         if isinstance(table, ParquetTable) and any(map(table.holds_bytes, table.columns)):
             return True
         stems = {_stem(name) for name in folder.images}
-        rows = islice(table.rows(tuple(dict.fromkeys(table.columns))), _LOOKED_AT)
+        rows = islice(table.rows(tuple(dict.fromkeys(table.columns))), LOOKED_AT)
         return any(_stem(cell) in stems for row in rows for cell in row.cells)
     except DataError:
         return False
@@ -162,7 +165,7 @@ def _fits(path: Path, folder: ImageFolder, columns: _Columns) -> bool:
     try:
         table = open_table(path)
         image_column, _ = _choose_columns(table, folder, *columns)
-        return _images_found(table, folder, image_column) > 0
+        return images_found(table, folder, image_column) > 0
     except (DataError, UsageError):
         return False
 
@@ -235,28 +238,6 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> LabelTable:
-    """Open a table of any kind, so that it means the same to every command.
-
-    Args:
-        path: The file; its ending tells the kind. Or a folder of `find_shards`.
-        source: An open file to read a Parquet table from, where it does not lie at `path`.
-        needs_header: Whether a first line that names an image is refused; if not, it is a row, and
-            the columns are called 1, 2 and so on.
-
-    Raises:
-        MissingExtraError: A Parquet file, and pyarrow is not installed.
-        DataError: It cannot be read.
-    """
-    if path.is_dir():
-        return ParquetShards(path)
-    if _is_parquet(path):
-        return ParquetTable(path, source)
-    if path.name.lower().endswith((*SHEET_SUFFIXES, *JSON_LINES_SUFFIXES)):
-        return RecordTable(path)
-    return DelimitedTable(path, needs_header=needs_header)
-
-
 def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...] | None:
     """Return the columns of the table that `read_catalogue` reads; None where it reads none.
 
@@ -289,7 +270,7 @@ def _choose_columns(
     also: Sequence[str],
     group_column: str | None,
 ) -> tuple[str, tuple[str, ...]]:
-    listed = _listed(table)
+    listed = listed_columns(table)
     image_column = choose_image_column(table, folder, image_column)
     groups = () if group_column is None else (group_column,)
     label_columns = (label_column or _usual_label_column(table, also), *also, *groups)
@@ -323,70 +304,6 @@ def _usual_label_column(table: LabelTable, also: Sequence[str]) -> str:
         if len(known) == 1:
             return known.pop()
     return LABEL_COLUMN_NAME
-
-
-def choose_image_column(
-    table: LabelTable,
-    folder: ImageFolder | None,
-    wanted: str | None,
-    remembered: str | None = None,
-) -> str:
-    """Return the column that names the images, or holds them.
-
-    Args:
-        table: The table.
-        folder: Where its images are looked for; None for a table from elsewhere.
-        wanted: What was asked for.
-        remembered: What it was called in a training; taken where the table has it.
-
-    Raises:
-        UsageError: There is no such column, or it cannot be told which.
-    """
-    columns = table.columns
-    if wanted is not None:
-        if columns.count(wanted) != 1:
-            count = columns.count(wanted)
-            what = "There is no column" if count == 0 else f"There are {count} columns"
-            raise UsageError(f"{what} {wanted!r} for --image-column. {_listed(table)}.")
-        return wanted
-    if remembered is not None and columns.count(remembered) == 1:
-        return remembered
-    held = [one for one in columns if isinstance(table, ParquetTable) and table.holds_bytes(one)]
-    for only in (columns, held):
-        if len(only) == 1:
-            return only[0]
-    named = [name for name in (*IMAGE_COLUMN_NAMES, *_numbers(table)) if columns.count(name) == 1]
-    if not named:
-        raise UsageError(
-            f"No column is called {', '.join(IMAGE_COLUMN_NAMES)}. {_listed(table)}. Name the one "
-            "with the images with --image-column."
-        )
-    if folder is None or len(named) == 1:
-        return named[0]
-    # The first of them, unless another finds more images: `id` may be the row's number.
-    return max(named, key=lambda name: _images_found(table, folder, name))
-
-
-def _listed(table: LabelTable) -> str:
-    more = f" and {len(table.columns) - 50:,} more" if len(table.columns) > 50 else ""
-    return f"The columns of {table.path} are: {', '.join(table.columns[:50])}{more}"
-
-
-def _numbers(table: LabelTable) -> tuple[str, ...]:
-    """Return the columns of a table without a header whose first row names an image."""
-    return table.image_numbers if isinstance(table, DelimitedTable) else ()
-
-
-def _images_found(table: LabelTable, folder: ImageFolder, column: str) -> int:
-    """Count of the first rows those whose cell names an image, or holds one."""
-    if isinstance(table, ParquetTable) and table.holds_bytes(column):
-        return _LOOKED_AT
-    rows = islice(table.rows((column,)), _LOOKED_AT)
-    names = [row.cells[0] for row in rows if not row.problem]
-    plain = sum(not folder.find(name)[1] for name in names)
-    if 2 * plain >= len(names):  # rules take a second, and are for tables that need one
-        return plain
-    return sum(not problem for _, problem in match_names(names, folder)[0])
 
 
 def _read_table(

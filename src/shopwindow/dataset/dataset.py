@@ -129,6 +129,11 @@ class Dataset:
         """
         return self.catalogue.read_bytes(int(self._positions[index]))
 
+    @property
+    def digests(self) -> NDArray[np.uint64]:
+        """(N,) by what each image is known wherever it lies: `digest_of` its file."""
+        return self._cache.digests[self._positions]
+
     def cell_names(self, column: str) -> list[str]:
         """Return what each code of a column stands for: a label, or `Tshirts|Tops` for a set."""
         vocabulary = self.vocabularies[column]

@@ -61,6 +61,8 @@ class Split:
             "valid_fraction": self.valid_fraction,
             "train": [dataset.references[index] for index in self.train],
             "valid": [dataset.references[index] for index in self.valid],
+            # Of their files, so that another photo under the same name is known for one.
+            "digests": [f"{dataset.digests[index]:016x}" for index in (*self.train, *self.valid)],
         }
         write_atomically(path, json.dumps(content, indent=0).encode("ascii"))
 
@@ -81,6 +83,7 @@ class Split:
             parts = [[str(name) for name in content[part]] for part in ("train", "valid")]
             method, seed = str(content["method"]), int(content["seed"])
             fraction = float(content["valid_fraction"])
+            digests = content.get("digests")  # none in those of older versions
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -103,10 +106,24 @@ class Split:
                 f"are new, the first is {new!r}. Take them out, use the same options as then, or "
                 "start a new run."
             )
+        found = [f"{dataset.digests[index_of[name]]:016x}" for name in named]
+        changed = [] if digests is None else _unequal(named, found, digests)
+        if changed:
+            raise DataError(
+                f"The data changed since {path} was written: {len(changed):,} of {len(named):,} "
+                f"files are other ones under the same names, the first is {changed[0]!r}. Bring "
+                "the old ones back, or start a new run."
+            )
         train, valid = (
             np.array(sorted(index_of[name] for name in part), np.int64) for part in parts
         )
         return cls(train, valid, method, seed, fraction)
+
+
+def _unequal(names: list[str], found: list[str], expected: list[str]) -> list[str]:
+    """Return the names whose digests differ."""
+    both = zip(names, found, expected, strict=False)
+    return [name for name, digest, before in both if digest != before]
 
 
 def split_images(

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from shopwindow.dataset.text import read_text
 from shopwindow.errors import DataError
+from shopwindow.formulas import unescape_formula
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
 TABLE_SUFFIXES = (
@@ -142,7 +143,8 @@ class DelimitedTable:
                     )
                     yield TableRow(number, tuple(cells[:1]), problem)
                     continue
-            yield TableRow(number, tuple(cells[position].strip() for position in positions))
+            found = (unescape_formula(cells[position].strip()) for position in positions)
+            yield TableRow(number, tuple(found))
 
     def _values_of_whole_rows(self, positions: Sequence[int]) -> list[set[str]]:
         """Return what stands in these columns of rows that have as many cells as the header."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from shopwindow.errors import UsageError
 from shopwindow.feedback.feedback import Feedback, Status
 from shopwindow.feedback.store import FeedbackStore
+from shopwindow.formulas import escape_formula
 from shopwindow.writing import write_atomically
 
 TABLE = "corrections.csv"
@@ -104,7 +105,8 @@ def _write_table(path: Path, rows: Sequence[tuple[str, Feedback]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for name, one in rows:
-        label = NONE_OF_THEM if one.label is None else one.label
+        # Visitors write labels, and owners open tables: see `formulas`.
+        label = escape_formula(NONE_OF_THEM if one.label is None else one.label)
         given_at = one.created_at.isoformat(timespec="seconds")
         writer.writerow((name, label, one.predicted, f"{one.confidence:.6f}", given_at, one.status))
     write_atomically(path, text.getvalue().encode("utf-8"))

@@ -28,11 +28,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shopwindow.errors import FeedbackError, ReviewedError, UsageError
 from shopwindow.feedback.feedback import STATUSES, Feedback, Photo, Status
-from shopwindow.feedback.stats import FeedbackStats, read_stats
 from shopwindow.feedback.receipt import KEY_BYTES
 from shopwindow.feedback.schema import SCHEMA_VERSION, about, metadata
 from shopwindow.feedback.schema import feedback as rows
 from shopwindow.feedback.schema import photo as photos
+from shopwindow.feedback.stats import FeedbackStats, read_stats
 from shopwindow.inference.prediction import LabelScore
 
 WRITES = "shopwindow_writes"  # the execution option of a transaction that writes

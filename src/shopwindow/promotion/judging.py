@@ -23,12 +23,11 @@ from shopwindow.comparing import figure_lines, right_answers
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.errors import BundleError, DataError, PromotionError, ShopwindowError
 from shopwindow.evaluation.comparison import Compared, compare_answers
+from shopwindow.fairness import standing_of
 from shopwindow.grading import (
     Reading,
     allowed_in,
-    fair_images,
     is_no_better_than_commonest,
-    learned_images,
     read_dataset,
 )
 from shopwindow.inference.engine import EngineName
@@ -200,13 +199,15 @@ def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> NDArray[np.in
             "that were held out of its training, found none (an imported model has none); replace "
             "it by hand once, with one that shopwindow train made"
         )
-    fair = fair_images(in_service, dataset)
-    if fair is None:
+    standing = standing_of(in_service, dataset)
+    if not standing.judges.any():
         raise PromotionError(
             f"--data {data}: expected the images that {in_service.info.name} was trained on, with "
             "the held-out ones that its card names, found others; give the data as they were then"
         )
-    return fair
+    # Of one that was cross-validated, photos that came since are as fair; those that another one
+    # held out are to stay the only judges, since a new one may well have learned from the rest.
+    return np.flatnonzero(standing.fair if standing.answered.any() else standing.judges)
 
 
 def _fair_to_both(
@@ -218,11 +219,10 @@ def _fair_to_both(
         PromotionError: It may have learned from some, and the one in service held them out: then
             they are to stay held out.
     """
-    found = fair_images(new, other)
-    unseen = {other.references[i] for i in found} if found is not None else set()
+    unseen = {other.references[i] for i in np.flatnonzero(standing_of(new, other).fair)}
     fair = np.array([i for i in held_out if dataset.references[i] in unseen], np.int64)
     learned = len(held_out) - len(fair)
-    if learned and not (len(fair) and learned_images(in_service, dataset).any()):
+    if learned and not (len(fair) and standing_of(in_service, dataset).answered.any()):
         raise PromotionError(
             f"{new.info.name} {new.info.version}: expected a bundle that has not learned from the "
             f"{len(held_out):,} held-out images, but as far as its card says it may have from "

@@ -25,7 +25,7 @@ from shopwindow.calibration.fitting import (
 from shopwindow.calibration.graph import with_calibration
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.errors import DataError
-from shopwindow.grading import out_of_fold_answers
+from shopwindow.fairness import out_of_fold_answers
 from shopwindow.inference.predictor import Predictor
 from shopwindow.publishing.measuring import ask, quality_of
 from shopwindow.publishing.proof import write_proven_bundle

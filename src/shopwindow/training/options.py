@@ -163,6 +163,7 @@ class TrainingOptions:
         return replace(
             self,
             data=self.data.resolve(),
+            name=self.model_name,  # which stays, wherever the data may go
             # A name that is not here means a file in the data folder.
             labels_file=labels.resolve() if labels is not None and labels.exists() else labels,
             weights=whole_path(self.weights),

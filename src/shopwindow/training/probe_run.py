@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, read_bundle
-from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers, digest_of
+from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers
 from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, calibrate, families_of
 from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
@@ -140,10 +140,12 @@ def _expect_as_before(run: Run, dataset: Dataset) -> None:
     )
     listed = "\n".join(map(repr, zip(dataset.references, *cells, strict=True)))
     found = hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+    count = run.facts.setdefault("image_count", len(dataset))
     if run.facts.setdefault("images", found) != found:
         raise DataError(
-            f"{run.options.data}: expected the images and labels that the run in {run.folder} was "
-            "started with, found others; start a new run in another --out"
+            f"{run.options.data}: expected the {count:,} images and their labels that the run in "
+            f"{run.folder} was started with, found {len(dataset):,} that are not the same; bring "
+            "those back, or start a new run in another --out"
         )
 
 
@@ -349,8 +351,7 @@ def _write(
         mapped=mapped,
     )
     if is_small:
-        digests = [digest_of(dataset.read_bytes(int(index))) for index in main.indices]
-        answers = OutOfFoldAnswers(np.array(digests, np.uint64), honest, learned.folds)
+        answers = OutOfFoldAnswers(dataset.digests[main.indices], honest, learned.folds)
         info = replace(info, data=info.data | answers.as_json())
     graph = probe_graph(backbone, learned.heads, calibration.temperatures, mapped=mapped)
     graph = with_confidence(

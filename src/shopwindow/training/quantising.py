@@ -27,7 +27,8 @@ from shopwindow.dataset.split import Split
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.evaluation.metrics import grade
 from shopwindow.evaluation.summary import aligned, percent, printable
-from shopwindow.grading import find_split, read_dataset, recorded_reading
+from shopwindow.fairness import find_split
+from shopwindow.grading import read_dataset, recorded_reading
 from shopwindow.inference.predictor import Predictor
 from shopwindow.publishing.measuring import ask, quality_of
 from shopwindow.publishing.onnx_file import with_info
@@ -140,7 +141,7 @@ def _open_origin(
             f"{model} has learned from all of them; train it on more"
         )
     dataset = read_dataset(bundle, data, recorded_reading(bundle, data), progress=progress)
-    split = find_split(dataset, record)
+    split = find_split(bundle, dataset, record)
     labels = {column.name: column.labels for column in bundle.info.columns}
     if split is None or dataset.vocabularies != labels:
         raise UsageError(

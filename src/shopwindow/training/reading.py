@@ -6,7 +6,10 @@ import hashlib
 import sys
 from collections.abc import Sequence
 
+import numpy as np
+
 from shopwindow.bundle import INPUT_NAME
+from shopwindow.bundle.seen import SeenImages
 from shopwindow.dataset.dataset import Dataset, load_dataset
 from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.dataset.split import Split
@@ -110,6 +113,9 @@ def open_mix(
             "train": learned,
             "held_back": len(corrections.dataset) - learned,
             "share": round(corrections.spec.share, 4),
+            **SeenImages(
+                corrections.dataset.digests[corrections.train], np.empty(0, np.uint64)
+            ).as_json(),
         }
     balance = options.balance if learns else 0.0
     return combine(dataset, split, extras, corrections=corrections, balance=balance)

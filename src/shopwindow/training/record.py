@@ -9,7 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shopwindow.bundle import BundleInfo, LabelColumn
+from shopwindow.bundle.out_of_fold import METHOD
+from shopwindow.bundle.seen import SeenImages, read_seen
 from shopwindow.calibration.fitting import Calibration
 from shopwindow.dataset.label_sets import read_label_map
 from shopwindow.training.mix import TrainingMix, describe
@@ -69,6 +73,7 @@ def _data_record(
     options: TrainingOptions, mix: TrainingMix, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     dataset, split = mix.dataset, mix.split
+    has_table = dataset.catalogue.image_column is not None
     return {
         "source": options.data.name,
         "images": len(dataset),
@@ -78,19 +83,38 @@ def _data_record(
         "min_images": options.min_images,
         "split": split.as_record(dataset),
         "also": describe(mix),
+        **_seen(mix, facts).as_json(),
         **_corrections(facts),
         "balance": options.balance,
         "read": {
             # A name, never a path: the bundle travels to other machines.
             "labels": options.labels_file.name if options.labels_file else None,
-            "image_column": options.image_column,
-            "label_column": options.label_column,
+            # Those in use, also where nobody named them; class folders have none.
+            "image_column": dataset.catalogue.image_column,
+            "label_column": dataset.label_columns[0] if has_table else None,
             "also": list(options.also),
             "label_map": _label_map(options.label_map),
             "group_column": options.group_column,
             "min_images": options.min_images,
         },
     }
+
+
+def _seen(mix: TrainingMix, facts: Mapping[str, Any]) -> SeenImages:
+    """Return by what the images of a training are known, those of the one it went on from too."""
+    learned, held_out = [], []
+    if mix.split.method != METHOD:  # then the answers out of fold name the images
+        learned.append(mix.dataset.digests[mix.split.train])
+        held_out.append(mix.dataset.digests[mix.split.valid])
+    for extra in mix.extras:
+        # What another data set teaches, and this one held out, judges nothing.
+        taught = np.union1d(extra.train, np.intersect1d(extra.split.valid, extra.elsewhere))
+        learned.append(extra.dataset.digests[taught])
+        held_out.append(extra.dataset.digests[extra.valid])
+    further = (read_seen(facts.get(key) or {}) for key in ("start", "corrections"))
+    learned += [seen.learned for seen in further if seen is not None]
+    none = np.empty(0, np.uint64)
+    return SeenImages(np.concatenate([none, *learned]), np.concatenate([none, *held_out]))
 
 
 def _label_map(path: Path | None) -> dict[str, list[str] | None] | None:

@@ -19,7 +19,8 @@ import csv
 import io
 import json
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,19 @@ class Run:
                 f"{path}: expected what shopwindow train wrote, got {type(error).__name__} "
                 f"({error}); start a new run in another --out"
             ) from error
+
+    def move(self, places: Mapping[str, Any]) -> None:
+        """Read the data from where it lies now; whether it is the same, its names and digests tell.
+
+        Args:
+            places: The new `data`, `labels_file` or `cache_dir`.
+        """
+        before = self.options
+        moved = {"name": before.model_name, **places}
+        labels = before.labels_file
+        if "data" in places and labels is not None and labels.is_relative_to(before.data):
+            moved.setdefault("labels_file", places["data"] / labels.relative_to(before.data))
+        self.options = replace(before, **moved).resolved()
 
     def save(self) -> None:
         """Write run.json."""

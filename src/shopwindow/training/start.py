@@ -51,13 +51,16 @@ def train(options: TrainingOptions) -> Path:
     return _go_on(run)
 
 
-def resume(folder: Path) -> Path:
-    """Continue the run in `folder` from its last checkpoint, to the same end.
+def resume(run: Run | Path) -> Path:
+    """Continue a run from its last checkpoint, to the same end.
+
+    Args:
+        run: The run, or its folder.
 
     Raises:
         TrainingError: There is no run, or it does not fit this version or the data any more.
     """
-    run = Run.open(folder)
+    run = Run.open(run) if isinstance(run, Path) else run
     return train_probe(run).parent if run.options.recipe == "probe" else _go_on(run)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from shopwindow.bundle import Bundle, read_bundle
 from shopwindow.bundle.out_of_fold import METHOD
+from shopwindow.bundle.seen import read_seen
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split
 from shopwindow.errors import UsageError
@@ -77,6 +78,7 @@ def settle_options(given: dict[str, Any]) -> TrainingOptions:
 def describe_start(bundle: Bundle) -> dict[str, Any]:
     """Return what a run must remember of the bundle that it started from, as JSON-ready data."""
     info = bundle.info
+    found, recipe = read_seen(info.data), info.training.get("recipe")
     return {
         "name": info.name,
         "version": info.version,
@@ -84,6 +86,8 @@ def describe_start(bundle: Bundle) -> dict[str, Any]:
         "columns": {column.name: list(column.labels) for column in info.columns},
         "split": info.data["split"],
         "card": info.card,
+        # A probe is fitted anew, and knows nothing of what another one has learned from.
+        **(found.as_json() if found is not None and recipe != "probe" else {}),
     }
 
 

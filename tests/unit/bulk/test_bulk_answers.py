@@ -1,10 +1,13 @@
+import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.inputs import Input, list_inputs
+from shopwindow.bulk.rows import RowFormat
 from shopwindow.bulk.run import predict_to_file, start_local
 from shopwindow.bulk.summary import format_answers, read_answers, write_answers_page
 from shopwindow.bulk.work import Work
@@ -12,6 +15,7 @@ from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError
 
 arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture
@@ -25,6 +29,75 @@ def output(tmp_path: Path, colour_bundle: Path, image_bytes: Callable[..., bytes
     work = Work(read_bundle(colour_bundle), "parquet", "onnxruntime")
     predict_to_file(work, inputs, tmp_path / "out.parquet", start_local(1))
     return tmp_path / "out.parquet"
+
+
+@pytest.mark.parametrize("fmt", ["csv", "jsonl"])
+def test_all_formats_are_counted_alike(
+    output: Path, tmp_path: Path, colour_bundle: Path, fmt: RowFormat
+) -> None:
+    inputs = [Input(path) for path in arrow.parquet.read_table(output)["path"].to_pylist()]
+    work = Work(read_bundle(colour_bundle), fmt, "onnxruntime")
+    predict_to_file(work, inputs, tmp_path / f"out.{fmt}", start_local(1))
+    expected, found = read_answers(output), read_answers(tmp_path / f"out.{fmt}")
+    found.name = expected.name
+    assert format_answers(found) == format_answers(expected)
+    assert found.least_sure == expected.least_sure
+
+
+def test_names_like_formulas_are_text_in_the_file_and_come_back(
+    tmp_path: Path,
+    colour_bundle: Path,
+    image_bytes: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["=cmd|' _C calc'!A0.jpg", "@SUM(1+1).jpg", "Schöne Schuhe.jpg", "-1.jpg"]
+    for name in names:
+        Path(name).write_bytes(image_bytes("red"))
+    work = Work(read_bundle(colour_bundle), "csv", "onnxruntime")
+    predict_to_file(work, map(Input, names), Path("out.csv"), start_local(1))
+    raw = Path("out.csv").read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbfpath,"), "by which Excel knows UTF-8"
+    rows = list(csv.DictReader(raw.decode("utf-8-sig").splitlines()))
+    assert [row["path"][0] for row in rows] == ["'", "'", "S", "'"]
+    assert [one.path for one in read_answers(Path("out.csv")).least_sure] == names
+    assert [str(one) for one in list_inputs(["out.csv"])] == names
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"image,label\na.jpg,red\n", "the columns image, label"),
+        (b"", "found nothing"),
+        (b'{"a": 1}\n', "the columns a"),
+        (b"\x89PNG\r\n\x1a\n\0", "other content: .* decode"),
+        (b"path,label,confidence,sure,top,attributes,error\na,b\n", "other content: "),
+        (b"PAR1 and no more", "a damaged Parquet file"),
+    ],
+)
+def test_what_predict_did_not_write_is_told_in_one_sentence(
+    tmp_path: Path, content: bytes, found: str
+) -> None:
+    (tmp_path / "mix.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=found) as caught:
+        read_answers(tmp_path / "mix.csv")
+    assert "magic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.parquet"])
+def test_a_file_that_predict_did_not_write_is_not_replaced(
+    tmp_path: Path, colour_bundle: Path, image_bytes: Callable[..., bytes], name: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(image_bytes("red"))
+    output, inputs = tmp_path / name, [Input(str(tmp_path / "a.png"))]
+    arrow.parquet.write_table(arrow.table({"image": ["a.png"]}), tmp_path / "labels.parquet")
+    (tmp_path / "labels.csv").write_text("image,label\na.png,red\n")
+    work = Work(read_bundle(colour_bundle), "csv", "onnxruntime")
+    with pytest.raises(UsageError, match="found another file; name a new one"):
+        predict_to_file(work, inputs, output, start_local(1))
+    output.unlink()
+    for fmt in ("csv", "jsonl", "parquet", "csv"):  # its own of any kind, and again
+        predict_to_file(replace(work, fmt=fmt), inputs, output, start_local(1))
 
 
 def test_every_row_is_counted_once(output: Path) -> None:
@@ -91,19 +164,12 @@ def test_pictures_in_the_cells_of_a_table_are_found_again(
     assert page.read_text("utf-8").count('src="data:image/jpeg;base64,') == 2
 
 
-@pytest.mark.parametrize("content", [b"path,label\n", None])
-def test_what_predict_did_not_write_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "out.parquet"
-    if content is None:
-        from pyarrow import parquet
+def test_parquet_of_other_columns_is_refused_naming_those_it_lacks(tmp_path: Path) -> None:
+    from pyarrow import parquet
 
-        parquet.write_table(arrow.table({"path": ["a"]}), path)
-        expected = "is not what shopwindow predict writes: it lacks attributes, confidence"
-    else:
-        path.write_bytes(content)
-        expected = "is not Parquet from shopwindow predict"
-    with pytest.raises(UsageError, match=expected):
-        read_answers(path)
+    parquet.write_table(arrow.table({"path": ["a"]}), tmp_path / "out.parquet")
+    with pytest.raises(UsageError, match="found no columns attributes, confidence, error"):
+        read_answers(tmp_path / "out.parquet")
 
 
 def test_equally_unsure_answers_are_told_apart_by_which_came_first(tmp_path: Path) -> None:

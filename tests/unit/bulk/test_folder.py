@@ -140,7 +140,7 @@ def test_very_many_rows_of_parquet_stay_a_folder_that_reads_as_one_table(
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     monkeypatch.setattr(folder_module, "MAX_FILE_ROWS", 200)
     output = tmp_path / "rows.parquet"
-    output.write_text("from last time")
+    output.write_text("path,label,confidence,sure,top,attributes,error\n")  # from last time
     for _ in range(2):  # the second time it takes the place of a folder
         written = predict_to_file(
             Work(work.bundle, "parquet", "onnxruntime"), INPUTS, output, start_local(1)

@@ -1,15 +1,18 @@
 import csv
+import errno
 import os
 import random
 import string
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shopwindow.bulk.folders import sort_names
 from shopwindow.bulk.inputs import Input, list_inputs
 from shopwindow.bulk.stream import TableCells, predict_inputs, read_input
+from shopwindow.dataset.catalogue import read_catalogue
 from shopwindow.errors import ImageError, UsageError
 from shopwindow.inference.predictor import Predictor
 
@@ -90,6 +93,28 @@ def test_a_file_that_is_called_like_a_pattern_is_that_file(folder: Path) -> None
     assert listed("photos/[x].jpg") == ["photos/[x].jpg"]
 
 
+def test_a_folder_that_is_called_like_a_pattern_is_that_folder_in_a_pattern_too(
+    folder: Path,
+) -> None:
+    for name in ("x [1]", "x 1"):
+        (folder / name).mkdir()
+        (folder / name / "y.jpg").write_bytes(b"")
+    assert listed("photos/x [1]") == ["photos/x [1]/y.jpg"]
+    assert listed("photos/x [1]/*.jpg") == ["photos/x [1]/y.jpg"]
+    assert listed("photos/x [0-9]/*.jpg") == ["photos/x 1/y.jpg"]
+
+
+def test_urls_of_files_are_names_first(folder: Path) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    for name in ("b [1].jpg", "b 1.jpg", "c::d.jpg"):
+        (folder / name).write_bytes(name.encode())
+    root = f"file://{folder}"
+    for name in ("b [1].jpg", "c::d.jpg"):
+        (one,) = list_inputs([f"{root}/{name}"])
+        assert read_input(one) == name.encode()
+    assert listed(f"{root}/b [0-9].jpg") == [f"{root}/b 1.jpg"]
+
+
 def test_a_pattern_that_nothing_fits_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"Nothing fits the pattern photos/\*\.gif"):
         listed("photos/*.gif")
@@ -130,17 +155,48 @@ def test_a_table_whose_first_line_names_an_image_has_no_header(
     assert listed(f"photos/{name}") == ["photos/b.jpg", "photos/a.PNG"]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_the_table_that_trains_is_predicted(folder: Path, separator: str) -> None:
+    (folder / "images").mkdir()
+    for name in ("1500.jpg", "1501.JPEG", "x/2.png"):
+        (folder / "images" / name).parent.mkdir(exist_ok=True)
+        (folder / "images" / name).write_bytes(b"")
+    rows = [("row", "id", "label"), (0, 1500, "cat"), (1, 1501, "dog"), (2, "x\\2.png", "owl")]
+    rows += [(3, "gone", "owl")]
+    text = "\n".join(separator.join(map(str, row)) for row in rows)
+    (folder / "styles.csv").write_text("\ufeff" + text, encoding="utf-8")
+    expected = ["images/1500.jpg", "images/1501.JPEG", "images/x/2.png", "gone"]
+    assert listed("photos/styles.csv") == [f"photos/{name}" for name in expected]
+    assert listed("photos/styles.csv", column="id") == listed("photos/styles.csv")
+    found = read_catalogue(folder / "styles.csv").references
+    assert [f"photos/{name}" for name in found] == listed("photos/styles.csv")[:3]
+
+
+def test_the_column_of_the_training_is_taken_where_the_table_has_it(folder: Path) -> None:
+    (folder / "shop.csv").write_text("image,pic\na.PNG,b.jpg\n")
+    for usual, expected in (("pic", "photos/b.jpg"), ("photo", "photos/a.PNG")):
+        (one,) = list_inputs(["photos/shop.csv"], usual_column=usual)
+        assert str(one) == expected
+
+
+def test_a_short_row_is_one_input_and_takes_no_other_cell_for_its_image(folder: Path) -> None:
+    (folder / "shop.csv").write_text("n,image,label\n1\n2,b.jpg,x\n")
+    assert listed("photos/shop.csv") == ["", "photos/b.jpg"]
+    (folder / "shop.csv").write_text("image,label\nb.jpg\na.PNG,x\n")
+    assert listed("photos/shop.csv") == ["photos/b.jpg", "photos/a.PNG"]
+
+
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        (None, "has the columns id, picture: name the one with the images, --image-column C"),
-        ("pic", "has no column 'pic', but the columns id, picture"),
+        (None, "The columns of .* are: sku, picture. Name the one with the images"),
+        ("pic", "There is no column 'pic' for --image-column. The columns of .* sku, picture"),
     ],
 )
 def test_a_column_that_cannot_be_told_is_asked_for(
     folder: Path, column: str | None, expected: str
 ) -> None:
-    (folder / "shop.csv").write_text("id,picture\n1,b.jpg\n")
+    (folder / "shop.csv").write_text("sku,picture\n1,b.jpg\n")
     with pytest.raises(UsageError, match=expected):
         listed("photos/shop.csv", column=column)
 
@@ -149,11 +205,11 @@ def test_a_table_that_is_none_is_refused(folder: Path) -> None:
     (folder / "empty.csv").write_text("")
     (folder / "latin.csv").write_bytes(b"image\nm\xfcsli.jpg\n")
     (folder / "no.parquet").write_bytes(b"PAR0")
-    with pytest.raises(UsageError, match="has no columns: name the one"):
+    with pytest.raises(UsageError, match=r"empty\.csv is empty"):
         listed("photos/empty.csv")
     with pytest.raises(UsageError, match="is not UTF-8 text"):
         listed("photos/latin.csv")
-    with pytest.raises(UsageError, match="is not a Parquet file that can be read"):
+    with pytest.raises(UsageError, match="is not a readable Parquet file"):
         listed("photos/no.parquet")
 
 
@@ -189,8 +245,7 @@ def test_parquet_gives_paths_or_the_images_themselves(
         expected = ["green" if colour == "lime" else colour for colour in colours]
         expected[7] = "The cell is empty: expected the bytes of an image."
         assert found == expected
-    with pytest.raises(UsageError, match="name the one with the images"):
-        listed("photos/t.parquet")
+    assert listed("photos/t.parquet")[3] == "photos/t.parquet#3", "by its name, image"
     parquet.write_table(table.select(["path", "raw"]), folder / "one.parquet")
     assert listed("photos/one.parquet")[44] == "photos/one.parquet#44"
 
@@ -224,6 +279,43 @@ def test_a_folder_that_may_not_be_read_is_refused_and_below_another_is_one_input
     assert listed("photos") == ["photos/a.PNG", "photos/b.jpg", "photos/sub"]
     with pytest.raises(UsageError, match="Cannot read the folder photos/sub: Permission denied"):
         listed("photos/sub")
+
+
+@pytest.mark.parametrize("pattern", ["photos/**/*.jpg", "photos/*/*.jpg", "photos/s*"])
+def test_a_folder_that_cannot_be_read_is_one_row_of_a_pattern(
+    folder: Path, pattern: str, monkeypatch: pytest.MonkeyPatch, predictor: Predictor
+) -> None:
+    scan = os.scandir
+
+    def scandir(path: str) -> Any:  # root may read every folder, and no stale mount is at hand
+        if str(path).endswith("photos/sub"):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for path in (folder / "sub2" / "d.jpg", folder / "x" / "e.jpg"):
+        path.parent.mkdir()
+        path.write_bytes(b"")
+    found = listed(pattern)
+    assert found.count("photos/sub") == 1
+    assert "photos/sub2/d.jpg" in found
+    assert listed("photos").count("photos/sub") == 1
+    (row,) = predict_inputs(predictor, [Input("photos/sub")])
+    assert row.error == "This file cannot be read: Stale file handle."
+
+
+def test_names_that_cannot_be_files_are_one_row_each(folder: Path, predictor: Predictor) -> None:
+    long = "x" * 300 + ".jpg"
+    (folder / "shop.csv").write_text(f"image\nb.jpg\n{long}\ngone.jpg\nsub\n")
+    names = [*listed("photos/shop.csv"), f"photos/{long}"]
+    errors = [row.error for row in predict_inputs(predictor, map(Input, names))]
+    assert errors == [
+        None,
+        "This file cannot be read: File name too long.",
+        "There is no such file.",
+        "This is a folder: expected an image file.",
+        "This file cannot be read: File name too long.",
+    ]
 
 
 def test_a_link_to_itself_is_one_input_among_the_others(folder: Path) -> None:

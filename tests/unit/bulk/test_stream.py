@@ -76,7 +76,7 @@ def test_what_is_no_file_of_a_sensible_size_gets_a_row_that_says_so(
         file.truncate(200_000_001)  # a hole: takes no space on the disk
     inputs = [Input(name) for name in (str(tmp_path), str(pipe), str(huge), "a\0b.png", "")]
     assert [row.error for row in predict_inputs(predictor, inputs)] == [
-        "This is not a regular file: expected an image file.",
+        "This is a folder: expected an image file.",
         "This is not a regular file: expected an image file.",
         "This file is larger than 200 MB: send a smaller version.",
         "This is not the name of a file.",

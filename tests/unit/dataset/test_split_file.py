@@ -68,6 +68,19 @@ def test_image_that_is_gone_is_named(shop: Path, path: Path, load: Callable[[], 
         Split.read(path, load())
 
 
+def test_another_photo_under_the_same_name_is_named(
+    shop: Path, path: Path, load: Callable[[], Dataset]
+) -> None:
+    before = Split.read(path, load())
+    (shop / "b" / "4.png").write_bytes((shop / "b" / "3.png").read_bytes())
+    with pytest.raises(DataError, match=r"1 of 20 files are other ones .* is 'b/4\.png'"):
+        Split.read(path, load())
+    content = json.loads(path.read_text())
+    del content["digests"]  # as an older version wrote it
+    path.write_text(json.dumps(content))
+    assert Split.read(path, load()).train.tolist() == before.train.tolist()
+
+
 def test_image_that_is_new_is_named(
     shop: Path, path: Path, load: Callable[[], Dataset], write_pictures: Callable[..., None]
 ) -> None:

@@ -13,6 +13,9 @@ from painting import PAINTS, MakeBundle, write_photo
 
 from colour_bundle import colour_graph, write_colour_bundle
 from shopwindow.bundle import Bundle, Threshold, read_bundle
+from shopwindow.bundle.seen import SeenImages
+from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.split import split_images
 from shopwindow.errors import BundleError, PromotionError
 from shopwindow.evaluation.comparison import (
     Compared,
@@ -91,6 +94,25 @@ def test_data_that_has_changed_is_refused(photos: Path, make_bundle: MakeBundle)
         write_photo(photos / "red" / f"{number}.png", PAINTS["red"], number)
     with pytest.raises(PromotionError, match="give the data as they were then"):
         judged(in_service, new, photos)
+
+
+def test_held_out_images_are_known_in_data_that_grew_and_was_renamed(
+    photos: Path, photo_set: Dataset, make_bundle: MakeBundle
+) -> None:
+    split = split_images(photo_set, seed=1, valid_fraction=0.5)
+    digests = photo_set.digests
+    seen = SeenImages(digests[split.train], digests[split.valid]).as_json()
+    record = {"split": split.as_record(photo_set), **seen}
+    in_service, same = make_bundle("service", data=record), make_bundle("same", data=record)
+    for path in sorted(photos.rglob("*.png")):
+        path.rename(path.with_name(f"x{path.name}"))
+    for number in range(12, 15):  # from which a new one may well have learned
+        write_photo(photos / "red" / f"{number}.png", PAINTS["red"], number)
+    assert judged(in_service, same, photos).held_out.counts.images == len(split.valid)
+    swapped = SeenImages(digests[split.valid], digests[split.train]).as_json()
+    other = make_bundle("other", data=record | swapped)
+    with pytest.raises(PromotionError, match="may have from 18 of them"):
+        judged(in_service, other, photos)
 
 
 def test_corrections_decide_too(photos: Path, make_bundle: MakeBundle, tmp_path: Path) -> None:

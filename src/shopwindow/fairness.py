@@ -1,0 +1,206 @@
+"""Which images of a data set a bundle has learned from, and by which it may be judged.
+
+A bundle knows the images of its training by the digests of their files, so that neither their names
+nor their folder matter. Bundles from before that know them by their names and the seed of a split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shopwindow.bundle import Bundle
+from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, read_out_of_fold
+from shopwindow.bundle.seen import read_seen
+from shopwindow.dataset.dataset import Dataset
+from shopwindow.dataset.split import Split, split_images
+from shopwindow.errors import DataError, ShopwindowError, UsageError
+
+Part = Literal["valid", "all"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What N images were to the training of a bundle, as far as it says.
+
+    Attributes:
+        learned: (N,) bool, it has learned from them.
+        answered: (N,) bool, some of those: it carries answers to them that are out of fold.
+        held_out: (N,) bool, it was judged by them. No image is both this and `learned`.
+        knows_all: Whether all other images are new to it, and not only as far as it says.
+    """
+
+    learned: NDArray[np.bool_]
+    answered: NDArray[np.bool_]
+    held_out: NDArray[np.bool_]
+    knows_all: bool
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(N,) bool, the images that played a part in the training."""
+        return self.learned | self.held_out
+
+    @property
+    def judges(self) -> NDArray[np.bool_]:
+        """(N,) bool, the images of the training by which it may be judged."""
+        return self.answered | self.held_out
+
+    @property
+    def fair(self) -> NDArray[np.bool_]:
+        """(N,) bool, all images by which it may be judged."""
+        return self.judges | ~self.learned if self.knows_all else self.judges
+
+
+def standing_of(bundle: Bundle, dataset: Dataset) -> Standing:
+    """Return what each image of a data set was to the training of a bundle.
+
+    Args:
+        bundle: Made by `shopwindow train`; of any other nothing is known.
+        dataset: Any data set; for bundles that do not say the contents, read as for their training.
+
+    Raises:
+        BundleError: What it says is damaged.
+    """
+    carried, seen = out_of_fold_answers(bundle), read_seen(bundle.info.data)
+    answered = np.zeros(len(dataset), np.bool_)
+    if carried is not None:
+        answered = np.isin(dataset.digests, carried.digests)
+    if seen is not None:
+        learned = np.isin(dataset.digests, seen.learned) | answered
+        held_out = np.isin(dataset.digests, seen.held_out) & ~learned
+        return Standing(learned, answered, held_out, knows_all=True)
+    learned, held_out = answered.copy(), np.zeros(len(dataset), np.bool_)
+    for record in _recorded_splits(bundle):
+        if (split := find_split(bundle, dataset, record)) is not None:
+            learned[split.train] = True
+            held_out[split.valid] = True
+    data = bundle.info.data
+    is_all = carried is not None and not data.get("also") and not data.get("corrections")
+    held_out &= ~answered
+    return Standing(learned & ~held_out, answered, held_out, knows_all=is_all)
+
+
+def choose_images(
+    dataset: Dataset, bundle: Bundle, part: Part | None
+) -> tuple[NDArray[np.int64], str, list[str]]:
+    """Return which images to grade, the same in words, and what a reader must know about it.
+
+    Raises:
+        UsageError: `part` is `valid`, and none of the images was held out of the training.
+        DataError: The bundle has learned from all of them.
+    """
+    standing = standing_of(bundle, dataset)
+    chosen = np.ones(len(dataset), np.bool_)
+    if part == "valid":
+        chosen = standing.judges
+        if not chosen.any():
+            raise UsageError(
+                "--part valid: expected images that were held out of the model's training, found "
+                "none (an older model knows them by the names, labels and options of then only); "
+                "leave it out to grade all of them"
+            )
+    elif part is None and (standing.knows_all or standing.known.any()):
+        chosen = standing.fair
+        if not chosen.any():
+            raise DataError(
+                f"expected images that {bundle.info.name} has not learned from, found "
+                f"{len(chosen):,} that it has, known by the content of their files; bring others"
+            )
+    images, left = int(chosen.sum()), len(chosen) - int(chosen.sum())
+    text = f"{images:,} of {len(chosen):,} images" if left else f"all {images:,} images"
+    if standing.held_out.any() and np.array_equal(chosen, standing.held_out):
+        split = bundle.info.data.get("split")
+        how = f" ({split.get('method')} split, seed {split.get('seed')})" if split else ""
+        text = f"the validation part: {text}{how}"
+        left = 0  # which is what the text says
+    return np.flatnonzero(chosen), text, _notes(bundle, standing, chosen, left)
+
+
+def _notes(bundle: Bundle, standing: Standing, chosen: NDArray[np.bool_], left: int) -> list[str]:
+    """Say what a reader must know about the chosen images, and about those that were left."""
+    notes = []
+    if answered := int((standing.answered & chosen).sum()):
+        notes.append(
+            f"the model was trained on {answered:,} of these images; they are graded by "
+            "cross-validation: each answer is from a model that had not seen the image"
+        )
+    if biased := int((standing.learned & ~standing.answered & chosen).sum()):
+        notes.append(
+            f"{biased:,} of these images are ones that the model learned from, so the grade is too "
+            "good"
+        )
+    if left and standing.knows_all:
+        notes.append(f"{left:,} images were not graded, as the model has learned from them")
+    elif left:
+        notes.append(
+            f"{left:,} images were not graded, as the model may have learned from them, and "
+            "carries no answers to them that are out of fold"
+        )
+    if standing.knows_all and not standing.known.any():
+        notes.append(
+            f"none of these files is one of the {_count(bundle):,} that the model was trained on; "
+            "where they show the same pictures anyway, the grade is too good"
+        )
+    elif not standing.knows_all and not standing.known.any():
+        notes.append(
+            "not the whole data that the model was trained on: all images were graded, and if it "
+            "learned from some of them, the grade is too good"
+        )
+    return notes
+
+
+def _count(bundle: Bundle) -> int:
+    """Count the images of the training that a bundle knows by their digests."""
+    carried, seen = out_of_fold_answers(bundle), read_seen(bundle.info.data)
+    count = 0 if carried is None else len(carried.digests)
+    return count if seen is None else count + len(seen.learned) + len(seen.held_out)
+
+
+def out_of_fold_answers(bundle: Bundle) -> OutOfFoldAnswers | None:
+    """Return what a cross-validated bundle carries; None of one that held images out.
+
+    Raises:
+        BundleError: It is damaged.
+    """
+    columns = [(column.name, len(column.labels)) for column in bundle.info.columns]
+    return read_out_of_fold(bundle.info.data, columns)
+
+
+def find_split(bundle: Bundle, dataset: Dataset, record: object) -> Split | None:
+    """Return a split of the training, or None if this is not the data that was split.
+
+    Args:
+        bundle: If it knows its images by content, they must be the same ones.
+        dataset: Read as for the training, at the same size.
+        record: What the bundle recorded of the split.
+    """
+    try:
+        match record:
+            case {"method": method, "seed": seed, "valid_fraction": fraction, "digest": digest}:
+                split = split_images(dataset, valid_fraction=fraction, seed=seed, method=method)
+                if split.digest(dataset) != digest:
+                    return None
+                seen = read_seen(bundle.info.data)
+                known = seen is None or np.isin(dataset.digests[split.valid], seen.held_out).all()
+                return split if known else None
+    except (ShopwindowError, TypeError, ValueError):
+        pass  # data that cannot be split so, or a record that this version does not understand
+    return None
+
+
+def recorded_sources(bundle: Bundle) -> list[object]:
+    """Return what the data sets that a bundle learned from were called."""
+    return [record.get("source") for record in _recorded(bundle)]
+
+
+def _recorded_splits(bundle: Bundle) -> list[object]:
+    return [record.get("split") for record in _recorded(bundle)]
+
+
+def _recorded(bundle: Bundle) -> list[dict[str, Any]]:
+    also = bundle.info.data.get("also")
+    further = also if isinstance(also, list) else []
+    return [record for record in (bundle.info.data, *further) if isinstance(record, dict)]
