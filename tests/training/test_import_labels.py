@@ -75,7 +75,7 @@ def test_numbers_that_belong_to_labels_stay(tmp_path: Path, labels: tuple[str, .
 
 
 def test_line_numbers_with_a_gap_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="numbered from 0 .* found 0, 1, 3, without 2"):
+    with pytest.raises(UsageError, match=r"numbered from 0 .* found 0, 1, 3, without 2"):
         read_labels(write(tmp_path, "0: owl\n1: dog\n3: cat\n"))
 
 
@@ -147,12 +147,12 @@ def test_file_that_names_its_labels_twice_needs_a_word() -> None:
 
 
 def test_file_without_labels_asks_for_them() -> None:
-    with pytest.raises(UsageError, match="expected --labels FILE.* m.onnx does not name any"):
+    with pytest.raises(UsageError, match=r"expected --labels FILE.* m\.onnx does not name any"):
         settle_labels([], None, "m.onnx")
 
 
 def test_other_number_of_labels_than_scores_says_where_they_came_from() -> None:
-    with pytest.raises(TrainingError, match="it answers with, 4, found 3 under 'names' in the file"):
+    with pytest.raises(TrainingError, match="answers with, 4, found 3 under 'names' in the file"):
         require_as_many(ANIMALS, 4, "m.onnx", [NAMES])
     with pytest.raises(TrainingError, match="first one for the background"):
         require_as_many(ANIMALS, 4, "m.onnx", [])

@@ -228,7 +228,8 @@ def _load(network: nn.Module, state: dict[str, Tensor]) -> str | None:
 
 def _of_labels(key: str, found: int, expected: int) -> str:
     return (
-        f"its last layer ({key}) answers with {found:,} labels, and there are {expected:,} labels"
+        f"its last layer ({key}) answers with {found:,} labels, and there are {expected:,} names "
+        "for them"
     )
 
 

@@ -70,7 +70,7 @@ def read_head(tensors: Mapping[str, Tensor], features: int) -> Head | None:
             width, needs_activation = layer.out_features, True
         else:
             words.append(type(layer).__name__)
-    if not any(isinstance(layer, nn.Linear) for layer in layers):
+    if not isinstance(layers[-1], nn.Linear):  # the weights of a loss, say
         return None
     return Head(nn.Sequential(*layers).eval(), width, ", ".join(words), guessed)
 
@@ -85,7 +85,7 @@ def _layer(tensors: Mapping[str, Tensor], width: int) -> nn.Module | None:
     elif "running_mean" in shapes:
         layer = nn.BatchNorm1d(width, affine="weight" in shapes)
     elif weight == (width,):
-        layer = nn.LayerNorm(width, bias="bias" in shapes)
+        layer = nn.LayerNorm(width)
     else:
         return None
     own = {name: tuple(one.shape) for name, one in layer.state_dict().items() if name != _COUNT}

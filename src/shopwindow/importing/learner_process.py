@@ -54,7 +54,7 @@ class _Unpickler(pickle.Unpickler):
             return type(name, (), {"__module__": module})
 
 
-def _forgiving_pickle() -> ModuleType:
+def forgiving_pickle() -> ModuleType:
     """Return the module `pickle` with the unpickler above, for `torch.load`."""
     module = ModuleType("forgiving_pickle")
     module.__dict__.update(vars(pickle), __name__="forgiving_pickle", Unpickler=_Unpickler)
@@ -87,7 +87,7 @@ def read(job: Path) -> dict[str, Any]:
 def _load(path: Path) -> Learner:
     try:
         # fastai's own function, so that whatever it repairs after reading is repaired here too.
-        return load_learner(path, pickle_module=_forgiving_pickle())
+        return load_learner(path, pickle_module=forgiving_pickle())
     except ShopwindowError:
         raise
     except Exception as error:

@@ -27,7 +27,13 @@ from shopwindow.importing.labels import (
 )
 from shopwindow.importing.onnx_batch import for_any_number
 from shopwindow.importing.onnx_file import read_model, stated_size
-from shopwindow.importing.onnx_frame import Meaning, as_probabilities, framed, image_inputs
+from shopwindow.importing.onnx_frame import (
+    Meaning,
+    as_probabilities,
+    framed,
+    image_inputs,
+    set_apart,
+)
 from shopwindow.importing.source import (
     MAX_DIFFERENCE,
     MAX_ROUNDED_DIFFERENCE,
@@ -274,7 +280,8 @@ def _proven_graph(
     allowed: float,
 ) -> onnx.ModelProto:
     """Return the framed graph that answers several images at once as the model does one by one."""
-    for model in for_any_number(classifier.model, classifier.input.name):
+    apart = set_apart(classifier.model)
+    for model in for_any_number(apart, image_inputs(apart)[0].name):
         try:
             graph = framed(
                 model,

@@ -14,7 +14,7 @@ from shopwindow.importing.source import Preparation
 
 Meaning = Literal["probabilities", "logits"]
 
-_PREFIX = "source/"  # no tensor of the model may be called like one of the frame
+_PREFIX = "source/"
 
 
 def as_probabilities(scores: NDArray[np.float32], meaning: Meaning) -> NDArray[np.float32]:
@@ -28,6 +28,12 @@ def as_probabilities(scores: NDArray[np.float32], meaning: Meaning) -> NDArray[n
     return np.asarray(wide / wide.sum(axis=1, keepdims=True), np.float32)
 
 
+def set_apart(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy, none of whose tensors is called like one of a frame."""
+    copy: onnx.ModelProto = onnx.compose.add_prefix(model, _PREFIX)
+    return copy
+
+
 def framed(
     model: onnx.ModelProto,
     preparation: Preparation,
@@ -37,10 +43,10 @@ def framed(
     width: int,
     channels_first: bool,
 ) -> onnx.ModelProto:
-    """Return a model as a graph from bytes (N, H, W, 3) to probabilities (N, labels).
+    """Make of a model the graph from bytes (N, H, W, 3) to probabilities (N, labels).
 
     Args:
-        model: With one image input and one output.
+        model: From `set_apart`, with one image input and one output; it is changed.
         preparation: How photos are prepared; mean and std do nothing where it takes bytes.
         meaning: What its numbers are.
         column: The name of the output.
@@ -48,7 +54,6 @@ def framed(
         channels_first: Whether it takes (N, 3, H, W).
     """
     labels, probable = max(width, 2), meaning == "probabilities"
-    model = onnx.compose.add_prefix(model, _PREFIX)
     graph = model.graph
     (source,) = image_inputs(model)
     kind = source.type.tensor_type.elem_type
