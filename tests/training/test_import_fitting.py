@@ -266,6 +266,16 @@ def test_labels_and_network_are_read_from_what_lies_beside(
     assert found.labels[0].labels == ("coat", "dress", "hat")
 
 
+def test_weights_of_transformers_are_refused_with_the_way_out(
+    model: nn.Module, tmp_path: Path
+) -> None:
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    config = '{"architectures": ["ResNetForImageClassification"], "id2label": {"0": "hat"}}'
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(WeightsError, match=r"transformers .ResNetFor.* optimum-cli export onnx"):
+        open_checkpoint(tmp_path / "model.safetensors")
+
+
 def test_labels_are_read_from_a_checkpoint(model: nn.Module, tmp_path: Path) -> None:
     content = {"model": model.state_dict(), "class_to_idx": {"hat": 1, "coat": 0}}
     torch.save(content, tmp_path / "m.pth")

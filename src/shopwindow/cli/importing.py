@@ -28,7 +28,6 @@ _ADVICE = {
         "tf2onnx",
     ),
     ".tflite": "; of a TensorFlow Lite model, make one with tf2onnx",
-    ".mlmodel": "; of a Core ML model, take the ONNX file that its maker exports beside it",
 }
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 # What a learner says about itself; an option that would have no effect is refused.

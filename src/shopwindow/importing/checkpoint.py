@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from shopwindow.errors import WeightsError
-from shopwindow.importing.labels import StatedLabels, stated_labels
+from shopwindow.importing.labels import StatedLabels, shown, stated_labels
 
 # What wrappers put in the middle of names: torch.compile, FSDP, activation checkpointing.
 _WRAPPINGS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
@@ -77,12 +77,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: It cannot be read without running code, or holds no tensors.
     """
-    if path.suffix.lower() == ".safetensors":
-        content: Any
-        content, entries = _read_safetensors(path)
-    else:
-        content = _read_pickle(path)
-        entries = {}
+    content: Any
+    content, entries = (
+        _read_safetensors(path)
+        if path.suffix.lower() == ".safetensors"
+        else (_read_pickle(path), {})
+    )
     tensors, containers = {}, {}
     for container, name, tensor in _tensors(content):
         whole = f"{container}{name}"
@@ -91,20 +91,33 @@ def open_checkpoint(path: Path) -> Checkpoint:
         tensors[whole], containers[whole] = tensor, container
     if not tensors:
         raise WeightsError(_without_tensors(path, content))
+    entries |= _entries(content)
     if path.suffix.lower() in (".safetensors", ".bin"):
-        entries |= _config_beside(path)
-    if isinstance(content, Mapping):
-        notes = [content[key] for key in _NOTES if isinstance(content.get(key), Mapping)]
-        # What was an object once, such as `argparse.Namespace`, has its entries as attributes.
-        for one in (content, *notes, *(vars(note) for note in notes if _stands_for(note))):
-            entries |= {key: value for key, value in one.items() if isinstance(key, str)}
+        entries = _config_beside(path) | entries
     arch = next((entries[key] for key in _ARCH_KEYS if isinstance(entries.get(key), str)), None)
+    if arch is None and isinstance(entries.get("architectures"), list):
+        raise WeightsError(
+            f"{path.name}: expected weights with the names that torchvision or timm has for them, "
+            "found, by the config.json beside it, those of transformers "
+            f"({shown([str(one) for one in entries['architectures']])}); "
+            "export it as ONNX: optimum-cli export onnx --model FOLDER OUT"
+        )
     return Checkpoint(path, tensors, containers, tuple(stated_labels(entries)), arch)
+
+
+def _entries(content: Any) -> dict[str, Any]:
+    """Return what a checkpoint says beside its weights: at the top, and where trainers note it."""
+    if not isinstance(content, Mapping):
+        return {}
+    notes = [content[key] for key in _NOTES if isinstance(content.get(key), Mapping)]
+    # What was an object once, such as `argparse.Namespace`, has its entries as attributes.
+    notes += [vars(note) for note in notes if _stands_for(note)]
+    return {str(key): value for one in (*notes, content) for key, value in one.items()}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
