@@ -139,10 +139,10 @@ def _read_pickle(path: Path) -> Any:
             found = "a TorchScript program"
             hint = "save the model that it was made of with torch.save(model.state_dict(), ...)"
         else:
-            found = type(error).__name__
+            found = f"something else ({type(error).__name__})"
         raise WeightsError(
             f"{path.name}: expected a state dict (.pth, .pt or .safetensors) without pickled code, "
-            f"got {found}; {hint}"
+            f"found {found}; {hint}"
         ) from error
 
 
