@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import pathlib
 import pickle
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from torch import nn
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import TrainingError
 from shopwindow.importing.learner import take_apart
+from shopwindow.importing.learner_process import forgiving_pickle
 from shopwindow.importing.source import prepare
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
@@ -174,6 +176,24 @@ def test_hundred_real_photos_get_the_same_answers_from_learner_and_bundle(
     assert info.training["weights"] == "export.pkl"
     assert info.training["compared_with_source"]["largest_difference"] <= 0.001
     assert str(tmp_path) not in str(info.as_json())
+
+
+class _Elsewhere:
+    """Pickled as a path of the other kind of system, which cannot be made here."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind = pathlib.PosixPath if os.name == "nt" else pathlib.WindowsPath
+        return kind, ("C:\\", "photos")
+
+
+def test_paths_of_another_system_are_read(tmp_path: Path) -> None:
+    torch.save({"path": _Elsewhere()}, tmp_path / "export.pkl")
+    with pytest.raises(NotImplementedError):
+        torch.load(tmp_path / "export.pkl", weights_only=False)
+    found = torch.load(
+        tmp_path / "export.pkl", weights_only=False, pickle_module=forgiving_pickle()
+    )
+    assert found["path"].name == "photos"
 
 
 class _Trap:

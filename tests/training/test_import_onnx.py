@@ -19,6 +19,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from PIL import Image
 
 from colour_bundle import write_colour_bundle
+from shopwindow.bundle import read_bundle
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
 
@@ -70,6 +71,45 @@ def for_one_image(model: onnx.ModelProto) -> onnx.ModelProto:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
     del model.graph.value_info[:]
+    return model
+
+
+def for_three_images(model: onnx.ModelProto) -> onnx.ModelProto:
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 3
+    del model.graph.value_info[:]
+    return model
+
+
+def for_exactly_one_image(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A row is joined to one that the graph keeps, as a class token is: nothing opens that."""
+    model = for_one_image(model)
+    graph, old = model.graph, model.graph.output[0]
+    nothing = np.zeros((1, len(LABELS)), np.float32)
+    graph.initializer.append(numpy_helper.from_array(nothing, "token"))
+    graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "rows"))
+    graph.node.append(helper.make_node("Unsqueeze", [old.name, "rows"], ["one"]))
+    graph.node.append(helper.make_node("Unsqueeze", ["token", "rows"], ["other"]))
+    graph.node.append(helper.make_node("Concat", ["one", "other"], ["both"], axis=1))
+    graph.node.append(helper.make_node("ReduceSum", ["both", "rows"], ["answers"], keepdims=0))
+    graph.output.remove(old)
+    graph.output.append(
+        helper.make_tensor_value_info("answers", TensorProto.FLOAT, [1, len(LABELS)])
+    )
+    return model
+
+
+def for_one_row(model: onnx.ModelProto) -> onnx.ModelProto:
+    """One row is written into a shape, as PyTorch writes it when nobody says otherwise."""
+    model = for_one_image(model)
+    old = model.graph.output[0].name
+    one_row = np.array([1, len(LABELS)], np.int64)
+    model.graph.initializer.append(numpy_helper.from_array(one_row, "one_row"))
+    model.graph.node.append(helper.make_node("Reshape", [old, "one_row"], ["answers"]))
+    del model.graph.output[:]
+    model.graph.output.append(
+        helper.make_tensor_value_info("answers", TensorProto.FLOAT, [1, len(LABELS)])
+    )
     return model
 
 
@@ -158,6 +198,9 @@ def softmax(scores: np.ndarray) -> np.ndarray:
         (with_softmax, PREPARED, 1e-4),
         (channels_last, PREPARED, 1e-4),
         (for_one_image, PREPARED, 1e-4),
+        (for_three_images, PREPARED, 1e-4),
+        (for_one_row, PREPARED, 1e-4),
+        (for_exactly_one_image, PREPARED, 1e-4),
         (of_any_size, [*PREPARED, "--size", str(SIZE)], 1e-4),
         (in_half_precision, PREPARED, 0.05),
         (that_takes_bytes, ["--resize", "squish"], 1e-4),
@@ -206,12 +249,6 @@ def test_classifier_from_elsewhere_becomes_a_bundle_that_answers_like_it(
     np.testing.assert_allclose(found, expected, atol=tolerance)
 
 
-def with_external_data(model: onnx.ModelProto, path: Path) -> None:
-    onnx.save_model(
-        model, path, save_as_external_data=True, location="weights.bin", size_threshold=0
-    )
-
-
 def with_two_outputs(model: onnx.ModelProto, path: Path) -> None:
     value = model.graph.node[5].output[0]
     model.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
@@ -242,18 +279,24 @@ def with_sigmoid(model: onnx.ModelProto, path: Path) -> None:
     onnx.save_model(ending_in(model, "Sigmoid"), path)
 
 
-def for_exactly_one_image(model: onnx.ModelProto, path: Path) -> None:
-    """One row is written into the graph, so that opening the batch would mix images up."""
-    model = for_one_image(model)
-    model.graph.initializer.append(
-        numpy_helper.from_array(np.array([1, len(LABELS)], np.int64), "one_row")
-    )
-    model.graph.node.append(
-        helper.make_node("Reshape", [model.graph.output[0].name, "one_row"], ["answers"])
-    )
-    del model.graph.output[:]
+def without_a_batch(model: onnx.ModelProto, path: Path) -> None:
+    """It says that it takes any number, and takes one."""
+    model = for_exactly_one_image(model)
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save_model(model, path)
+
+
+def that_finds_things(model: onnx.ModelProto, path: Path) -> None:
+    old = model.graph.output[0]
+    boxes = np.ones((1, 4, 1), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(boxes, "boxes"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "axis"))
+    model.graph.node.append(helper.make_node("Unsqueeze", [old.name, "axis"], ["row"]))
+    model.graph.node.append(helper.make_node("Mul", ["row", "boxes"], ["found"]))
+    model.graph.output.remove(old)
     model.graph.output.append(
-        helper.make_tensor_value_info("answers", TensorProto.FLOAT, [1, len(LABELS)])
+        helper.make_tensor_value_info("found", TensorProto.FLOAT, ["batch", 4, len(LABELS)])
     )
     onnx.save_model(model, path)
 
@@ -273,7 +316,6 @@ def empty(model: onnx.ModelProto, path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "options", "message"),
     [
-        (with_external_data, PREPARED, "keeps weights in other files (external data)"),
         (with_two_outputs, PREPARED, "expected a model with one output"),
         (with_two_inputs, PREPARED, "with one input, the image, found 2 (images, mask)"),
         (for_grey, PREPARED, "expected colour images"),
@@ -281,7 +323,8 @@ def empty(model: onnx.ModelProto, path: Path) -> None:
         (of_nameless_axes, PREPARED, "expected --layout nchw or --layout nhwc"),
         (of_nameless_axes, [*PREPARED, "--layout", "nchw"], "expected --size, as the file"),
         (with_sigmoid, PREPARED, "found one that ends in Sigmoid"),
-        (for_exactly_one_image, PREPARED, "export it again with a dynamic batch axis"),
+        (without_a_batch, PREPARED, "expected a model that onnxruntime"),
+        (that_finds_things, PREPARED, "a model that finds things in a photo is no classifier"),
         (a_bundle, PREPARED, "is a bundle of shopwindow already"),
         (no_onnx, PREPARED, "expected an ONNX model, found something else"),
         (empty, PREPARED, "with one input, the image, found 0 (none)"),
@@ -325,6 +368,172 @@ def test_option_that_does_not_fit_the_file_is_refused(
 ) -> None:
     assert run("import", exported, "--labels", write_labels(tmp_path), "--yes", *options) == 2
     assert message in capsys.readouterr().err
+
+
+def imported(path: Path, *options: str | Path) -> tuple[int, Path]:
+    """The exit code, and where the bundle is if there is one."""
+    out = path.with_name("bundle.onnx")
+    return run("import", path, *options, "--yes", "--out", out), out
+
+
+def test_weights_beside_the_file_are_taken_into_the_bundle(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `torch.onnx.export(model, x, file)` leaves it: two files, and a batch of one."""
+    path = tmp_path / "model.onnx"
+    onnx.save_model(
+        for_one_image(onnx.load(exported)), path, save_as_external_data=True,
+        location="model.onnx.data", size_threshold=0,
+    )  # fmt: skip
+    labels = write_labels(tmp_path)
+    status, out = imported(path, "--labels", labels, *PREPARED)
+    assert status == 0, capsys.readouterr().err
+    _, whole = imported(tmp_path / "model.onnx", "--labels", labels, *PREPARED)
+    assert b"model.onnx.data" not in out.read_bytes()
+    images = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+    expected = load_predictor(whole, engine="onnxruntime").probabilities(images)["label"]
+    (path.parent / "model.onnx.data").unlink()
+    found = load_predictor(out, engine="onnxruntime").probabilities(images)["label"]
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("../secret.bin", "names '../secret.bin', which is not opened"),
+        ("sub/weights.bin", "which is not opened"),
+        ("/etc/hostname", "which is not opened"),
+        ("C:\\weights.bin", "which is not opened"),
+        ("..", "which is not opened"),
+        ("link.bin", "found a link, which is not followed"),
+        ("gone.bin", "expected that file beside it, found no such file"),
+        ("short.bin", "found only 3 bytes"),
+    ],
+)
+def test_weights_elsewhere_are_never_opened(
+    exported: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    location: str,
+    message: str,
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    model = onnx.load(exported)
+    tensor = next(one for one in model.graph.initializer if len(one.raw_data) > 100)
+    (tmp_path / "secret.bin").write_bytes(tensor.raw_data)
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    (folder / "short.bin").write_bytes(b"abc")
+    for key, value in (("location", location), ("length", str(len(tensor.raw_data)))):
+        tensor.external_data.add(key=key, value=value)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    onnx.save_model(model, folder / "model.onnx")
+    status, out = imported(folder / "model.onnx", "--labels", write_labels(tmp_path), *PREPARED)
+    said = capsys.readouterr().err
+    assert status == 1
+    assert message in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
+def with_metadata(exported: Path, path: Path, **entries: str) -> Path:
+    model = onnx.load(exported)
+    for key, value in entries.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.save_model(model, path)
+    return path
+
+
+def test_labels_that_the_file_names_are_those_of_the_bundle(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = str(dict(enumerate(reversed(LABELS))))
+    path = with_metadata(exported, tmp_path / "model.onnx", names=names, task="classify")
+    status, out = imported(path, *PREPARED)
+    assert status == 0, capsys.readouterr().err
+    assert read_bundle(out).info.main.labels == LABELS[::-1]
+    assert "names its labels itself (names): skirt, shoe, hat" in capsys.readouterr().out
+
+
+def test_labels_in_another_order_than_the_file_names_are_refused(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = with_metadata(exported, tmp_path / "model.onnx", names=str(list(LABELS[::-1])))
+    status, out = imported(path, "--labels", write_labels(tmp_path), *PREPARED)
+    assert status == 2
+    assert "in another order: output 0 is 'coat' under '--labels'" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_size_that_the_file_names_is_taken_where_the_graph_takes_any(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "any.onnx"
+    onnx.save_model(of_any_size(onnx.load(exported)), path)
+    path = with_metadata(path, tmp_path / "model.onnx", imgsz="[64, 96]")
+    status, out = imported(path, "--labels", write_labels(tmp_path), *PREPARED)
+    assert status == 0, capsys.readouterr().err
+    rule = read_bundle(out).info.rule
+    assert (rule.height_px, rule.width_px) == (64, 96)
+    assert "names its size itself: 64x96 pixels" in capsys.readouterr().out
+
+
+def of_one_number(model: onnx.ModelProto, *, sigmoid: bool) -> onnx.ModelProto:
+    """The third score alone, as a network with one output has it."""
+    old = model.graph.output[0]
+    pick = np.zeros((len(LABELS), 1), np.float32)
+    pick[2] = 1
+    model.graph.initializer.append(numpy_helper.from_array(pick, "pick"))
+    model.graph.node.append(helper.make_node("MatMul", [old.name, "pick"], ["number"]))
+    if sigmoid:
+        model.graph.node.append(helper.make_node("Sigmoid", ["number"], ["share"]))
+    model.graph.output.remove(old)
+    name = "share" if sigmoid else "number"
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 1]))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("sigmoid", "as_what"), [(True, "the probability"), (False, "the logit (without a sigmoid)")]
+)
+def test_one_number_tells_two_labels_apart(
+    exported: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    sigmoid: bool,
+    as_what: str,
+) -> None:
+    onnx.save_model(of_one_number(onnx.load(exported), sigmoid=sigmoid), tmp_path / "model.onnx")
+    labels = write_labels(tmp_path, ("other", "hat"))
+    status, out = imported(tmp_path / "model.onnx", "--labels", labels, *PREPARED)
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    assert f"read as {as_what} of hat, the second label; a low one means other" in said.out
+    images = np.random.default_rng(1).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
+    normal = ((images.astype(np.float32) / 255 - MEAN) / STD).astype(np.float32)
+    session = onnxruntime.InferenceSession(exported)
+    scores = session.run(None, {"images": normal.transpose(0, 3, 1, 2)})[0][:, 2]
+    found = load_predictor(out, engine="onnxruntime").probabilities(images)["label"]
+    np.testing.assert_allclose(found[:, 1], 1 / (1 + np.exp(-scores)), atol=1e-4)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_one_number_with_three_labels_says_what_it_takes(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx.save_model(of_one_number(onnx.load(exported), sigmoid=True), tmp_path / "model.onnx")
+    status, _ = imported(tmp_path / "model.onnx", "--labels", write_labels(tmp_path), *PREPARED)
+    assert status == 1
+    assert "expected two labels, as it answers with one number" in capsys.readouterr().err
+
+
+def test_bundle_is_recognised_before_anything_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_colour_bundle(tmp_path / "model.onnx")
+    assert run("import", tmp_path / "model.onnx") == 2
+    assert "model.onnx is a bundle of shopwindow already" in capsys.readouterr().err
 
 
 def test_wrong_number_of_labels_names_both_numbers(

@@ -21,8 +21,7 @@ from torch import nn
 from torchvision import transforms
 
 from shopwindow.bundle import read_bundle
-from shopwindow.errors import UsageError, WeightsError
-from shopwindow.importing import open_weights, usual_preparation
+from shopwindow.importing import usual_preparation
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
 
@@ -159,8 +158,9 @@ def test_what_no_file_says_is_asked_for_by_name_with_what_is_usual(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["m.pth"], "expected --labels FILE"),
+        (["m.pth"], "expected --labels FILE, with one label per line; m.pth does not name any"),
         (["m.pth", "--labels", "labels.txt"], "expected --arch NAME"),
+        (["any.pth"], "any.pth: expected a state dict"),
         (["m.pth", "--labels", "labels.txt", "--arch", "x", "--layout", "nchw"], "--layout has no"),
         (["m.pth", "--trust"], "--trust has no effect on .pth"),
         (["m.h5"], "m.h5: expected a fastai learner"),
@@ -180,7 +180,8 @@ def test_wrong_usage_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_labels(tmp_path)
-    for name in ("m.pth", "m.h5", "m.onnx"):
+    torch.save({"fc.weight": torch.zeros(5, 3)}, tmp_path / "m.pth")
+    for name in ("any.pth", "m.h5", "m.onnx"):
         (tmp_path / name).write_bytes(b"any")
     assert run("import", *arguments, "--yes") == 2
     said = capsys.readouterr().err
@@ -209,37 +210,9 @@ def test_labels_that_cannot_be_right_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
 ) -> None:
     (tmp_path / "labels.txt").write_text(text)
-    (tmp_path / "m.onnx").write_bytes(b"any")
-    assert run("import", tmp_path / "m.onnx", "--labels", tmp_path / "labels.txt", "--yes") == 2
+    torch.save({"fc.weight": torch.zeros(5, 3)}, tmp_path / "m.pth")
+    assert run("import", tmp_path / "m.pth", "--labels", tmp_path / "labels.txt", "--yes") == 2
     assert message in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def six_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "six.pth"
-    torch.save(timm.create_model("test_resnet", num_classes=6).state_dict(), path)
-    return path
-
-
-def test_wrong_number_of_labels_names_both_numbers(six_labels: Path) -> None:
-    with pytest.raises(WeightsError, match=r"its last layer .* answers with 6 labels, .* are 5"):
-        open_weights(six_labels, "test_resnet", LABELS)
-
-
-def test_weights_of_another_network_are_refused(six_labels: Path) -> None:
-    with pytest.raises(WeightsError, match=r"timm's test_vit: \d+ of \d+ tensors: .* is missing"):
-        open_weights(six_labels, "test_vit", LABELS)
-
-
-def test_unknown_architecture_suggests_names(six_labels: Path) -> None:
-    with pytest.raises(UsageError, match="expected a name that torchvision or timm knows"):
-        open_weights(six_labels, "resnet1000", LABELS)
-
-
-def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
-    torch.save(timm.create_model("test_resnet", num_classes=5), tmp_path / "whole.pth")
-    with pytest.raises(WeightsError, match="without pickled code"):
-        open_weights(tmp_path / "whole.pth", "test_resnet", LABELS)
 
 
 @pytest.mark.parametrize(

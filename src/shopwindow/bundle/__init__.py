@@ -21,6 +21,7 @@ from shopwindow.bundle.reading import (
     bundled_model_path,
     has_external_data,
     read_bundle,
+    refuse_bundle,
 )
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "bundled_model_path",
     "has_external_data",
     "read_bundle",
+    "refuse_bundle",
 ]

@@ -25,6 +25,8 @@ MAX_METADATA_CHARS = 5_000_000
 
 # A tensor that lives in another file names it in an entry with the key "location" (onnx.proto3).
 _EXTERNAL_DATA_MARK = b"\x0a\x08location\x12"
+# An entry of the metadata names its key in its first field.
+_INFO_MARK = b"\x0a" + bytes([len(METADATA_KEY)]) + METADATA_KEY.encode() + b"\x12"
 # A node names what it does in its fourth field.
 _QUANTISED_MARK = b"\x22\x0eQuantizeLinear"
 
@@ -67,6 +69,19 @@ def read_bundle(path: Path) -> Bundle:
     _check_input(session.get_inputs(), info, path)
     _check_outputs(session.get_outputs(), info, path)
     return Bundle(info, model, hashlib.sha256(model).hexdigest(), path)
+
+
+def refuse_bundle(path: Path) -> None:
+    """Refuse an ONNX file that is a bundle already, where a model from elsewhere is expected.
+
+    Raises:
+        BundleError: It is one, or cannot be read.
+    """
+    if _INFO_MARK in _read_limited(path):
+        raise BundleError(
+            f"{path.name} is a bundle of shopwindow already: expected a model from elsewhere; "
+            f"serve it with shopwindow serve --model {path}"
+        )
 
 
 def has_external_data(model: bytes) -> bool:

@@ -16,10 +16,19 @@ from shopwindow.errors import UsageError
 
 if TYPE_CHECKING:
     from shopwindow.importing import OnnxClassifier, Preparation, Source
+    from shopwindow.importing.labels import StatedLabels
     from shopwindow.publishing.proof import Proof
 
 _INPUT_NAME = "images"  # as in `shopwindow.bundle`, which would load numpy for --help
-_WEIGHTS = (".pth", ".pt", ".safetensors")
+_WEIGHTS = (".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors")
+_ADVICE = {
+    **dict.fromkeys(
+        (".h5", ".keras", ".pb"),
+        "; of a Keras or TensorFlow model, make one with model.export(FILE, format='onnx') or "
+        "tf2onnx",
+    ),
+    ".tflite": "; of a TensorFlow Lite model, make one with tf2onnx",
+}
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 # What a learner says about itself; an option that would have no effect is refused.
 _NOT_FOR_LEARNERS = (
@@ -60,7 +69,8 @@ def _parse_channels(
     "--labels",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Text file with one label per line, in the order of the model's output.",
+    help="Text file with one label per line, in the order of the model's output; needed where the "
+    "file of the model does not name them.",
 )
 @click.option("--arch", help="The torchvision or timm name of the network, for weights.")
 @click.option(
@@ -125,8 +135,8 @@ def import_model(
 ) -> None:
     """Make a bundle of MODEL, and prove that it answers like it.
 
-    MODEL is a fastai learner (.pkl), weights of a torchvision or timm network (.pth, .safetensors),
-    or an ONNX classifier (.onnx). What its file does not say is asked for.
+    MODEL is a fastai learner (.pkl), weights of a torchvision or timm network (.pth, .pt, .ckpt,
+    .bin, .safetensors), or an ONNX classifier (.onnx). What its file does not say is asked for.
     """
     options = given(context)
     _check(model, options, trust)
@@ -149,6 +159,8 @@ def import_model(
     shown, images = importing.read_preview(preview) if preview else ([], [])
     images = [*images, *importing.proof_images()]
     source = _read(importing, model, images, options, column)
+    for line in source.told:
+        click.echo(line)
 
     def approve(proof: Proof) -> None:
         click.echo(
@@ -186,8 +198,12 @@ def _check(model: Path, options: dict[str, Any], trust: bool) -> None:
     if kind not in (".pkl", ".onnx", *_WEIGHTS):
         raise UsageError(
             f"{model.name}: expected a fastai learner (.pkl), weights ({', '.join(_WEIGHTS)}) or "
-            "an .onnx file"
+            f"an .onnx file{_ADVICE.get(kind, '')}"
         )
+    if kind == ".onnx":
+        from shopwindow.bundle import refuse_bundle
+
+        refuse_bundle(model)
     useless = _NOT_FOR_LEARNERS if kind == ".pkl" else ("arch",) if kind == ".onnx" else ("layout",)
     for name in useless:
         if name in options:
@@ -199,13 +215,6 @@ def _check(model: Path, options: dict[str, Any], trust: bool) -> None:
         )
     if kind != ".pkl" and trust:
         raise UsageError(f"--trust has no effect on {kind}: such files are read without any code")
-    if kind != ".pkl" and "labels" not in options:
-        raise UsageError("expected --labels FILE, with one label per line; the model has none")
-    if kind in _WEIGHTS and "arch" not in options:
-        raise UsageError(
-            "expected --arch NAME, the torchvision or timm name of the network, as a file of "
-            "weights does not say it"
-        )
 
 
 def _read(
@@ -216,17 +225,44 @@ def _read(
     if model.suffix.lower() == ".pkl":
         source = importing.read_learner(model, images, column=column, trust=True)
         return source
-    answer = {"labels": importing.read_labels(options["labels"]), "column": column}
     if model.suffix.lower() == ".onnx":
         classifier = importing.open_onnx(model, options.get("layout"))
+        labels = _labels(importing, model, classifier.labels, options)
         preparation = _complete(importing, options | _known(classifier, options), None)
-        source = importing.onnx_source(classifier, preparation, images, **answer)
+        source = importing.onnx_source(
+            classifier, preparation, images, labels=labels, column=column
+        )
         return source
-    arch = options["arch"]
-    network = importing.open_weights(model, arch, answer["labels"])
+    checkpoint = importing.open_checkpoint(model)
+    labels = _labels(importing, model, checkpoint.labels, options)
+    if (arch := options.get("arch", checkpoint.arch)) is None:
+        raise UsageError(
+            "expected --arch NAME, the torchvision or timm name of the network, as "
+            f"{model.name} does not say it"
+        )
+    if "arch" not in options:
+        click.echo(f"{model.name} says itself that it is of the network {arch}.")
+    weights = importing.load_weights(checkpoint, arch, labels)
     preparation = _complete(importing, options, arch)
-    source = importing.weights_source(network, preparation, images, path=model, arch=arch, **answer)
+    source = importing.weights_source(
+        weights, preparation, images, path=model, labels=labels, column=column
+    )
     return source
+
+
+def _labels(
+    importing: ModuleType,
+    model: Path,
+    stated: tuple[StatedLabels, ...],
+    options: dict[str, Any],
+) -> tuple[str, ...]:
+    """Return the labels, once the model's file and --labels agree; say what was read."""
+    given = importing.read_labels(options["labels"]) if "labels" in options else None
+    labels: tuple[str, ...]
+    labels, told = importing.settle_labels(stated, given, model.name)
+    if told:
+        click.echo(told)
+    return labels
 
 
 def _known(classifier: OnnxClassifier, options: dict[str, Any]) -> dict[str, Any]:
@@ -246,6 +282,9 @@ def _known(classifier: OnnxClassifier, options: dict[str, Any]) -> dict[str, Any
             raise UsageError(
                 f"--size: expected {height}x{width}, as {classifier.path.name} takes no other"
             )
+    elif classifier.stated_size is not None and "size" not in options:
+        height, width = known["size"] = classifier.stated_size
+        click.echo(f"{classifier.path.name} names its size itself: {height}x{width} pixels.")
     return known
 
 

@@ -6,22 +6,33 @@ the bundle says the same.
 """
 
 from shopwindow.importing.bundling import proof_images, read_preview, write_import
+from shopwindow.importing.checkpoint import Checkpoint, open_checkpoint
 from shopwindow.importing.fastai_learner import read_learner
+from shopwindow.importing.labels import read_labels, settle_labels
 from shopwindow.importing.onnx_classifier import OnnxClassifier, onnx_source, open_onnx
-from shopwindow.importing.source import Preparation, Source, read_labels
-from shopwindow.importing.weights import open_weights, usual_preparation, weights_source
+from shopwindow.importing.source import Preparation, Source
+from shopwindow.importing.weights import (
+    LoadedWeights,
+    load_weights,
+    usual_preparation,
+    weights_source,
+)
 
 __all__ = [
+    "Checkpoint",
+    "LoadedWeights",
     "OnnxClassifier",
     "Preparation",
     "Source",
+    "load_weights",
     "onnx_source",
+    "open_checkpoint",
     "open_onnx",
-    "open_weights",
     "proof_images",
     "read_labels",
     "read_learner",
     "read_preview",
+    "settle_labels",
     "usual_preparation",
     "weights_source",
     "write_import",

@@ -56,3 +56,11 @@ class Reversed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> the same shape."""
         return x.flip(1)
+
+
+class OneNumber(nn.Module):
+    """The logit of one of two labels as two, whose softmax is its sigmoid."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 1) -> (N, 2)."""
+        return torch.cat([torch.zeros_like(x), x], dim=1)

@@ -7,10 +7,11 @@ ONNX file, an array and a JSON file in the folder JOB, and ends. `fastai_learner
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sys
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from types import ModuleType
 from typing import Any
 
@@ -29,10 +30,18 @@ from shopwindow.training.graph import to_onnx
 _STACK = ("fastai", "fastcore", "fasttransform", "numpy", "PIL", "plum", "timm", "torch")
 
 
+# Paths of the other system cannot be made on this one; where the photos lay says nothing here.
+_PATHS: dict[str, type[PurePath]] = (
+    {"PosixPath": PurePosixPath} if os.name == "nt" else {"WindowsPath": PureWindowsPath}
+)
+
+
 class _Unpickler(pickle.Unpickler):
-    """Puts a placeholder where a function of the user's own cannot be found."""
+    """Reads paths of any system, and has a placeholder for a function that cannot be found."""
 
     def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] == "pathlib" and name in _PATHS:
+            return _PATHS[name]
         try:
             return super().find_class(module, name)
         except (ImportError, AttributeError) as error:
@@ -45,7 +54,7 @@ class _Unpickler(pickle.Unpickler):
             return type(name, (), {"__module__": module})
 
 
-def _forgiving_pickle() -> ModuleType:
+def forgiving_pickle() -> ModuleType:
     """Return the module `pickle` with the unpickler above, for `torch.load`."""
     module = ModuleType("forgiving_pickle")
     module.__dict__.update(vars(pickle), __name__="forgiving_pickle", Unpickler=_Unpickler)
@@ -78,7 +87,7 @@ def read(job: Path) -> dict[str, Any]:
 def _load(path: Path) -> Learner:
     try:
         # fastai's own function, so that whatever it repairs after reading is repaired here too.
-        return load_learner(path, pickle_module=_forgiving_pickle())
+        return load_learner(path, pickle_module=forgiving_pickle())
     except ShopwindowError:
         raise
     except Exception as error:

@@ -1,11 +1,10 @@
 """ONNX classifiers from elsewhere: found out what they take and answer, then framed as a bundle's.
 
-Nothing is trusted: no other file is read, and what cannot be found out is asked for.
+Nothing is trusted, and what cannot be found out is asked for.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,10 +15,25 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
-from shopwindow.bundle import INPUT_NAME, MAX_BUNDLE_BYTES, METADATA_KEY, has_external_data
+from shopwindow.bundle import INPUT_NAME
 from shopwindow.errors import TrainingError, UsageError
+from shopwindow.importing.labels import (
+    StatedLabels,
+    of_one_number,
+    require_as_many,
+    stated_labels,
+)
+from shopwindow.importing.onnx_batch import for_any_number
+from shopwindow.importing.onnx_file import read_model, stated_size
+from shopwindow.importing.onnx_frame import (
+    Meaning,
+    as_probabilities,
+    framed,
+    image_inputs,
+    set_apart,
+)
 from shopwindow.importing.source import (
     MAX_DIFFERENCE,
     MAX_ROUNDED_DIFFERENCE,
@@ -40,8 +54,11 @@ _FEW_BITS = {TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT8, Tensor
 _CARRIERS = {
     "Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze",
 }  # fmt: skip
+_AS_WHAT = {"probabilities": "the probability", "logits": "the logit (without a sigmoid)"}
+# One number that comes out of these is a logit, even if it lies between 0 and 1 by chance.
+_SUMS = {"Add", "Gemm", "MatMul", "Conv", "MatMulInteger", "QGemm"}
+_SIGMOIDS = {"Sigmoid", "HardSigmoid"}
 _SUM_TOLERANCE = 1e-3
-_PREFIX = "source/"  # no tensor of the model may be called like one of the frame
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,9 @@ class OnnxClassifier:
         size: (height, width) in pixels that it takes; None where it takes any.
         batch: How many images it takes at once; None where it takes any number.
         takes_bytes: Whether it takes 0 to 255 and normalises by itself.
+        labels: What its metadata name as its labels.
+        stated_size: (height, width) that its metadata name; it may take others.
+        sha256: Of its file, with the weights beside it.
     """
 
     path: Path
@@ -63,11 +83,14 @@ class OnnxClassifier:
     size: tuple[int, int] | None
     batch: int | None
     takes_bytes: bool
+    labels: tuple[StatedLabels, ...]
+    stated_size: tuple[int, int] | None
+    sha256: str
 
     @property
     def input(self) -> onnx.ValueInfoProto:
         """The image input."""
-        return _inputs(self.model)[0]
+        return image_inputs(self.model)[0]
 
     @property
     def output(self) -> onnx.ValueInfoProto:
@@ -84,12 +107,13 @@ def open_onnx(path: Path, layout: Layout | None = None) -> OnnxClassifier:
         layout: Needed only where the file does not tell.
 
     Raises:
-        TrainingError: It is not ONNX, keeps weights in other files, is a bundle already, or has
-            inputs or outputs that no classifier of photos has.
+        BundleError: It is a bundle already.
+        TrainingError: It is not ONNX, its weights are not beside it, or it has inputs or outputs
+            that no classifier of photos has.
         UsageError: The layout cannot be told from the file, or is not that of the file.
     """
-    model = _read(path)
-    inputs, outputs = _inputs(model), list(model.graph.output)
+    model, sha256 = read_model(path)
+    inputs, outputs = image_inputs(model), list(model.graph.output)
     if len(inputs) != 1:
         raise TrainingError(
             f"{path.name}: expected a model with one input, the image, found "
@@ -118,6 +142,9 @@ def open_onnx(path: Path, layout: Layout | None = None) -> OnnxClassifier:
         size=None if height is None or width is None else (height, width),
         batch=dims[0],
         takes_bytes=takes_bytes,
+        labels=tuple(stated_labels({one.key: one.value for one in model.metadata_props})),
+        stated_size=stated_size(model),
+        sha256=sha256,
     )
 
 
@@ -143,64 +170,32 @@ def onnx_source(
             label by itself whether it is true.
     """
     name = classifier.path.name
-    data = classifier.path.read_bytes()
     pixels = prepare(images, preparation.rule)
-    scores = _ask(classifier, data, preparation, pixels)
-    if scores.shape[1] != len(labels):
-        raise TrainingError(
-            f"{name}: expected as many labels as it answers with, {scores.shape[1]:,}, found "
-            f"{len(labels):,} in --labels (some models have a first one for the background)"
-        )
+    scores = _ask(classifier, preparation, pixels)
     if not np.isfinite(scores).all():
         raise TrainingError(f"{name}: expected numbers as answers, found NaN or infinity")
-    last = _last_step(classifier.model)
-    if last in ("Sigmoid", "HardSigmoid"):
-        raise TrainingError(
-            f"{name}: expected a model that picks one of many labels, found one that ends in "
-            f"{last}, by which several may be true of one photo"
-        )
-    sums_to_one = (scores >= 0).all() and (abs(scores.sum(axis=1) - 1) < _SUM_TOLERANCE).all()
-    says_probabilities = last == "Softmax" or bool(sums_to_one)
-    graph = _framed(classifier, preparation, len(labels), column, says_probabilities)
-    _require_any_number(graph, pixels, name)
+    require_as_many(labels, scores.shape[1], name, classifier.labels)
+    meaning = _meaning(classifier, scores)
+    width, expected = scores.shape[1], as_probabilities(scores, meaning)
+    allowed = MAX_ROUNDED_DIFFERENCE if _has_few_bits(classifier.model) else MAX_DIFFERENCE
     return Source(
-        graph=graph,
+        graph=_proven_graph(
+            classifier, preparation, meaning, column, pixels, width, expected, allowed
+        ),
         rule=preparation.rule,
         labels=labels,
         column=column,
-        expected=_probabilities(scores, says_probabilities),
-        allowed=MAX_ROUNDED_DIFFERENCE if _has_few_bits(classifier.model) else MAX_DIFFERENCE,
+        expected=expected,
+        allowed=allowed,
         facts={
             "arch": "ONNX",
             "weights": name,
-            "source_sha256": hashlib.sha256(data).hexdigest(),
+            "source_sha256": classifier.sha256,
             "normalisation": None if classifier.takes_bytes else preparation.as_json(),
             "versions": {name: version(name) for name in ("onnx", "onnxruntime")},
         },
+        told=(of_one_number(name, _AS_WHAT[meaning], labels),) if width == 1 else (),
     )
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    if path.stat().st_size > MAX_BUNDLE_BYTES:
-        raise TrainingError(
-            f"{path.name}: expected at most {MAX_BUNDLE_BYTES // 10**6} MB, found "
-            f"{path.stat().st_size // 10**6:,}"
-        )
-    data = path.read_bytes()
-    if has_external_data(data):
-        raise TrainingError(
-            f"{path.name} keeps weights in other files (external data), which are never opened; "
-            "save it as one file: onnx.save_model(onnx.load(...), ..., save_as_external_data=False)"
-        )
-    try:
-        model = onnx.load_model_from_string(data)
-    except Exception as error:  # protobuf raises its own DecodeError
-        raise TrainingError(f"{path.name}: expected an ONNX model, found something else") from error
-    if any(entry.key == METADATA_KEY for entry in model.metadata_props):
-        raise TrainingError(
-            f"{path.name} is a bundle of shopwindow already: shopwindow serve --model {path}"
-        )
-    return model
 
 
 def _layout(path: Path, dims: list[int | None], asked: Layout | None) -> Layout:
@@ -229,7 +224,6 @@ def _layout(path: Path, dims: list[int | None], asked: Layout | None) -> Layout:
 
 def _ask(
     classifier: OnnxClassifier,
-    data: bytes,
     preparation: Preparation,
     images_nhwc: NDArray[np.uint8],
 ) -> NDArray[np.float32]:
@@ -243,7 +237,7 @@ def _ask(
     if classifier.layout == "nchw":
         pixels = pixels.transpose(0, 3, 1, 2)
     try:
-        session = _session(data)
+        session = _session(classifier.model.SerializeToString())
         pixels = np.ascontiguousarray(pixels)
         # All at once if it can, as the bundle will be asked: a processor without VNNI saturates
         # sums of 8 bits, and not alike for one image and for several.
@@ -258,10 +252,12 @@ def _ask(
             f"runs on {preparation.rule.height_px}x{preparation.rule.width_px} pixels, but: {line}"
         ) from error
     shape = answers[0].shape
-    if answers[0].dtype.kind != "f" or not shape or shape[0] != len(batches[0]):
+    per_image = [side for side in shape[1:] if side != 1]
+    if answers[0].dtype.kind != "f" or not shape or shape[0] != len(batches[0]) or per_image[1:]:
         raise TrainingError(
             f"{classifier.path.name}: expected one row of scores per image as output, found "
             f"{answers[0].dtype} {list(shape)} for {len(batches[0])} image(s)"
+            + ("; a model that finds things in a photo is no classifier" if per_image[1:] else "")
         )
     rows = answers[0] if classifier.batch is None else np.stack([answer[0] for answer in answers])
     return rows.reshape(len(rows), -1).astype(np.float32)
@@ -273,19 +269,65 @@ def _session(data: bytes) -> Any:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def _require_any_number(graph: onnx.ModelProto, images_nhwc: NDArray[np.uint8], name: str) -> None:
-    """Refuse a model that was opened for any number of images, but is not made for it."""
-    try:
-        session = _session(graph.SerializeToString())
-        (answers,) = session.run(None, {INPUT_NAME: images_nhwc})
-        opened = not isinstance(session.get_outputs()[0].shape[0], int)
-    except Exception:  # onnxruntime's own classes share no base but Exception
-        opened = False
-    if not opened or len(answers) != len(images_nhwc):
+def _proven_graph(
+    classifier: OnnxClassifier,
+    preparation: Preparation,
+    meaning: Meaning,
+    column: str,
+    images_nhwc: NDArray[np.uint8],
+    width: int,
+    expected: NDArray[np.float32],
+    allowed: float,
+) -> onnx.ModelProto:
+    """Return the framed graph that answers several images at once as the model does one by one."""
+    apart = set_apart(classifier.model)
+    for model in for_any_number(apart, image_inputs(apart)[0].name):
+        try:
+            graph = framed(
+                model,
+                preparation,
+                meaning,
+                column,
+                width=width,
+                channels_first=classifier.layout == "nchw",
+            )
+            session = _session(graph.SerializeToString())
+            if isinstance(session.get_outputs()[0].shape[0], int):
+                continue
+            (answers,) = session.run(None, {INPUT_NAME: images_nhwc})
+        except Exception:  # noqa: S112 (onnxruntime's own classes share no base but Exception)
+            continue
+        if answers.shape == expected.shape and np.abs(answers - expected).max() <= allowed:
+            return graph
+    raise TrainingError(
+        f"{classifier.path.name}: expected a model that answers any number of images at once, "
+        f"found one that cannot answer {len(images_nhwc)} together; export it again with a dynamic "
+        "batch axis"
+    )
+
+
+def _meaning(classifier: OnnxClassifier, scores: NDArray[np.float32]) -> Meaning:
+    """Return what the numbers are that a model answers with.
+
+    Raises:
+        TrainingError: Several labels may be true of one photo, or one number says nothing.
+    """
+    name, last = classifier.path.name, _last_step(classifier.model)
+    within = bool(((scores >= 0) & (scores <= 1)).all())
+    if scores.shape[1] == 1:
+        if last in ("Softmax", "LogSoftmax", "Relu", "Tanh"):
+            raise TrainingError(
+                f"{name}: expected one number that tells two labels apart, found one that ends in "
+                f"{last}; export it again with a sigmoid, or without an activation"
+            )
+        return "probabilities" if last in _SIGMOIDS or (within and last not in _SUMS) else "logits"
+    if last in _SIGMOIDS:
         raise TrainingError(
-            f"{name}: expected a model that answers any number of images at once, found one that "
-            f"cannot answer {len(images_nhwc)} together; export it again with a dynamic batch axis"
+            f"{name}: expected a model that picks one of many labels, found one that ends in "
+            f"{last}, by which several may be true of one photo"
         )
+    sums_to_one = (scores >= 0).all() and (abs(scores.sum(axis=1) - 1) < _SUM_TOLERANCE).all()
+    return "probabilities" if last == "Softmax" or bool(sums_to_one) else "logits"
 
 
 def _last_step(model: onnx.ModelProto) -> str:
@@ -300,87 +342,6 @@ def _last_step(model: onnx.ModelProto) -> str:
 def _has_few_bits(model: onnx.ModelProto) -> bool:
     weights = {initializer.data_type for initializer in model.graph.initializer}
     return bool(weights & _FEW_BITS)
-
-
-def _probabilities(scores: NDArray[np.float32], already: bool) -> NDArray[np.float32]:
-    wide = scores.astype(np.float64)
-    if not already:
-        wide = np.exp(wide - wide.max(axis=1, keepdims=True))
-    return np.asarray(wide / wide.sum(axis=1, keepdims=True), np.float32)
-
-
-def _framed(
-    classifier: OnnxClassifier,
-    preparation: Preparation,
-    labels: int,
-    column: str,
-    says_probabilities: bool,
-) -> onnx.ModelProto:
-    """Return the model from bytes (N, H, W, 3) to probabilities (N, labels)."""
-    model = onnx.compose.add_prefix(classifier.model, _PREFIX)
-    graph = model.graph
-    source = next(one for one in graph.input if one.name == _PREFIX + classifier.input.name)
-    kind = source.type.tensor_type.elem_type
-    scores = graph.output[0].name
-    rule = preparation.rule
-    constants: dict[str, NDArray[Any]] = {}
-    before: list[onnx.NodeProto] = []
-    at = INPUT_NAME
-
-    def step(op: str, *others: str, **attributes: Any) -> None:
-        nonlocal at
-        before.append(helper.make_node(op, [at, *others], [f"frame/{len(before)}"], **attributes))
-        at = before[-1].output[0]
-
-    if not classifier.takes_bytes:
-        constants["frame/white"] = np.array(255, np.float32)
-        constants["frame/mean"] = np.array(preparation.mean, np.float32)
-        constants["frame/std"] = np.array(preparation.std, np.float32)
-        step("Cast", to=TensorProto.FLOAT)
-        step("Div", "frame/white")
-        step("Sub", "frame/mean")
-        step("Div", "frame/std")
-    if preparation.bgr:
-        constants["frame/bgr"] = np.array([2, 1, 0], np.int64)
-        step("Gather", "frame/bgr", axis=3)
-    if classifier.layout == "nchw":
-        step("Transpose", perm=[0, 3, 1, 2])
-    if kind not in (TensorProto.FLOAT, TensorProto.UINT8):
-        step("Cast", to=kind)
-    before.append(helper.make_node("Identity", [at], [source.name]))
-
-    constants["frame/rows"] = np.array([-1, labels], np.int64)
-    after = [
-        helper.make_node("Cast", [scores], ["frame/scores_float"], to=TensorProto.FLOAT),
-        helper.make_node("Reshape", ["frame/scores_float", "frame/rows"], ["frame/scores_rows"]),
-    ]
-    if says_probabilities:
-        # Rounded to 8 or 16 bits, they do not quite sum to 1; and all of them may be 0.
-        constants["frame/tiny"] = np.array(1e-9, np.float32)
-        constants["frame/ones"] = np.ones((labels, 1), np.float32)
-        after += [
-            helper.make_node("Add", ["frame/scores_rows", "frame/tiny"], ["frame/scores_above"]),
-            helper.make_node("MatMul", ["frame/scores_above", "frame/ones"], ["frame/scores_sum"]),
-            helper.make_node("Div", ["frame/scores_above", "frame/scores_sum"], [column]),
-        ]
-    else:
-        after.append(helper.make_node("Softmax", ["frame/scores_rows"], [column], axis=1))
-
-    nodes = [*before, *graph.node, *after]
-    del graph.node[:], graph.output[:], graph.value_info[:]
-    graph.node.extend(nodes)
-    graph.input.remove(source)
-    shape: list[str | int | None] = ["N", rule.height_px, rule.width_px, 3]
-    graph.input.append(helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, shape))
-    graph.output.append(helper.make_tensor_value_info(column, TensorProto.FLOAT, ["N", labels]))
-    graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
-    return model
-
-
-def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    # Before IR version 4, weights stood among the inputs as well.
-    weights = {initializer.name for initializer in model.graph.initializer}
-    return [one for one in model.graph.input if one.name not in weights]
 
 
 def _names(values: Sequence[onnx.ValueInfoProto]) -> str:

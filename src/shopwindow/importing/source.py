@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from shopwindow.bundle import MAX_LABEL_CHARS, MAX_LABELS
-from shopwindow.errors import UsageError
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 
@@ -61,6 +58,7 @@ class Source:
         expected: (n, C) what the model itself says about the images of the proof.
         allowed: By how much the bundle may differ from that, 0 to 1.
         facts: Where the model came from, for the bundle's `training`.
+        told: What was found and done that nobody asked for, each a sentence for the user.
     """
 
     graph: onnx.ModelProto
@@ -70,6 +68,7 @@ class Source:
     expected: NDArray[np.float32]
     allowed: float = MAX_DIFFERENCE
     facts: dict[str, Any] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
 
 def prepare(images: Sequence[bytes], rule: ResizeRule) -> NDArray[np.uint8]:
@@ -80,35 +79,3 @@ def prepare(images: Sequence[bytes], rule: ResizeRule) -> NDArray[np.uint8]:
 def decode(image: bytes, rule: ResizeRule) -> NDArray[np.uint8]:
     """Return (H, W, 3) uint8, as a predictor with this rule decodes a file."""
     return decode_image(image, least_px=rule.enough_px)
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Read a text file with one label per line, in the order of the model's output.
-
-    Raises:
-        UsageError: It cannot be read, a line is empty or too long, or a label stands twice.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip("\n").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--labels {path}: expected a text file (UTF-8) with one label per line, got {error}"
-        ) from error
-    labels = tuple(line.strip() for line in lines)
-    first: dict[str, int] = {}
-    for number, label in enumerate(labels, 1):
-        if not 0 < len(label) <= MAX_LABEL_CHARS:
-            raise UsageError(
-                f"--labels {path}: expected a label of 1 to {MAX_LABEL_CHARS} characters in each "
-                f"line, found {len(label):,} in line {number}"
-            )
-        if first.setdefault(label, number) != number:
-            raise UsageError(
-                f"--labels {path}: expected each label once, found {label!r} in lines "
-                f"{first[label]} and {number}"
-            )
-    if not 2 <= len(labels) <= MAX_LABELS:
-        raise UsageError(
-            f"--labels {path}: expected 2 to {MAX_LABELS:,} labels, found {len(labels):,}"
-        )
-    return labels

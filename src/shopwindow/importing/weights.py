@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,46 @@ from torch import Tensor, nn
 
 from shopwindow.errors import TrainingError, UsageError, WeightsError
 from shopwindow.imaging.preprocess import ResizeRule
-from shopwindow.importing.layers import Divided, ImportedNetwork, Normalised, Reversed
+from shopwindow.importing.checkpoint import Checkpoint
+from shopwindow.importing.fitting import Fit, fit
+from shopwindow.importing.labels import of_one_number
+from shopwindow.importing.layers import (
+    Divided,
+    ImportedNetwork,
+    Normalised,
+    OneNumber,
+    Reversed,
+)
 from shopwindow.importing.source import Preparation, Source, prepare
 from shopwindow.training.graph import to_onnx
-from shopwindow.training.network import read_state_dict
-
-# What checkpoints wrap a state dict in, and what wrappers of a model put before each name.
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 
-def open_weights(path: Path, arch: str, labels: Sequence[str]) -> nn.Module:
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A network with the weights of a file.
+
+    Attributes:
+        network: In evaluation mode.
+        arch: The name that torchvision or timm has for it.
+        told: What was done to make them fit, each a sentence for the user.
+    """
+
+    network: nn.Module
+    arch: str
+    told: tuple[str, ...]
+
+
+def load_weights(checkpoint: Checkpoint, arch: str, labels: Sequence[str]) -> LoadedWeights:
     """Return the network `arch` of torchvision or timm with the weights of a file.
 
     Args:
-        path: A state dict, `.safetensors`, `.pth` or `.pt`.
+        checkpoint: From `open_checkpoint`.
         arch: The name that torchvision or timm has for it.
         labels: What it answers with.
 
     Raises:
         UsageError: Nobody knows that architecture.
-        WeightsError: The file cannot be read, or the weights do not fit.
+        WeightsError: The weights do not fit.
     """
     builders = _builders(arch)
     if not builders:
@@ -46,18 +66,29 @@ def open_weights(path: Path, arch: str, labels: Sequence[str]) -> nn.Module:
             f"--arch: expected a name that torchvision or timm knows, got {arch!r}; for example "
             f"{', '.join(near)}"
         )
-    state = _unwrapped(read_state_dict(path))
-    complaints = []
+    fits: list[tuple[str, Fit]] = []
     # Some names mean one network in torchvision and another in timm: the weights tell which.
     for library, build in builders.items():
-        network = build(len(labels))
-        complaint = _complaint(network, state, len(labels)) or _load(network, state)
-        if complaint is None:
-            return network.eval()
-        complaints.append(f"{library}'s {arch}: {complaint}")
+        # Two labels may be told apart by one number.
+        for outputs in (len(labels), 1) if len(labels) == 2 else (len(labels),):
+            found = fit(build, outputs, checkpoint)
+            if found.complaint is None:
+                if outputs == 1:
+                    return _of_one_number(found, arch, labels)
+                return LoadedWeights(found.network.eval(), arch, found.told)
+            fits.append((library, found))
+    library, nearest = min(fits, key=lambda one: one[1].wrong)
+    stated = f" (it says itself that it is of {checkpoint.arch})" if checkpoint.arch else ""
     raise WeightsError(
-        f"{path.name}: expected weights of {arch}, but not {'; nor '.join(complaints)}"
+        f"{checkpoint.path.name}: expected weights of {arch}, but with {library}'s {arch}: "
+        f"{nearest.complaint}{stated if checkpoint.arch != arch else ''}"
     )
+
+
+def _of_one_number(found: Fit, arch: str, labels: Sequence[str]) -> LoadedWeights:
+    told = of_one_number("It", "the logit (without a sigmoid)", labels)
+    network = nn.Sequential(found.network, OneNumber())
+    return LoadedWeights(network.eval(), arch, (*found.told, told))
 
 
 def usual_preparation(arch: str) -> Preparation | None:
@@ -83,23 +114,21 @@ def usual_preparation(arch: str) -> Preparation | None:
 
 @torch.inference_mode()
 def weights_source(
-    network: nn.Module,
+    weights: LoadedWeights,
     preparation: Preparation,
     images: Sequence[bytes],
     *,
     path: Path,
-    arch: str,
     labels: tuple[str, ...],
     column: str,
 ) -> Source:
     """Return a network, with its preparation in front, as a source.
 
     Args:
-        network: From `open_weights`.
+        weights: From `load_weights`.
         preparation: How photos are prepared for it.
         images: PNG files for the proof.
         path: The file of weights; only its name and checksum are kept.
-        arch: As for `open_weights`.
         labels: What the network answers with.
         column: What the bundle will call its label column.
 
@@ -107,13 +136,13 @@ def weights_source(
         UsageError: The network does not take images of this size.
         TrainingError: PyTorch makes no graph of it.
     """
-    rule = preparation.rule
+    rule, arch = preparation.rule, weights.arch
     steps = [
         Divided(255.0),
         Normalised(torch.tensor(preparation.mean), torch.tensor(preparation.std)),
         *([Reversed()] if preparation.bgr else []),
     ]
-    whole = ImportedNetwork(steps, network).eval()
+    whole = ImportedNetwork(steps, weights.network).eval()
     try:
         expected = whole(torch.from_numpy(prepare(images, rule)))
     except Exception as error:  # each network has its own way of refusing a size
@@ -139,6 +168,7 @@ def weights_source(
             "normalisation": preparation.as_json(),
             "versions": {name: version(name) for name in ("torch", "torchvision", "timm")},
         },
+        told=weights.told,
     )
 
 
@@ -159,42 +189,3 @@ def _quiet(build: Callable[..., nn.Module], *arguments: Any, **options: Any) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of random initial weights, which are replaced
         return build(*arguments, **options)
-
-
-def _unwrapped(state: dict[str, Any]) -> dict[str, Any]:
-    while inner := next((state[k] for k in _WRAPPERS if isinstance(state.get(k), dict)), None):
-        state = inner
-    while prefix := next((p for p in _PREFIXES if all(k.startswith(p) for k in state)), None):
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-        if not state:
-            break
-    return state
-
-
-def _load(network: nn.Module, state: dict[str, Any]) -> str | None:
-    """Load weights that fit; return in words why the network will not have them all the same."""
-    try:
-        network.load_state_dict(state, strict=False)
-    except (RuntimeError, ValueError) as error:  # MNASNet wants to know the version of its file
-        return str(error)
-    return None
-
-
-def _complaint(network: nn.Module, state: dict[str, Any], labels: int) -> str | None:
-    """Return what does not fit, in words; None where everything does."""
-    own = network.state_dict()
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    shapes = {key: tuple(value.shape) for key, value in state.items() if isinstance(value, Tensor)}
-    others = [k for k in own if k in state and shapes.get(k) != tuple(own[k].shape)]
-    for key in others:
-        mine, theirs = tuple(own[key].shape), shapes.get(key, ())
-        if mine[:1] == (labels,) and theirs[1:] == mine[1:] and not missing:
-            return (
-                f"its last layer ({key}) answers with {theirs[0]:,} labels, and there are "
-                f"{labels:,} in --labels"
-            )
-    unknown = [key for key in state if key not in own]
-    for words, keys in (("is missing", missing), ("has another shape", others)):
-        if keys:
-            return f"{len(keys)} of {len(own)} tensors: {keys[0]} {words}"
-    return f"{len(unknown)} tensors too many, such as {unknown[0]}" if unknown else None
