@@ -168,7 +168,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """
         request = self.requests[0]
         if not request.error:
-            request.error = self.doorkeeper.refuse(request)
+            request.error = self.doorkeeper.refuse(request, self.addr[0])
             self._turned_away = request.error is not None
         return self._turned_away
 
