@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, render_template, url_for
+from flask import Flask, Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
@@ -34,7 +34,7 @@ from shopwindow.web.reference import make_reference
 from shopwindow.web.review import add_review
 from shopwindow.web.security import Access, secure
 from shopwindow.web.told import make_told
-from shopwindow.web.uploads import UploadRequest
+from shopwindow.web.uploads import UploadRequest, refuse_compressed
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
@@ -102,6 +102,7 @@ def create_app(
     measure(app, metrics)
     access = Access(settings) if inside is None else inside.access
     secure(app, settings, access)
+    app.before_request(lambda: refuse_compressed(request))
     batcher = inside.batcher if inside else _batcher(predictor, settings, observer or metrics)
     desk = None if store is None else Desk(store, settings, batcher, metrics)
     app.extensions["shopwindow"] = Inside(batcher, metrics, access, desk)

@@ -18,8 +18,8 @@ _log = logging.getLogger(__name__)
 
 _NOT_TOLD = (
     "trusted_proxies is %s, but a request came with %s in %s: expected an address from each proxy. "
-    "Such visitors cannot be told apart, and no limit holds for them; docs/operations.md has examples "
-    "of proxies"
+    "Such visitors cannot be told apart, and no limit holds for them; docs/operations.md has "
+    "examples of proxies"
 )
 _NOT_BELIEVED = (
     "A request came with %s, but trusted_proxies is 0: if a proxy stands in front, all its "

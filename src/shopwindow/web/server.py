@@ -191,6 +191,7 @@ def _listen(app: Flask, settings: Settings, sockets: dict[int, Any]) -> Any:
     of_channels = {
         "receive_s": settings.receive_s,
         "doorkeeper": doorkeeper,
+        "foreign": set(),
         # Where a larger picture is allowed, two of them have to fit.
         "bodies": Bodies(max(MOST_BYTES, 2 * settings.max_upload_bytes)),
     }
