@@ -90,6 +90,7 @@ _OTHER_FORMATS = (
     (b"%PDF", "PDF"),
     (b"<svg", "SVG"),
     (b"PK\x03\x04", "ZIP"),
+    (b"PK\x05\x06", "ZIP"),  # of nothing
     (b"<!DOCTYPE", "HTML"),
     (b"<html", "HTML"),
     (b"8BPS", "Photoshop"),

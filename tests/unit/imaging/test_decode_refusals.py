@@ -44,6 +44,7 @@ def test_empty_file_is_called_just_that() -> None:
         (b"\x00\x00\x00\x14ftypisom\x00\x00\x02\x00mp41", "MP4 film"),
         (b"%PDF-1.7", "PDF"),
         (b"PK\x03\x04", "ZIP"),
+        (b"PK\x05\x06" + bytes(18), "ZIP"),
     ],
 )
 def test_a_known_format_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
