@@ -73,7 +73,9 @@ def test_app_keeps_what_its_document_promises(url: str, operation: str) -> None:
             sent.add(case.media_type)
 
     ask()
-    assert operation != "predict" or {"multipart/form-data", "image/jpeg"} < sent
+    if operation == "predict":  # one of many image types is drawn
+        assert "multipart/form-data" in sent
+        assert any(media_type and media_type.startswith("image/") for media_type in sent)
 
 
 def test_schemathesis_by_itself_finds_nothing(url: str, repository_root: Path) -> None:
