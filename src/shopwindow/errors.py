@@ -93,9 +93,18 @@ class UnreadableImageError(ImageError):
 
 
 class BusyError(ShopwindowError):
-    """More is asked than can be answered in time. Whoever asks again later may get an answer."""
+    """More is asked than can be answered in time. Whoever asks again later may get an answer.
+
+    Args:
+        message: As everywhere.
+        at_once: Whether it was refused without having waited for anything.
+    """
 
     retry_after_s = 1
+
+    def __init__(self, message: str, *, at_once: bool = False) -> None:
+        super().__init__(message)
+        self.at_once = at_once
 
 
 class BundleError(ShopwindowError):

@@ -14,7 +14,10 @@ PREFIX = "SHOPWINDOW_"
 OTHER_VARIABLES = frozenset({"SHOPWINDOW_CACHE_DIR"})  # read by dataset/cache.py, not by a server
 
 # What can be decoded, whatever the settings say; imaging/decode.py has the reasons.
-ACCEPTED_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+ACCEPTED_FORMATS: tuple[str, ...] = (
+    *("JPEG", "PNG", "WEBP", "HEIC", "AVIF"),
+    *("GIF", "BMP", "TIFF", "PPM"),
+)
 DEFAULT_MAX_PIXELS = 50_000_000
 # From here on Pillow warns by itself (`Image.MAX_IMAGE_PIXELS`), a global that is not ours to set.
 HIGHEST_MAX_PIXELS = 89_000_000

@@ -11,7 +11,8 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web import security
 from shopwindow.web.app import create_app
-from shopwindow.web.security import RateLimit, client_of
+from shopwindow.web.clients import Clients
+from shopwindow.web.security import RateLimit
 
 KEY = "correct-horse-battery-staple"
 PREDICT = "/api/v1/predict"
@@ -102,6 +103,11 @@ def test_client_over_the_limit_is_told_when_to_come_back(
         (1, ("198.51.100.1:51234", "198.51.100.2:51234"), False),
         (1, ("198.51.100.1:51234", "198.51.100.1:51235"), True),
         (1, ("_hidden", "_secret"), False),  # RFC 7239 allows such names
+        (1, ("_hidden", "_hidden"), True),
+        # What no two visitors can be told apart by must not lock all of them out.
+        (1, ("unknown", "unknown"), False),
+        (1, ("unix:", "unix:"), False),
+        (2, ("198.51.100.1", "198.51.100.1"), False),
     ],
 )
 def test_forwarded_address_counts_only_as_far_as_proxies_are_trusted(
@@ -141,6 +147,12 @@ def test_memory_for_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(limit._whole_again_s) == ["later"]
 
 
+def told(proxies: int, **headers: str) -> str | None:
+    """Return the client of a request from the proxy 192.0.2.200."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Clients(proxies).client_of("192.0.2.200", named.get)
+
+
 @pytest.mark.parametrize(
     ("address", "client"),
     [
@@ -150,12 +162,85 @@ def test_memory_for_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("fe80::1%eth0", "fe80::"),
         ("203.0.113.7:51234", "203.0.113.7"),
+        ("::ffff:203.0.113.7:51234", "203.0.113.7"),
         ("[2001:db8:1:2::1]:443", "2001:db8:1:2::"),
+        ("[2001:db8:1:2::1]", "2001:db8:1:2::"),
         ('"[2001:db8:1:2::1]"', "2001:db8:1:2::"),
-        ("made up", "not an address: made up"),
-        ("", "unknown"),
-        (None, "unknown"),
+        ('"[2001:db8:1:2::1]:443"', "2001:db8:1:2::"),
+        ("2001:db8:1:2:3:4:5:6:51234", "2001:db8:1:2::"),
+        ("2001:db8:1:2::1:51234", "2001:db8:1:2::"),
+        ("_hidden:443", "_hidden"),
+        ("unknown", None),
+        ("unix:", None),
+        ("shop.example:80", None),
+        ("", None),
+        (None, None),
     ],
 )
-def test_one_line_is_one_client(address: str | None, client: str) -> None:
-    assert client_of(address) == client
+def test_one_line_is_one_client(address: str | None, client: str | None) -> None:
+    assert Clients(0).client_of(address, {}.get) == client
+    assert told(1, X_Forwarded_For=address or "") == client
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded_for", "client"),
+    [
+        (1, "203.0.113.1, 198.51.100.1", "198.51.100.1"),
+        (2, "203.0.113.1, 198.51.100.1", "203.0.113.1"),
+        (1, "198.51.100.1, ", "198.51.100.1"),  # RFC 9110: empty parts are none
+        (2, "203.0.113.1,, ,198.51.100.1:443", "203.0.113.1"),
+        # A quote that a client opens hides nothing.
+        (1, '", 198.51.100.1', "198.51.100.1"),
+        (1, '"203.0.113.1, [2001:db8:1:2::1]:443', "2001:db8:1:2::"),
+        (3, "203.0.113.1, 198.51.100.1", None),
+        (1, "198.51.100.1, unknown", None),
+    ],
+)
+def test_the_proxys_own_entry_counts(proxies: int, forwarded_for: str, client: str | None) -> None:
+    assert told(proxies, X_Forwarded_For=forwarded_for) == client
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "client"),
+    [
+        (1, "for=192.0.2.60;proto=http;by=203.0.113.43", "192.0.2.60"),
+        (1, 'For="[2001:db8:cafe::17]:4711"', "2001:db8:cafe::"),
+        (1, "for=192.0.2.43, for=198.51.100.17", "198.51.100.17"),
+        (2, 'for="192.0.2.43:47011";proto=https, for=198.51.100.17', "192.0.2.43"),
+        (1, "proto=https; for=_SEVKISEK", "_SEVKISEK"),
+        (1, "for=unknown", None),
+        (1, "proto=https", None),
+    ],
+)
+def test_forwarded_of_rfc_7239_is_read(proxies: int, forwarded: str, client: str | None) -> None:
+    assert told(proxies, Forwarded=forwarded) == client
+
+
+def test_forwarded_is_not_believed_beside_the_header_that_the_proxy_wrote() -> None:
+    both = {"Forwarded": "for=203.0.113.9", "X_Forwarded_For": "198.51.100.1"}
+    assert told(1, **both) == "198.51.100.1"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "headers", "words"),
+    [
+        (
+            1,
+            {"X-Forwarded-For": "secret.example"},
+            "trusted_proxies is 1, but a request came with no address",
+        ),
+        (2, {"X-Forwarded-For": "198.51.100.1"}, "too few entries in X-Forwarded-For"),
+        (1, {}, "too few entries in X-Forwarded-For"),
+        (0, {"X-Forwarded-For": "198.51.100.1"}, "set trusted_proxies"),
+    ],
+)
+def test_address_that_cannot_be_told_is_logged_once_and_without_it(
+    proxies: int, headers: dict[str, str], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clients = Clients(proxies)
+    for _ in range(3):
+        clients.client_of("192.0.2.200", headers.get)
+    (record,) = caplog.records
+    assert words in record.getMessage()
+    assert "secret" not in record.getMessage()
+    assert "198.51" not in record.getMessage()

@@ -68,12 +68,28 @@ CASES = [
     predict(415, "The content type is none."),
     predict(415, "The content type is application/json.", json={"image": "x"}),
     predict(415, "'image'", data={"image": "text"}),
-    predict(400, "body is empty", data=b"", content_type="image/png"),
-    predict(400, "no file in", data=b"x", content_type="multipart/form-data"),
-    predict(400, "no file in", data=b"--b\r\nx", content_type="multipart/form-data; boundary=b"),
+    predict(415, "This file is empty.", data=b"", content_type="image/png"),
+    predict(400, "has no boundary", data=b"x", content_type="multipart/form-data"),
+    predict(400, "has no boundary", data=b"x", content_type="multipart/form-data; boundary="),
+    predict(400, "no part in", data=b"--b\r\nx", content_type="multipart/form-data; boundary=b"),
+    predict(400, "no part in", data=b"--a\r\nx", content_type="multipart/form-data; boundary=b"),
+    predict(
+        400,
+        "is a text and no file",
+        data=b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nx\r\n--b--\r\n',
+        content_type="multipart/form-data; boundary=b",
+    ),
+    *(
+        predict(
+            415, "is compressed", data=b"x", content_type=kind, headers={"Content-Encoding": how}
+        )
+        for kind in ("image/png", "multipart/form-data; boundary=b")
+        for how in ("gzip", "br", "x-made-up")
+    ),
+    ("POST", "/api/v1/feedback", {"headers": {"Content-Encoding": "zstd"}}, 415, "is compressed"),
     predict(400, "no file in the field 'image'", data={"picture": (io.BytesIO(b"x"), "x.png")}),
     predict(415, "expected", data=b"not an image", content_type="image/png"),
-    predict(415, "expected", data=image_field(b"")),
+    predict(415, "This file is empty.", data=image_field(b"")),
     predict(413, "At most 3 pictures per request, and this has 4", data=image_field(*[b"x"] * 4)),
     predict(413, "more parts", data=image_field(*[b"x"] * 60)),
     predict(413, "more than 100 kB", data=bytes(LIMIT_BYTES + 1), content_type="image/png"),

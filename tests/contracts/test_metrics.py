@@ -10,6 +10,7 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from shopwindow.inference.predictor import Predictor
+from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
 
 PREDICT = "/api/v1/predict"
@@ -65,6 +66,21 @@ def test_errors_are_counted_by_kind_also_of_one_picture_among_several(
     assert value(samples, "errors_total", kind="damaged-image") == 2
     assert value(samples, "errors_total", kind="not-found") == 1
     assert value(samples, "errors_total", kind="bug") == 0
+
+
+def test_who_is_turned_away_does_not_make_the_others_look_quick(
+    predictor: Predictor, image_bytes: Callable[..., bytes]
+) -> None:
+    app = create_app(predictor, Settings(rate_limit=1, max_waiting=1))
+    post = {"data": image_bytes("red"), "content_type": "image/png"}
+    with app.extensions["shopwindow"].batcher.admit():
+        statuses = [app.test_client().post(PREDICT, **post).status_code for _ in range(2)]
+    assert statuses == [503, 429]
+    samples = read(app)
+    assert ("shopwindow_request_seconds_count", frozenset({("endpoint", PREDICT)})) not in samples
+    labels = {"endpoint": PREDICT, "method": "POST"}
+    assert value(samples, "requests_total", status="429", **labels) == 1
+    assert value(samples, "requests_total", status="503", **labels) == 1
 
 
 def test_bug_is_counted(app: Flask) -> None:

@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning
 from PIL import Image
 
+import heic_files
+from heic_files import WRITTEN_FORMATS
 from shopwindow.errors import ImageError
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.predictor import Predictor
-from shopwindow.settings import ACCEPTED_FORMATS, Settings
+from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
 
 SECONDS_EACH = 20
@@ -80,8 +82,8 @@ def edited(seed: bytes, edits: list[tuple[float, str, bytes]]) -> bytes:
 @pytest.fixture(scope="module")
 def seeds(request: pytest.FixtureRequest, repository_root: Path) -> list[bytes]:
     """Small files of the corpus, or some of our own where it is not on this machine."""
-    made = []
-    for format_ in ACCEPTED_FORMATS:
+    made = [getattr(heic_files, name) for name in ("PLAIN", "CLEAR", "TWO", "GRID", "TURNED")]
+    for format_ in WRITTEN_FORMATS:
         for mode in ("RGB", "L", "1"):
             buffer = io.BytesIO()
             Image.effect_noise((24, 16), 80).convert(mode).save(buffer, format_)

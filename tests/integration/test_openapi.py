@@ -19,9 +19,10 @@ from PIL import Image
 from schemathesis.transport.serialization import Binary
 
 from feedback_server import serving
+from heic_files import WRITTEN_FORMATS
 from shopwindow.feedback.opening import open_store
 from shopwindow.inference.predictor import Predictor
-from shopwindow.settings import ACCEPTED_FORMATS, Settings
+from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
 
 
@@ -33,7 +34,7 @@ def picture(format_: str) -> bytes:
 
 # A schema cannot say "a picture", so schemathesis is given some.
 schemathesis.openapi.format(
-    "binary", st.sampled_from([picture(name) for name in ACCEPTED_FORMATS]).map(Binary)
+    "binary", st.sampled_from([picture(name) for name in WRITTEN_FORMATS]).map(Binary)
 )
 
 
@@ -72,7 +73,9 @@ def test_app_keeps_what_its_document_promises(url: str, operation: str) -> None:
             sent.add(case.media_type)
 
     ask()
-    assert operation != "predict" or {"multipart/form-data", "image/jpeg"} < sent
+    if operation == "predict":  # one of many image types is drawn
+        assert "multipart/form-data" in sent
+        assert any(media_type and media_type.startswith("image/") for media_type in sent)
 
 
 def test_schemathesis_by_itself_finds_nothing(url: str, repository_root: Path) -> None:

@@ -173,6 +173,15 @@ def test_token_from_before_the_login_is_worth_nothing_after_it(make_client: Make
     assert client.post("/review/logout", data={"token": planted}).status_code == 400
 
 
+@pytest.mark.parametrize("told", [{}, {"X-Forwarded-For": "unknown"}, {"Forwarded": "proto=https"}])
+def test_wrong_passwords_of_strangers_lock_nobody_out_where_no_address_is_told(
+    make_client: MakeClient, told: dict[str, str]
+) -> None:
+    client = make_client(trusted_proxies=1)
+    assert {log_in(client, "wrong", headers=told).status_code for _ in range(12)} == {403}
+    assert log_in(client, headers=told).status_code == 303
+
+
 def test_attempts_are_limited_for_each_client(make_client: MakeClient) -> None:
     client = make_client()
     statuses = [log_in(client, "wrong").status_code for _ in range(12)]

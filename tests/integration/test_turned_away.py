@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from shopwindow.web import server
 from shopwindow.web.app import Inside, create_app
 
 PREDICT = "/api/v1/predict"
+KEY = "correct-horse-battery-staple"
 SETTINGS = Settings(port=0, max_waiting=1)
 ADDED_BY_WAITRESS = {"Content-Length", "Date", "Server"}
 
@@ -38,7 +40,8 @@ class Running:
         return inside
 
     def counted(self, name: str, **labels: str) -> float:
-        text = self.app.test_client().get("/metrics").text
+        with_key = {"Authorization": f"Bearer {KEY}"}
+        text = self.app.test_client().get("/metrics", headers=with_key).text
         samples = {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in text_string_to_metric_families(text)
@@ -48,8 +51,8 @@ class Running:
 
 
 @pytest.fixture
-def running(predictor: Predictor) -> Iterator[Running]:
-    app = create_app(predictor, SETTINGS)
+def running(predictor: Predictor, request: pytest.FixtureRequest) -> Iterator[Running]:
+    app = create_app(predictor, replace(SETTINGS, **getattr(request, "param", {})))
     sockets: dict[int, Any] = {}
     ports: list[int] = []
     listening, stopping = threading.Event(), threading.Event()
@@ -116,9 +119,54 @@ def test_refusal_takes_no_thread_and_is_counted(
     assert running.counted("errors_total", kind="service-unavailable") == 3
     labels = {"endpoint": PREDICT, "method": "POST", "status": "503"}
     assert running.counted("requests_total", **labels) == 3
+    # An alert runs on these, and what nobody did took no time.
+    assert running.counted("request_seconds_count", endpoint=PREDICT) == 0
     lines = [record for record in caplog.records if record.getMessage().startswith("POST")]
     assert [line.getMessage() for line in lines] == [f"POST {PREDICT} 503 0.0s"] * 3
     assert len({line.request_id for line in lines}) == 3  # type: ignore[attr-defined]
+
+
+def both(running: Running, **headers: str) -> tuple[int, str, dict[str, str]]:
+    """Return what app and loop answer alike to one request each, while the line is full."""
+    given = {"X-Request-ID": "same", **headers}
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
+    with running.inside.batcher.admit():
+        app = running.app.test_client().post(
+            PREDICT, data=b"x", headers={"Content-Type": "image/png", **given}
+        )
+        status, found, body = ask(connection, b"x", **given)
+    connection.close()
+    assert (status, json.loads(body)) == (app.status_code, app.get_json(force=True))
+    kept = {name.title(): value for name, value in app.headers if name not in ADDED_BY_WAITRESS}
+    assert kept == {n.title(): v for n, v in found.items() if n not in ADDED_BY_WAITRESS}
+    return status, json.loads(body)["detail"], kept
+
+
+@pytest.mark.parametrize("running", [{"api_key": KEY}], indirect=True)
+def test_key_is_asked_for_before_anything_is_said_about_room(running: Running) -> None:
+    for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic !"}):
+        status, detail, headers = both(running, **wrong)
+        assert (status, "wants a key" in detail) == (401, True)
+        assert headers["Www-Authenticate"].startswith("Bearer ")
+    assert running.counted("dropped_total", reason="full") == 0
+    for right in (f"Bearer {KEY}", "Basic " + base64.b64encode(f"x:{KEY}".encode()).decode()):
+        assert both(running, Authorization=right)[0] == 503
+
+
+@pytest.mark.parametrize("running", [{"rate_limit": 2, "trusted_proxies": 1}], indirect=True)
+def test_rate_limit_holds_while_the_line_is_full(running: Running) -> None:
+    """App and loop take from the same credit."""
+    of = {"X-Forwarded-For": "198.51.100.1:443"}
+    assert both(running, **of)[0] == 503
+    status, detail, headers = both(running, **of)
+    assert (status, "At most 2 requests a minute" in detail) == (429, True)
+    assert int(headers["Retry-After"]) >= 1
+    assert both(running, **{"X-Forwarded-For": "198.51.100.2"})[0] == 503
+    assert running.counted("request_seconds_count", endpoint=PREDICT) == 0
+
+
+def test_room_is_asked_for_before_the_request_is_read(running: Running) -> None:
+    assert both(running, **{"Content-Type": "text/plain"})[0] == 503
 
 
 def test_everything_else_is_let_in_also_behind_a_refusal_on_the_same_connection(

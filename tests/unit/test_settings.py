@@ -39,7 +39,7 @@ def test_overrides_win_and_none_is_not_given() -> None:
         ("HOST", "", "host: expected a text, found ''"),
         ("API_KEY", "s3cret", "api_key: expected 16 to 200 visible ASCII .* found 6 characters"),
         ("API_KEY", "with spaces in between", "api_key: expected 16 to 200 visible ASCII"),
-        ("FORMATS", "JPEG,HEIC", "formats: expected some of JPEG, PNG, .*, found 'JPEG,HEIC'"),
+        ("FORMATS", "JPEG,JXL", "formats: expected some of JPEG, PNG, .*, found 'JPEG,JXL'"),
         ("FORMATS", "", "formats: expected some of JPEG, PNG"),
         ("MAX_FRAMES", "-1", "max_frames: expected a whole number at least 0, found -1"),
         ("LOG_FORMAT", "xml", "log_format: expected one of text, json, found 'xml'"),

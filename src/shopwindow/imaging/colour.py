@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shopwindow.imaging.heic import HeicImage
+
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})  # small a: premultiplied
 
 
@@ -19,7 +21,7 @@ _STRIP_PIXELS = 1_000_000
 
 
 def shrink_to_rgb(
-    image: Image.Image, factor: int, *, bit_depth: int = 8, white_is_zero: bool = False
+    image: Image.Image | HeicImage, factor: int, *, bit_depth: int = 8, white_is_zero: bool = False
 ) -> Image.Image:
     """Return a decoded image as mode `RGB`, with `factor` x `factor` pixels averaged to one.
 
@@ -35,14 +37,14 @@ def shrink_to_rgb(
     convert = partial(
         to_rgb, bit_depth=bit_depth, white_is_zero=white_is_zero, levels=_deep_levels(image)
     )
-    if factor == 1:
+    if factor == 1 and isinstance(image, Image.Image):
         return convert(image)
     width, height = image.size
     page = Image.new("RGB", (-(-width // factor), -(-height // factor)))
     strip_height = factor * max(1, _STRIP_PIXELS // (width * factor))
     for top in range(0, height, strip_height):
-        strip = image.crop((0, top, width, min(top + strip_height, height)))
-        page.paste(convert(strip).reduce(factor), (0, top // factor))
+        strip = convert(image.crop((0, top, width, min(top + strip_height, height))))
+        page.paste(strip if factor == 1 else strip.reduce(factor), (0, top // factor))
     return scale_in_edges(page, image.size, factor)
 
 
@@ -112,7 +114,7 @@ def _over_white(rgba: Image.Image) -> Image.Image:
     return page
 
 
-def _deep_levels(image: Image.Image) -> _Levels | None:
+def _deep_levels(image: Image.Image | HeicImage) -> _Levels | None:
     """Return which values are black and white in an image of 32-bit integers or floats, else None.
 
     Such files seldom say so. We take the smallest usual range that holds the values: 0-1 (floats),

@@ -31,7 +31,8 @@ MAX_PNG_CHUNKS = 20_000
 MAX_GIF_BLOCKS = 200_000
 MAX_TIFF_VALUES = 65_536
 
-_TIFF_COLOUR_MAP = 320
+_TIFF_COMPRESSION, _TIFF_COLOUR_MAP = 259, 320
+_TIFF_PLACES = ((273, 279), (324, 325))  # where strips and tiles are, and how long
 
 # Tags of TIFF 6.0, its technical notes and libtiff that say how pixels are stored: size (256, 257),
 # sample layout, compression and its parameters, colour map, strips, tiles, planes, inks, extra
@@ -123,9 +124,10 @@ def strip_png(data: bytes) -> bytes:
 def strip_tiff(data: bytes) -> tuple[bytes, int]:
     """Return a TIFF of one page with only the tags that pixels need, and its orientation.
 
-    The pixels stay where they are; a new, sorted directory is added behind them. Entries that point
-    outside the file, claim more bytes than the file has, or have more than `MAX_TIFF_VALUES`, are
-    left out.
+    The pixels stay where they are; a new, sorted directory is added behind them. Entries that claim
+    more bytes than the file has, or more than `MAX_TIFF_VALUES`, are left out. Where the directory
+    or a value of it lies outside the file, nothing is left, so that half of a file is not read as
+    something else.
     """
     order = "<" if data.startswith(b"II") else ">"
     big = data[2:4] == b"+\x00"
@@ -152,8 +154,11 @@ def strip_tiff(data: bytes) -> tuple[bytes, int]:
             if size > inline_bytes:
                 (where,) = struct.unpack(order + offset, content)
                 budget -= size
-                if where + size > len(data) or budget < 0:
+                if budget < 0:
                     continue
+                if where + size > len(data):  # cut off: the rest would be taken for another kind
+                    entries.clear()
+                    break
                 content = data[where : where + inline_bytes]
             entry = data[start : start + entry_bytes]
             # Pillow would take the first, and warn. Bytes and text (1, 2, 7) are one value to it.
@@ -161,8 +166,10 @@ def strip_tiff(data: bytes) -> tuple[bytes, int]:
                 content = content[: size // values].ljust(inline_bytes, b"\x00")
                 entry = struct.pack(order + entry_kind, tag, kind, 1, content)
             entries[tag] = entry
-    except (struct.error, OverflowError):  # it runs out of the file: what was read must do
-        pass
+    except (struct.error, OverflowError):  # the table itself is cut off
+        entries.clear()
+    if _ends_beyond(data, entries, order, entry_kind):
+        entries.clear()  # or the directory that is added would be read as the last pixels
     padding = b"\x00" * (len(data) % 2)
     where = len(data) + len(padding)
     header = data[:8] + struct.pack(order + "Q", where) if big else data[:4]
@@ -172,6 +179,29 @@ def strip_tiff(data: bytes) -> tuple[bytes, int]:
     )
     end = struct.pack(order + offset, 0)  # no further page
     return header + data[len(header) :] + padding + table + end, orientation
+
+
+def _ends_beyond(data: bytes, entries: dict[int, bytes], order: str, entry_kind: str) -> bool:
+    """Say whether uncompressed pixels go on behind the end of a TIFF."""
+
+    def values_of(tag: int) -> tuple[int, ...]:
+        _, kind, count, content = struct.unpack(order + entry_kind, entries[tag])
+        letter = {3: "H", 4: "I", 16: "Q"}.get(kind)
+        if letter is None:
+            return ()
+        if count * _TIFF_TYPE_BYTES[kind] > len(content):
+            (where,) = struct.unpack(order + ("Q" if len(content) == 8 else "I"), content)
+            return struct.unpack_from(f"{order}{count}{letter}", data, where)
+        return struct.unpack_from(f"{order}{count}{letter}", content)
+
+    if _TIFF_COMPRESSION in entries and values_of(_TIFF_COMPRESSION) != (1,):
+        return False
+    return any(
+        offset + size > len(data)
+        for offsets, sizes in _TIFF_PLACES
+        if offsets in entries and sizes in entries
+        for offset, size in zip(values_of(offsets), values_of(sizes), strict=False)
+    )
 
 
 def strip_gif(data: bytes) -> tuple[bytes, tuple[int, int] | None]:

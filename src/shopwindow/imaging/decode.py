@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
     Image,
@@ -39,8 +41,11 @@ from shopwindow.imaging.containers import (
 )
 from shopwindow.imaging.exif import is_turned, read_orientation, turn_upright
 from shopwindow.imaging.frames import has_more_frames
+from shopwindow.imaging.heic import HeicImage
+from shopwindow.imaging.heif import Heif, heif_format
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.memory import MAX_DECODE_BYTES, estimate_decode_bytes, room_for
+from shopwindow.imaging.pnm import read_header, read_pixels
 
 _USUAL = ImageLimits()
 _DCT_SCALES = (1, 2, 4, 8)  # what libjpeg can do without a resize of its own
@@ -48,16 +53,20 @@ MAX_JPEG_SCANS = 100  # a progressive file as libjpeg writes it has 10
 # Pillow keeps a pointer for each row: an image of 1 x 49,000,000 pixels takes 1.3 GB.
 MAX_SIDE_PX = 100_000
 
+_TILE_PIXELS = 4_000_000  # what the tiles of a small photo may have beyond its edges
+
 # TIFF tags
 _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 262, 322, 323
 
-_OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+_OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile | HeicImage]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "HEIC": HeicImage,
 }
 _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -68,17 +77,21 @@ _MAGIC = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
     (b"II+\x00", "TIFF"),
+    *((b"P%d%c" % (kind, space), "PPM") for kind in range(1, 7) for space in b" \t\r\n#"),
 )
 # What people try most often, to name it in the answer; each mark within the first 16 bytes.
 _OTHER_FORMATS = (
     (b"MM\x00+", "BigTIFF in big-endian order"),  # Pillow 12 reads it as if it were no BigTIFF
-    (b"ftypheic", "HEIC"),
-    (b"ftypheix", "HEIC"),
-    (b"ftypmif1", "HEIC"),
-    (b"ftypavi", "AVIF"),
+    (b"ftypcrx", "CR3 (a camera's raw data)"),
+    (b"ftypqt", "QuickTime film"),
+    (b"ftypmp4", "MP4 film"),
+    (b"ftypiso", "MP4 film"),
+    (b"ftypM4V", "MP4 film"),
+    (b"ftyp3g", "3GP film"),
     (b"%PDF", "PDF"),
     (b"<svg", "SVG"),
     (b"PK\x03\x04", "ZIP"),
+    (b"PK\x05\x06", "ZIP"),  # of nothing
     (b"<!DOCTYPE", "HTML"),
     (b"<html", "HTML"),
     (b"8BPS", "Photoshop"),
@@ -132,7 +145,10 @@ def decode_image(
 def _decode(
     format_: str, data: bytes, max_pixels: int, least_px: tuple[int, int] | None
 ) -> NDArray[np.uint8]:
+    if format_ == "PPM":
+        return _decode_pnm(data, max_pixels, least_px)
     orientation = None
+    frame_pixels = 0
     if format_ == "JPEG":
         data, orientation = strip_jpeg(data)
         if (scans := count_jpeg_scans(data)) > MAX_JPEG_SCANS:
@@ -147,6 +163,8 @@ def _decode(
     elif format_ == "GIF":
         data, size = strip_gif(data)
         _check_size(size, max_pixels)  # before Pillow looks, and warns by itself
+    elif format_ in {"HEIC", "AVIF"}:
+        data, frame_pixels = _checked_container(data, max_pixels)
     image = _OPENERS[format_](io.BytesIO(data))
     _check_size(image.size, max_pixels)
     white_is_zero = False
@@ -159,18 +177,47 @@ def _decode(
     if format_ == "JPEG":
         most = _shrink_factor(full_size, least_px, orientation or 1)
         factor = max(scale for scale in _DCT_SCALES if scale <= most)
-        image.draft(None, (full_size[0] // factor, full_size[1] // factor))
-    with room_for(_checked_bytes(image, full_size)):
+        cast(ImageFile.ImageFile, image).draft(
+            None, (full_size[0] // factor, full_size[1] // factor)
+        )
+    with room_for(_checked_bytes(image, full_size, frame_pixels)):
         image.load()
         if orientation is None:  # PNG keeps it in a chunk that may follow the pixels, WebP likewise
             orientation = read_orientation(image.info.get("exif", b""))
         if format_ == "JPEG":
-            rgb = scale_in_edges(to_rgb(image), full_size, factor)
+            rgb = scale_in_edges(to_rgb(cast(Image.Image, image)), full_size, factor)
         else:
             factor = _shrink_factor(full_size, least_px, orientation)
             bit_depth = data[24] if format_ == "PNG" else 8
             rgb = shrink_to_rgb(image, factor, bit_depth=bit_depth, white_is_zero=white_is_zero)
         return np.array(turn_upright(rgb, orientation))
+
+
+def _checked_container(data: bytes, max_pixels: int) -> tuple[bytes, int]:
+    """Return a HEIC or AVIF file with nothing but its picture, and the pixels of its largest frame.
+
+    The frames are looked at, since they need not keep to what the container says. A photo's tiles
+    go a little over its edges, and there may be a map of its transparency.
+    """
+    container = Heif(data)
+    _check_size(container.size, max_pixels)
+    sizes = container.frame_sizes()
+    for size in sizes:
+        _check_size(size, 2 * max_pixels)
+    if sum(width * height for width, height in sizes) > 2 * max_pixels + _TILE_PIXELS:
+        raise OversizedImageError(_oversized(None, max_pixels))
+    return container.only_the_picture(), max(width * height for width, height in sizes)
+
+
+def _decode_pnm(
+    data: bytes, max_pixels: int, least_px: tuple[int, int] | None
+) -> NDArray[np.uint8]:
+    header = read_header(data)
+    _check_size(header.size, max_pixels)
+    width, height = header.size
+    with room_for(4 * header.channels * width * height):
+        factor = _shrink_factor(header.size, least_px, 1)
+        return np.array(shrink_to_rgb(read_pixels(data, header), factor))
 
 
 def _shrink_factor(
@@ -198,12 +245,13 @@ def identify(data: bytes, limits: ImageLimits = _USUAL) -> str:
     name = next((format_ for magic, format_ in _MAGIC if data.startswith(magic)), None)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         name = "WEBP"
+    name = name or heif_format(data)
     if name in limits.formats:
         return name
     name = name or next((name for mark, name in _OTHER_FORMATS if mark in data[:16]), None)
     if not data:
-        found = "This file is empty"
-    elif name is not None:
+        raise UnsupportedImageError("This file is empty. Choose another one, or save it again.")
+    if name is not None:
         found = f"This is a file of the format {name}"
     else:
         found = "This file is not an image of a known format"
@@ -240,9 +288,11 @@ def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
         )
 
 
-def _checked_bytes(image: ImageFile.ImageFile, full_size: tuple[int, int]) -> int:
+def _checked_bytes(
+    image: ImageFile.ImageFile | HeicImage, full_size: tuple[int, int], frame_pixels: int
+) -> int:
     """Return how many bytes it takes to load an image, or refuse it."""
-    decode_bytes = estimate_decode_bytes(image, full_size)
+    decode_bytes = estimate_decode_bytes(image, full_size, frame_pixels)
     if decode_bytes > MAX_DECODE_BYTES:
         width, height = full_size
         most = width * height * MAX_DECODE_BYTES // decode_bytes

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 
 from shopwindow.imaging.containers import MAX_GIF_BLOCKS, TooManyPartsError
+from shopwindow.imaging.heif import Heif
 
 _GIF_BLOCK = re.compile(rb"[!,;]")  # an extension, a frame, or the end
 
 
 def has_more_frames(format_: str, data: bytes, most: int) -> bool:
-    """Say whether a file has more than `most` frames (GIF, PNG, WebP) or pages (TIFF).
+    """Say whether a file has more than `most` frames (GIF, PNG, WebP), pages or pictures.
 
     The pictures that phones append to a JPEG (a map of depth, say) are no frames.
 
@@ -26,8 +28,9 @@ def has_more_frames(format_: str, data: bytes, most: int) -> bool:
 
     Raises:
         TooManyPartsError: More blocks in a GIF than are read.
+        BrokenHeifError: A HEIC or AVIF file that is cut off or makes no sense.
     """
-    count = {"GIF": _gif, "PNG": _png, "WEBP": _webp, "TIFF": _tiff}.get(format_)
+    count = _COUNTS.get(format_)
     return count is not None and count(data, most) > most
 
 
@@ -87,3 +90,13 @@ def _tiff(data: bytes, most: int) -> int:
     except (struct.error, OverflowError):  # it runs out of the file
         pass
     return len(pages)
+
+
+def _heif(data: bytes, most: int) -> int:
+    return Heif(data).frames
+
+
+_COUNTS: dict[str, Callable[[bytes, int], int]] = {
+    **{"GIF": _gif, "PNG": _png, "WEBP": _webp, "TIFF": _tiff},
+    **{"HEIC": _heif, "AVIF": _heif},
+}

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from shopwindow.imaging.heic import HeicImage
+
 # An image that takes more is refused. Two such limits and a model fit into 600 MB: what counts as
 # small may be decoded beside a large one, by as many threads as the caller has.
 MAX_DECODE_BYTES = 350_000_000
@@ -32,14 +34,22 @@ def room_for(decode_bytes: int) -> Iterator[None]:
         yield
 
 
-def estimate_decode_bytes(image: ImageFile.ImageFile, full_size: tuple[int, int]) -> int:
+def estimate_decode_bytes(
+    image: ImageFile.ImageFile | HeicImage, full_size: tuple[int, int], frame_pixels: int = 0
+) -> int:
     """Return about how many bytes it takes to load an opened image, as measured.
 
     Args:
         image: Opened and not loaded; a JPEG with its `draft` set.
         full_size: Width and height in pixels as the file has them.
+        frame_pixels: Of the largest frame in a HEIC or AVIF file.
     """
-    pixels = image.width * image.height
+    pixels = max(image.width * image.height, frame_pixels)
+    if isinstance(image, HeicImage):
+        # The channels, and before them brightness and colour at a fourth or all of the pixels.
+        return (len(image.mode) + 3) * pixels
+    if image.format == "AVIF":
+        return 14 * pixels
     if image.format == "WEBP":
         # libwebp keeps two canvases of 4 bytes per pixel and, for lossless files, the pixels once
         # more; Pillow copies the first canvas, and then into its own image.

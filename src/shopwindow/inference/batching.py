@@ -130,8 +130,18 @@ class Batcher:
         self.observer.dropped("full")
         return BusyError(
             f"More people are asking than this server can answer: {self._max_waiting} are in line. "
-            "Please try again in a moment."
+            "Please try again in a moment.",
+            at_once=True,
         )
+
+    def require_room(self) -> None:
+        """Refuse the next caller before anything is done for him.
+
+        Raises:
+            BusyError: The line is full.
+        """
+        if self.full:
+            raise self.turn_away()
 
     def replace(self, predictor: Predictor) -> None:
         """Let another predictor answer whoever is admitted from now on."""

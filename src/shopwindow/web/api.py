@@ -28,6 +28,7 @@ def make_api(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluepri
 
     @api.post("/api/v1/predict")
     def predict() -> ResponseReturnValue:
+        batcher.require_room()  # before the request is read, as in the server's loop
         explain = _read_explain(request.args.get("explain"))
         blobs = read_images(request, max_files=settings.max_files)
         with batcher.admit(caller_of(request, settings)) as ticket:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, render_template, url_for
+from flask import Flask, Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
@@ -32,9 +32,9 @@ from shopwindow.web.problem import (
 )
 from shopwindow.web.reference import make_reference
 from shopwindow.web.review import add_review
-from shopwindow.web.security import secure
+from shopwindow.web.security import Access, secure
 from shopwindow.web.told import make_told
-from shopwindow.web.uploads import UploadRequest
+from shopwindow.web.uploads import UploadRequest, refuse_compressed
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
@@ -48,6 +48,7 @@ class Inside:
 
     batcher: Batcher
     metrics: Metrics
+    access: Access
     desk: Desk | None
 
     def replace_model(self, predictor: Predictor) -> None:
@@ -71,7 +72,7 @@ def create_app(
         observer: Is told what becomes of the requests for an answer, instead of `/metrics`.
         store: Where feedback is kept; without one, none is taken. `settings.feedback` is for
             `serve`, which opens it.
-        inside: Of an app whose place this one takes: its line, its model and its figures go on.
+        inside: Of an app whose place this one takes: its line, model, figures and limits go on.
     """
     settings = settings or Settings()
     app = Flask(__name__)
@@ -99,10 +100,12 @@ def create_app(
     log_requests(app)  # first, so that a request that is turned away has its id and its line too
     metrics = Metrics(predictor.bundle) if inside is None else inside.metrics
     measure(app, metrics)
-    secure(app, settings)
+    access = Access(settings) if inside is None else inside.access
+    secure(app, settings, access)
+    app.before_request(lambda: refuse_compressed(request))
     batcher = inside.batcher if inside else _batcher(predictor, settings, observer or metrics)
     desk = None if store is None else Desk(store, settings, batcher, metrics)
-    app.extensions["shopwindow"] = Inside(batcher, metrics, desk)
+    app.extensions["shopwindow"] = Inside(batcher, metrics, access, desk)
 
     @app.context_processor
     def name_the_model() -> dict[str, str]:
@@ -113,7 +116,7 @@ def create_app(
         app.register_blueprint(make_told(desk, settings))
     app.register_blueprint(make_api(batcher, settings, desk))
     if desk is not None:
-        add_review(app, desk, batcher, settings, metrics)
+        add_review(app, desk, batcher, settings, metrics, access)
     app.register_blueprint(
         make_reference(lambda: batcher.predictor.bundle.info, settings, feedback=desk is not None)
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import string
 import threading
 import time
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
@@ -17,6 +19,8 @@ from shopwindow.web.bodies import Bodies
 from shopwindow.web.doorkeeper import Doorkeeper, Refusal
 from shopwindow.web.problem import MEDIA_TYPE, Problem
 from shopwindow.web.security import SECURITY_HEADERS
+
+_log = logging.getLogger(__name__)
 
 # An upload this many times over the limit is not even read to its end.
 _DRAIN_FACTOR = 10
@@ -124,6 +128,27 @@ def _refusal_of(code: int) -> Refusal:
     return Refusal(code, headers, json.dumps(problem.as_json()).encode())
 
 
+# RFC 9110, 5.6.2: what a method may begin with.
+_METHOD_BEGINS = frozenset(b"!#$%&'*+-.^_`|~" + string.ascii_letters.encode() + b"0123456789")
+_HTTP_2 = b"PRI * HTTP/2.0"
+
+
+def foreign_protocol(beginning: bytes) -> str | None:
+    """Return what is spoken on a connection if it is no HTTP/1, told from its first bytes.
+
+    Args:
+        beginning: Of a request, 14 bytes or more if there are as many.
+    """
+    beginning = beginning.lstrip(b"\r\n")
+    if beginning.startswith((b"\x16\x03", b"\x80")):
+        return "TLS (an https address)"
+    if beginning.startswith(_HTTP_2):
+        return "HTTP/2"
+    if beginning and beginning[0] not in _METHOD_BEGINS:
+        return "something that is no HTTP"
+    return None
+
+
 class Dispatcher:
     """Hands requests over to waitress's threads, but for those that are refused at once.
 
@@ -160,6 +185,31 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     requests: list[Any]  # waitress's own, that have arrived and are not answered yet
     _arriving_since: float | None = None
     _turned_away = False
+    foreign: ClassVar[set[str]] = set()  # that the log has told of
+
+    def received(self, data: bytes) -> bool:
+        """Take what has come apart, but for what will never be a request.
+
+        Waitress waits for the end of its headers, and who speaks TLS waits for an answer.
+        """
+        begun = b"" if self.request is None else bytes(self.request.header_plus[:16])
+        if self.request is None or not self.request.headers_finished:
+            found = None if self.requests else foreign_protocol(begun + data[:16])
+            if found is not None:
+                self._close_on(found)
+                return False
+        return bool(super().received(data))
+
+    def _close_on(self, protocol: str) -> None:
+        self.request = None
+        self.will_close = True
+        if protocol not in self.foreign:
+            self.foreign.add(protocol)
+            _log.warning(
+                "A connection was closed: expected HTTP/1.1, found %s. Only a proxy in front can "
+                "speak that; use an http:// address here. It is said once.",
+                protocol,
+            )
 
     def turn_away(self) -> bool:
         """Refuse the request that has just been read, if there is no room for it.
@@ -168,7 +218,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """
         request = self.requests[0]
         if not request.error:
-            request.error = self.doorkeeper.refuse(request)
+            request.error = self.doorkeeper.refuse(request, self.addr[0])
             self._turned_away = request.error is not None
         return self._turned_away
 

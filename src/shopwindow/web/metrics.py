@@ -26,7 +26,7 @@ from shopwindow.bundle import Bundle
 from shopwindow.errors import OversizedImageError, UnreadableImageError, UnsupportedImageError
 from shopwindow.feedback.feedback import STATUSES, Status
 from shopwindow.inference.batching import DropReason, Observer
-from shopwindow.web.problem import error_kinds, kind_of
+from shopwindow.web.problem import error_kinds, kind_of, was_turned_away
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -63,7 +63,10 @@ class Metrics(Observer):
             "requests_total", "Requests answered.", "endpoint", "method", "status"
         )
         self._request_seconds = histogram(
-            "request_seconds", "Time to answer a request that has arrived.", _SECONDS, "endpoint"
+            "request_seconds",
+            "Time to answer a request that has arrived, without those that were turned away.",
+            _SECONDS,
+            "endpoint",
         )
         self._errors = counter("errors_total", "What went wrong, by kind.", "kind")
         self._dropped = counter(
@@ -164,16 +167,26 @@ class Metrics(Observer):
         """Count the current request and its answer."""
         endpoint = request.url_rule.rule if request.url_rule else "other"
         method = request.method if request.method in _METHODS else "other"
-        seconds = time.perf_counter() - g.began_s
         status = response.status_code
+        seconds = None if was_turned_away(status) else time.perf_counter() - g.began_s
         self.count_answer(endpoint, method, status, seconds, error_kinds(status))
 
     def count_answer(
-        self, endpoint: str, method: str, status: int, seconds: float, kinds: Iterable[str]
+        self, endpoint: str, method: str, status: int, seconds: float | None, kinds: Iterable[str]
     ) -> None:
-        """Count an answer, and the kinds of errors that it tells of."""
+        """Count an answer, and the kinds of errors that it tells of.
+
+        Args:
+            endpoint: The rule of its address.
+            method: HTTP method.
+            status: HTTP status.
+            seconds: How long it took; None where it was turned away, which takes no time, and many
+                of which would make the others look quick.
+            kinds: See `problem.error_kinds`.
+        """
         self._requests.labels(endpoint, method, str(status)).inc()
-        self._request_seconds.labels(endpoint).observe(seconds)
+        if seconds is not None:
+            self._request_seconds.labels(endpoint).observe(seconds)
         for kind in kinds:
             self._errors.labels(kind).inc()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from shopwindow import __version__
 from shopwindow.bundle import BundleInfo
+from shopwindow.imaging.suffixes import MEDIA_TYPES
 from shopwindow.settings import Settings
 from shopwindow.web.wording import list_in_words, size_in_words, title_of
 
@@ -96,7 +97,7 @@ def _predict(info: BundleInfo, settings: Settings) -> Json:
     label_count = len(info.main.labels)
     picture = {"type": "string", "format": "binary", "minLength": 1}
     formats = settings.accepted_formats
-    types = ["application/octet-stream", *(f"image/{name.lower()}" for name in formats)]
+    types = ["application/octet-stream", *(one for name in formats for one in MEDIA_TYPES[name])]
     return {
         "operationId": "predict",
         "summary": "Says what is on one or several pictures.",

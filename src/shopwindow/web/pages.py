@@ -17,6 +17,7 @@ from werkzeug.exceptions import (
 from shopwindow.bundle import BundleInfo, arithmetic_of
 from shopwindow.errors import BusyError
 from shopwindow.imaging.limits import ImageLimits
+from shopwindow.imaging.suffixes import ENDINGS, MEDIA_TYPES
 from shopwindow.inference.batching import Batcher
 from shopwindow.settings import Settings
 from shopwindow.web import wording
@@ -59,7 +60,9 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
             "question": wording.QUESTION,
             "summary": wording.summary_of(info),
             "field": _FIELD,
-            "accept": ",".join(f"image/{name.lower()}" for name in limits.formats),
+            "accept": ",".join(
+                one for name in limits.formats for one in MEDIA_TYPES[name] + ENDINGS.get(name, ())
+            ),
             "formats": wording.list_in_words(formats),
             # Twice what is enough, so that the server still has something to choose from.
             "least_px": 2 * max(info.rule.enough_px) if "JPEG" in limits.formats else never_px,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, g, has_request_context, request
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
@@ -80,6 +80,8 @@ class Problem:
 
 def as_http_error(error: BusyError) -> ServiceUnavailable:
     """Return the HTTP error of a request for which there was no room or no time."""
+    if has_request_context():
+        g.turned_away = error.at_once
     return ServiceUnavailable(str(error), retry_after=error.retry_after_s)
 
 
@@ -115,6 +117,11 @@ def error_kinds(status: int) -> list[str]:
     if status >= 400 and not kinds:
         return [kind_of_status(status)]
     return kinds
+
+
+def was_turned_away(status: int) -> bool:
+    """Say whether nothing was done for the current request: no key, no credit or no room."""
+    return status in {401, 429} or bool(g.get("turned_away"))
 
 
 def kind_of_status(status: int) -> str:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
-import logging
 import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import cache
 
 from flask import Flask, Response, request
-from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.datastructures import Authorization, WWWAuthenticate
 from werkzeug.exceptions import TooManyRequests, Unauthorized
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shopwindow.settings import Settings
+from shopwindow.web.clients import Clients
 from shopwindow.web.problem import wants_json
-
-_log = logging.getLogger(__name__)
 
 # Nothing inline and nothing from another host: what an attacker might smuggle into a label or a
 # file name cannot run, and an upload cannot leave. Nobody may frame, embed or script the app.
@@ -44,17 +40,89 @@ _MINUTE_S = 60.0
 MAX_CLIENTS = 100_000  # some 15 MB; the one that was silent longest is forgotten first
 
 
-def secure(app: Flask, settings: Settings) -> None:
-    """Add what the settings ask for: believed proxies, a key, a rate limit; and all headers."""
+class Access:
+    """Says who is let in, for the app and for the server's loop alike. Thread-safe.
+
+    Args:
+        settings: The key, the rate limit and how many proxies are believed.
+
+    Attributes:
+        clients: Tells clients apart.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.clients = Clients(settings.trusted_proxies)
+        self._key = settings.api_key.encode()
+        self._per_minute = settings.rate_limit
+        # Apart, so that who has sent many photos may still say of each what it is.
+        self._of_pictures = RateLimit(max(1, settings.rate_limit))
+        self._of_feedback = RateLimit(max(1, settings.rate_limit))
+
+    def check_key(self, authorization: Authorization | None, *, json: bool) -> None:
+        """Make sure that a request has the key, where there is one.
+
+        Args:
+            authorization: What it came with.
+            json: Whether a program asks, and not a browser.
+
+        Raises:
+            Unauthorized: It has another, or none.
+        """
+        if self._key and not hmac.compare_digest(_given_key(authorization).encode(), self._key):
+            raise Unauthorized(
+                "This app wants a key: send it as 'Authorization: Bearer KEY', or type it as the "
+                "password when your browser asks.",
+                www_authenticate=WWWAuthenticate(
+                    "bearer" if json else "basic", {"realm": "shopwindow"}
+                ),
+            )
+
+    def check_rate(
+        self, peer: str | None, header: Callable[[str], str | None], *, feedback: bool = False
+    ) -> None:
+        """Take one request from the credit of whoever asks, where there is a limit.
+
+        Args:
+            peer: The address of the socket.
+            header: See `Clients.client_of`.
+            feedback: Whether it is feedback, and no picture.
+
+        Raises:
+            TooManyRequests: The credit is used up.
+        """
+        if not self._per_minute:
+            return
+        client = self.clients.client_of(peer, header)
+        limit = self._of_feedback if feedback else self._of_pictures
+        wait_s = 0.0 if client is None else limit.take(client)
+        if wait_s > 0:
+            seconds = math.ceil(wait_s)
+            raise TooManyRequests(
+                f"At most {self._per_minute} requests a minute: "
+                f"please try again in {seconds} second{'s' if seconds > 1 else ''}.",
+                retry_after=seconds,
+            )
+
+
+def secure(app: Flask, settings: Settings, access: Access) -> None:
+    """Add what the settings ask for: a proxy's scheme, a key, a rate limit; and all headers."""
     if settings.trusted_proxies:
-        count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=count, x_proto=count, x_host=0
+            app.wsgi_app, x_for=0, x_proto=settings.trusted_proxies, x_host=0
         )
-    if settings.api_key:
-        app.before_request(_key_check(settings.api_key))
-    if settings.rate_limit:
-        app.before_request(_rate_check(settings.rate_limit))
+
+    @app.before_request
+    def let_in() -> None:
+        # The server's loop asks the same in the same order: `Doorkeeper.refuse`.
+        if request.endpoint not in _OPEN_ENDPOINTS:
+            access.check_key(request.authorization, json=wants_json())
+        # Nothing else makes the model run: the other pages cost next to nothing. A reviewer is
+        # quicker than any limit, and attempts to log in have one of their own.
+        costs = request.method == "POST" or "example" in request.args
+        if costs and request.blueprint != "review":
+            access.check_rate(
+                request.remote_addr, request.headers.get, feedback="feedback" in request.path
+            )
 
     @app.after_request
     def add_headers(response: Response) -> Response:
@@ -64,25 +132,7 @@ def secure(app: Flask, settings: Settings) -> None:
         return response
 
 
-def _key_check(api_key: str) -> Callable[[], None]:
-    expected = api_key.encode()
-
-    def check() -> None:
-        if request.endpoint in _OPEN_ENDPOINTS:
-            return
-        if not hmac.compare_digest(_given_key().encode(), expected):
-            scheme = "bearer" if wants_json() else "basic"
-            raise Unauthorized(
-                "This app wants a key: send it as 'Authorization: Bearer KEY', or type it as the "
-                "password when your browser asks.",
-                www_authenticate=WWWAuthenticate(scheme, {"realm": "shopwindow"}),
-            )
-
-    return check
-
-
-def _given_key() -> str:
-    given = request.authorization
+def _given_key(given: Authorization | None) -> str:
     if given is None:
         return ""
     if given.type == "basic":
@@ -90,64 +140,6 @@ def _given_key() -> str:
         # the script of the page fetches too. Any name will do.
         return given.password or ""
     return (given.token or "") if given.type == "bearer" else ""
-
-
-def _rate_check(per_minute: int) -> Callable[[], None]:
-    # Apart, so that who has sent many photos may still say of each what it is.
-    of_pictures, of_feedback = RateLimit(per_minute), RateLimit(per_minute)
-
-    def check() -> None:
-        # Nothing else makes the model run: the other pages cost next to nothing.
-        if request.method != "POST" and "example" not in request.args:
-            return
-        if request.blueprint == "review":
-            return  # whose reviewer is quicker than that, and who limits attempts by itself
-        limit = of_feedback if "feedback" in request.path else of_pictures
-        wait_s = limit.take(client_of(request.remote_addr))
-        if wait_s > 0:
-            seconds = math.ceil(wait_s)
-            raise TooManyRequests(
-                f"At most {per_minute} requests a minute: "
-                f"please try again in {seconds} second{'s' if seconds > 1 else ''}.",
-                retry_after=seconds,
-            )
-
-    return check
-
-
-def client_of(address: str | None) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 that one IPv6 line gets.
-
-    Args:
-        address: As a socket or a proxy tells it; some proxies add the port (Azure's gateway, AWS's
-            load balancer when it is asked to). What is no address counts as a client by itself, so
-            that one proxy's habit does not make one client of all visitors.
-    """
-    if not address:
-        return "unknown"  # a Unix socket, behind which nobody tells addresses
-    text = address.strip().strip('"')
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        ip = ipaddress.ip_address(text)
-    except ValueError:
-        _warn_of_forwarded_names()
-        return f"not an address: {text[:64]}"
-    if isinstance(ip, ipaddress.IPv6Address):
-        mapped = ip.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((int(ip), 64), strict=False).network_address)
-    return str(ip)
-
-
-@cache
-def _warn_of_forwarded_names() -> None:
-    """Say it once; the text itself may be somebody's."""
-    _log.warning(
-        "X-Forwarded-For: expected an IPv4 or IPv6 address, with or without a port, found "
-        "something else; such visitors are told apart by that text"
-    )
 
 
 class RateLimit:

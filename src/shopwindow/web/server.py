@@ -187,10 +187,11 @@ def _listen(app: Flask, settings: Settings, sockets: dict[int, Any]) -> Any:
     """Take the port, for the thread that calls this to serve; return waitress's server."""
     server = _create_server(app, settings, sockets)
     inside: Inside = app.extensions["shopwindow"]
-    doorkeeper = Doorkeeper(inside.batcher, inside.metrics)
+    doorkeeper = Doorkeeper(inside.batcher, inside.metrics, inside.access)
     of_channels = {
         "receive_s": settings.receive_s,
         "doorkeeper": doorkeeper,
+        "foreign": set(),
         # Where a larger picture is allowed, two of them have to fit.
         "bodies": Bodies(max(MOST_BYTES, 2 * settings.max_upload_bytes)),
     }

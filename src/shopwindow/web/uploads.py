@@ -45,8 +45,14 @@ def read_files(request: Request, field: str) -> list[tuple[str, bytes]]:
     The empty part that a browser sends when no file was chosen does not count as a file.
 
     Raises:
+        BadRequest: It is a form that cannot be taken apart.
         RequestEntityTooLarge: The body or its parts exceed the limits of the app.
     """
+    if request.mimetype == "multipart/form-data" and not request.mimetype_params.get("boundary"):
+        raise BadRequest(
+            "This multipart form has no boundary: send 'Content-Type: multipart/form-data; "
+            "boundary=...', as clients do by themselves when they are given the form and no type."
+        )
     files = []
     for part in request.files.getlist(field):
         blob = part.read()
@@ -59,24 +65,49 @@ def read_images(request: Request, *, max_files: int) -> list[bytes]:
     """Return the pictures of an API request: 1 to `max_files` blobs, not yet decoded.
 
     Raises:
-        BadRequest: There is no picture in the request.
+        BadRequest: There is no picture in the request, or a form cannot be taken apart.
         RequestEntityTooLarge: More bytes or more files than the limits.
         UnsupportedMediaType: Neither multipart nor an image type.
     """
     if request.mimetype == "multipart/form-data":
         blobs = [blob for _, blob in read_files(request, "image")]
         if not blobs:
-            raise BadRequest(f"There is no file in the field 'image'. {_HOW}")
+            raise BadRequest(_why_no_file(request))
         if len(blobs) > max_files:
             raise too_many_files(len(blobs), max_files)
         return blobs
     if request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
-        body = request.get_data(cache=False)
-        if not body:
-            raise BadRequest(f"The body is empty. {_HOW}")
-        return [body]
+        return [request.get_data(cache=False)]  # an empty one is an empty file
     found = request.mimetype or "none"
     raise UnsupportedMediaType(f"The content type is {found}. {_HOW}")
+
+
+def _why_no_file(request: Request) -> str:
+    """Say what a form has instead of a file in the field that was expected."""
+    if not request.files and not request.form:
+        return (
+            "There is no part in this multipart form: expected its body to begin with the boundary "
+            f"of its content type. {_HOW}"
+        )
+    if "image" in request.form:
+        return f"The field 'image' is a text and no file: give that part a file name. {_HOW}"
+    return f"There is no file in the field 'image'. {_HOW}"
+
+
+def refuse_compressed(request: Request) -> None:
+    """Make sure that a body is what it is, and not compressed on the way.
+
+    A picture is compressed already, and what a few bytes may become would need a limit of its own.
+
+    Raises:
+        UnsupportedMediaType: It has a content encoding.
+    """
+    coding = request.headers.get("Content-Encoding", "").strip()
+    if coding.lower() not in {"", "identity"}:
+        raise UnsupportedMediaType(
+            f"This body is compressed (Content-Encoding: {coding[:40]}). Send it as it is: "
+            "pictures are compressed already."
+        )
 
 
 def too_many_files(found: int, max_files: int) -> RequestEntityTooLarge:

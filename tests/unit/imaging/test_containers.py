@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from heic_files import WRITTEN_FORMATS
 from shopwindow.errors import ImageError
 from shopwindow.imaging import containers
 from shopwindow.imaging.decode import decode_image
-from shopwindow.settings import ACCEPTED_FORMATS
 
 
 def noise(mode: str = "RGB") -> Image.Image:
@@ -146,7 +146,7 @@ def test_a_tiff_directory_outside_the_file_ends_the_walk(big: bool) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"format": name} for name in ACCEPTED_FORMATS] + [{"format": "TIFF", "big_tiff": True}],
+    [{"format": name} for name in WRITTEN_FORMATS] + [{"format": "TIFF", "big_tiff": True}],
 )
 def test_a_file_cut_in_its_first_half_is_refused_without_a_warning(
     options: dict[str, object],

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from heic_files import WRITTEN_FORMATS
 from shopwindow.imaging.decode import decode_image
-from shopwindow.settings import ACCEPTED_FORMATS
 
 WHITE, BLACK = [255, 255, 255], [0, 0, 0]
 
@@ -20,7 +20,7 @@ def saved(image: Image.Image, format_: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("format_", ACCEPTED_FORMATS)
+@pytest.mark.parametrize("format_", WRITTEN_FORMATS)
 def test_each_accepted_format_decodes_to_rgb(
     format_: str, image_bytes: Callable[..., bytes]
 ) -> None:
@@ -105,7 +105,7 @@ def test_other_colour_spaces_become_rgb(mode: str) -> None:
 
 def test_only_the_first_frame_is_used() -> None:
     red, blue = Image.new("RGB", (5, 5), "red"), Image.new("RGB", (5, 5), "blue")
-    for format_ in ("GIF", "WEBP", "TIFF", "PNG"):
+    for format_ in ("GIF", "WEBP", "TIFF", "PNG", "AVIF"):
         data = saved(red, format_, save_all=True, append_images=[blue])
         np.testing.assert_allclose(decode_image(data)[0, 0], (255, 0, 0), atol=6)
 

@@ -40,7 +40,7 @@ def photo(orientation: int, format_: str) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", FIRST_ROW_AND_COLUMN)
 def test_every_orientation_comes_out_upright(orientation: int, format_: str) -> None:
     pixels = decode_image(photo(orientation, format_))

@@ -56,7 +56,7 @@ def test_jpeg_has_no_fewer_pixels_than_are_enough(
     np.testing.assert_allclose(pixels, resized(scene(240, 320), shape), atol=12)
 
 
-@pytest.mark.parametrize("format_", ["PNG", "WEBP", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize("format_", ["PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM"])
 def test_other_formats_shrink_by_any_whole_number(format_: str) -> None:
     pixels = decode_image(saved(scene(240, 320), format_, quality=95), least_px=(48, 64))
     assert pixels.shape == (48, 64, 3)
@@ -64,7 +64,7 @@ def test_other_formats_shrink_by_any_whole_number(format_: str) -> None:
     np.testing.assert_allclose(pixels, resized(scene(240, 320), (48, 64)), atol=tolerance)
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_shrunk_photo_stands_upright_like_the_full_one(orientation: int, format_: str) -> None:
     exif = Image.Exif()
@@ -76,7 +76,7 @@ def test_shrunk_photo_stands_upright_like_the_full_one(orientation: int, format_
     np.testing.assert_allclose(pixels, resized(full, pixels.shape), atol=8)
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "AVIF"])
 def test_sides_that_do_not_divide_shift_nothing(format_: str) -> None:
     """8 x 40 + 1 pixels shrink to 40, and not to 41 of which the last is nearly nothing."""
     data = saved(scene(321, 401), format_, quality=95)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ def served() -> Iterator[Served]:
     sockets: dict[int, Any] = {}
     server = create_server(app, map=sockets, host="127.0.0.1", port=0, threads=4)
     bodies = CountedBodies(2 * LARGE_BYTES)
-    server.channel_class = type("Counted", (Channel,), {"bodies": bodies})
+    server.channel_class = type("Counted", (Channel,), {"bodies": bodies, "foreign": set()})
 
     def serve() -> None:
         while not ended.is_set():
@@ -135,3 +136,42 @@ def test_nothing_stays_counted_after_answers_and_hang_ups(served: Served) -> Non
     kept.close()
     while served.bodies.held_bytes:
         pass
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40)], "TLS"),
+        ([b"\x80\x2e\x01\x00\x02"], "TLS"),
+        ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], "HTTP/2"),
+        ([b"\r\n\r\n\x00\r\nQUIT\n"], "no HTTP"),
+        ([b"\x00\x01\x02"], "no HTTP"),
+    ],
+)
+def test_what_is_no_http_is_closed_at_once_and_logged_once(
+    served: Served, said: list[bytes], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with served.connect() as connection:
+                for part in said:
+                    connection.sendall(part)
+                assert connection.recv(100) == b""
+    lines = [one.getMessage() for one in caplog.records if "was closed" in one.getMessage()]
+    assert len(lines) == 1
+    assert name in lines[0]
+
+
+def test_beginning_that_comes_in_pieces_is_known(served: Served) -> None:
+    with served.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(b"PRI * H")
+        connection.sendall(b"TTP/2.0\r\n")
+        assert connection.recv(100) == b""
+
+
+def test_other_methods_and_blank_lines_before_them_are_http(served: Served) -> None:
+    with served.connect() as connection:
+        for method in (b"\r\nPOST", b"PRINT", b"PRI"):
+            connection.sendall(post(5).replace(b"POST", method))
+            assert answer(connection) == b"5"
