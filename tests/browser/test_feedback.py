@@ -170,7 +170,7 @@ def test_list_is_left_as_it_was_entered_with_the_keyboard(
     assert list(store.items()) == []
 
 
-@pytest.mark.parametrize("colour", [(200, 0, 200), (128, 0, 0)], ids=["family", "unknown"])
+@pytest.mark.parametrize("colour", [(200, 0, 200), (128, 128, 128)], ids=["family", "unknown"])
 def test_answer_without_a_label_is_asked_about_and_not_called_right(
     answered: Callable[..., Page], store: FeedbackStore, colour: tuple[int, int, int]
 ) -> None:

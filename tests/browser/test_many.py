@@ -82,14 +82,14 @@ def test_answers_are_saved_as_predict_writes_them(
 def test_one_of_many_is_opened_and_closed_again(open_page: OpenPage, photos: list[Path]) -> None:
     page = open_page()
     page.set_input_files("#image-file", photos)
-    check_grid(page, ["green", "red", "red", "blue"])
+    check_grid(page, ["hue", "red", "red", "blue"])
     last = page.get_by_role("button", name="a.png")
     for close in (lambda: page.keyboard.press("Enter"), page.go_back):
         last.click()
         check_answer(page, "red")
         expect(page.get_by_role("button", name="Back to all photos")).to_be_focused()
         close()
-        check_grid(page, ["green", "red", "red", "blue"])
+        check_grid(page, ["hue", "red", "red", "blue"])
         expect(last).to_be_focused()
         expect(page.locator("#answer")).to_be_hidden()
 

@@ -85,7 +85,7 @@ def answer_all(
         )
         for (name, blob, preview, _), prediction in zip(seen, predictions, strict=True)
     ]
-    answers.sort(key=lambda one: one.prediction.confidence if one.prediction else 0)
+    answers.sort(key=lambda one: one.prediction.rank if one.prediction else (0, 0.0))
     return answers + failed
 
 

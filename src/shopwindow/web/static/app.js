@@ -34,7 +34,7 @@
 
     const scale = (part, label, confidence) => {
       part.querySelector('.of').textContent = label;
-      part.querySelector('.share').textContent = perCent(confidence, 1);
+      part.querySelector('.share').textContent = confidence === null ? '' : perCent(confidence, 1);
       part.querySelector('.fill').setAttribute('width', `${(confidence * 100).toFixed(2)}%`);
       return part;
     };
@@ -54,8 +54,19 @@
       document.title = words.title;
     };
 
+    // Nothing in it can be pressed until a double click is over: what has just come under a pointer is
+    // not what it was pressed for.
+    const FRESH_MS = 500;
+    const timers = new WeakMap();
+    const freshen = (part) => {
+      clearTimeout(timers.get(part));
+      part.classList.add('fresh');
+      timers.set(part, setTimeout(() => part.classList.remove('fresh'), FRESH_MS));
+    };
+
     // One of: empty, busy, done, many. Parts that a state does not have are hidden.
     const enter = (state) => {
+      freshen(main);
       main.dataset.state = state;
       $('many').hidden = state !== 'many';
       $('start').hidden = state === 'many' || state === 'busy'; // gone, rather than pushed down
@@ -103,7 +114,7 @@
     let feedback = null;
     const wantFeedback = () => {
       if (!words.feedback) return;
-      feedback ??= import(words.feedback).then((module) => module.makeFeedback({ $, words, unreachable: UNREACHABLE }));
+      feedback ??= import(words.feedback).then((module) => module.makeFeedback({ $, words, freshen, unreachable: UNREACHABLE }));
       feedback.catch(() => { feedback = null; }); // then the page does without
     };
     const discuss = (act) => feedback?.then(act, () => {});
@@ -134,7 +145,7 @@
       const chips = Object.entries(attributes);
       $('chips').replaceChildren(...chips.map(([column, score]) => {
         const chip = copy('chip', { dt: said.names[column], b: score.label, '.share': perCent(score.confidence, 0) });
-        chip.classList.toggle('faint', score.confidence < 0.5);
+        chip.classList.toggle('faint', said.doubted.includes(column));
         return chip;
       }));
       $('more').hidden = !chips.length;
@@ -222,7 +233,7 @@
       }
     };
 
-    const tools = { $, answer, copy, discuss, enter, hidePreview, predict, scale, show, shrink, sign };
+    const tools = { $, answer, copy, discuss, enter, freshen, hidePreview, predict, scale, show, shrink, sign };
 
     document.querySelectorAll('input[type=file]').forEach((control) => {
       control.addEventListener('click', () => { control.value = ''; }); // the same file counts again

@@ -24,7 +24,7 @@ export const matching = (labels, typed) => {
 
 // The list of labels: a combobox whose list is always open, in a dialog.
 // https://www.w3.org/WAI/ARIA/apg/patterns/combobox/
-const makeList = ($) => {
+const makeList = ($, freshen) => {
   const dialog = $('correct');
   const search = $('search');
   const list = $('labels');
@@ -110,17 +110,18 @@ const makeList = ($) => {
   dialog.querySelector('.none').addEventListener('click', () => pick(''));
   dialog.querySelector('.cancel').addEventListener('click', () => dialog.close());
   const image = dialog.querySelector('img');
-  image.addEventListener('error', () => { image.hidden = true; });
+  image.addEventListener('error', () => { image.style.visibility = 'hidden'; }); // its place stays
   // A phone's keyboard covers the page without making it smaller.
   const fit = () => dialog.style.setProperty('--seen', `${visualViewport.height}px`);
   visualViewport?.addEventListener('resize', fit);
 
   return (labels, guesses, url, act) => {
     [known, likely, picked] = [labels, guesses, act];
-    image.hidden = !url;
+    image.style.visibility = url ? '' : 'hidden';
     if (url) image.src = url;
     search.value = '';
     dialog.showModal();
+    freshen(dialog);
     fill();
     // On a phone the keyboard would cover the guesses before anybody has read them.
     if (matchMedia('(pointer: fine)').matches) search.focus();
@@ -128,9 +129,9 @@ const makeList = ($) => {
 };
 
 // An item is { prediction, picture, url }; what was said about it is noted in its `opinion`.
-export const makeFeedback = ({ $, words, unreachable }) => {
+export const makeFeedback = ({ $, words, freshen, unreachable }) => {
   const say = $('correct').dataset;
-  const openList = makeList($);
+  const openList = makeList($, freshen);
   let labels = null;
   let shown = null; // the item in the window
 
@@ -177,8 +178,8 @@ export const makeFeedback = ({ $, words, unreachable }) => {
       const right = part.querySelector('.right');
       const wrong = part.querySelector('.wrong');
       right.addEventListener('click', () => tell(item, item.prediction.label));
-      // A family, or nothing at all: then the window has shown no label that could be right.
-      const unnamed = place !== item.corner && !['sure', 'unsure'].includes(item.prediction.words.kind);
+      // A family, or nothing at all: then no label has been shown that could be right.
+      const unnamed = item.prediction.words.heading !== item.prediction.label;
       if (unnamed) {
         right.remove();
         wrong.textContent = 'What is it?';
@@ -190,9 +191,15 @@ export const makeFeedback = ({ $, words, unreachable }) => {
       fault.className = 'fault';
       fault.setAttribute('role', 'alert');
       fault.textContent = item.fault;
-      part.append(fault);
+      part.querySelector('.what')?.after(fault) ?? part.append(fault);
+    } else if (item.undone) {
+      const undone = document.createElement('p');
+      undone.className = 'undone';
+      undone.textContent = say.undone;
+      part.append(undone);
     }
     place.replaceChildren(part);
+    freshen(place);
     if (had) place.querySelector(had === 'input' ? 'input' : 'button').focus();
   };
 
@@ -207,6 +214,7 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     if (item.telling) return;
     item.telling = true;
     item.fault = '';
+    item.undone = false;
     try {
       await act();
     } catch (error) {
@@ -222,6 +230,7 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     await call(`${words.tell}/${id}`, { method: 'DELETE', headers: { 'X-Undo-Token': token } })
       .catch((error) => { if (error.status !== 404) throw error; }); // gone already, as wanted
     item.opinion = null;
+    item.undone = true;
     $('status').textContent = say.undone;
   });
 
@@ -253,10 +262,16 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     $('kept-all').textContent = $('keep-all').checked ? say.keptPhoto : say.kept;
   });
 
+  // A key that is held down presses once, not also what takes the place of what it pressed.
+  document.addEventListener('keydown', (event) => {
+    if (event.repeat && event.key === 'Enter' && event.target.closest('.opinion, .correct')) event.preventDefault();
+  });
+
   return {
     // In the window.
     show: (item) => {
       shown = item;
+      item.undone = false;
       $('opinion').hidden = !item.prediction.receipt;
       redraw(item);
     },

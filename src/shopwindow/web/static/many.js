@@ -4,10 +4,13 @@ const AT_ONCE = 4; // requests under way; the server works on eight at a time
 const PATIENCE = 30; // times to come back to a busy server
 const ARRANGE_MS = 250;
 
+const DOUBTS = ['unknown', 'unsure', 'family', 'likely', 'sure'];
+const least = ({ prediction: a }, { prediction: b }) => DOUBTS.indexOf(a.words.kind) - DOUBTS.indexOf(b.words.kind)
+  || (a.words.confidence ?? a.confidence) - (b.words.confidence ?? b.confidence);
 const ORDERS = {
-  least: (a, b) => a.confidence - b.confidence,
-  most: (a, b) => b.confidence - a.confidence,
-  label: (a, b) => a.label.localeCompare(b.label) || a.confidence - b.confidence,
+  least,
+  most: (a, b) => least(b, a),
+  label: (a, b) => a.prediction.words.heading.localeCompare(b.prediction.words.heading) || least(a, b),
   given: () => 0,
 };
 
@@ -42,7 +45,7 @@ const save = (name, type, text) => {
 const count = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
 
 export const showMany = (photos, leftOut, signal, tools) => {
-  const { $, copy, discuss, enter, predict, scale, sign } = tools;
+  const { $, copy, discuss, enter, freshen, predict, scale, sign } = tools;
   const takesFeedback = Boolean($('opinion'));
   const tiles = $('tiles');
   let timer = 0;
@@ -62,7 +65,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
     corner.setAttribute('role', 'group');
     corner.setAttribute('aria-label', photo.name);
     if (takesFeedback) tile.append(corner);
-    return { ...photo, given, tile, button, corner, label: '', confidence: 2 };
+    return { ...photo, given, tile, button, corner };
   });
 
   const say = () => {
@@ -86,6 +89,8 @@ export const showMany = (photos, leftOut, signal, tools) => {
     if (all) $('status').textContent = `All ${items.length} photos are answered. ${notes.join(' ')}`;
   };
 
+  // In the chosen order: at once where the visitor asks for it, and else not while the pointer is
+  // among the tiles.
   const arrange = () => {
     timer = 0;
     const order = ORDERS[$('order').value];
@@ -93,6 +98,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
     const rank = (item) => (item.prediction ? 0 : item.error ? 1 : 2);
     const sorted = items.toSorted((a, b) => rank(a) - rank(b) || (rank(a) ? 0 : order(a, b)) || a.given - b.given);
     const focused = document.activeElement;
+    if (sorted.some((item, place) => tiles.children[place] !== item.tile)) freshen(tiles);
     sorted.forEach((item, place) => {
       if (tiles.children[place] !== item.tile) tiles.insertBefore(item.tile, tiles.children[place] ?? null);
     });
@@ -100,13 +106,20 @@ export const showMany = (photos, leftOut, signal, tools) => {
     if (!opened) say(); // an opened photo has a heading of its own
   };
 
+  const rearrange = () => {
+    timer = 0;
+    if (signal.aborted) return;
+    if (!tiles.matches(':hover')) arrange();
+    else if (!opened) say();
+  };
+
   const settle = (item) => {
     const { tile, prediction, error } = item;
     tile.classList.remove('waiting');
     if (prediction) {
-      tile.classList.add(prediction.sure ? 'sure' : 'unsure');
-      scale(tile, prediction.label, prediction.confidence);
-      Object.assign(item, { label: prediction.label, confidence: prediction.confidence });
+      const { kind, heading, confidence } = prediction.words;
+      tile.classList.add(kind);
+      scale(tile, heading, confidence);
       item.button.disabled = false;
       discuss((it) => it.offer(item));
     } else {
@@ -114,7 +127,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
       item.corner.remove();
       tile.querySelector('.failed').textContent = error;
     }
-    timer ||= setTimeout(() => { if (!signal.aborted) arrange(); }, ARRANGE_MS);
+    timer ||= setTimeout(rearrange, ARRANGE_MS);
   };
 
   const back = () => {
@@ -157,6 +170,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
   const listen = (target, event, act) => target.addEventListener(event, act, { signal });
   items.forEach((item) => listen(item.button, 'click', () => open(item)));
   listen($('order'), 'change', arrange);
+  listen(tiles, 'mouseleave', rearrange);
   listen($('csv'), 'click', () => save('labels.csv', 'text/csv', asCsv(asRows(items))));
   listen($('json'), 'click', () => save('labels.json', 'application/json', JSON.stringify(asRows(items), null, 2)));
   listen($('back'), 'click', () => history.back());
