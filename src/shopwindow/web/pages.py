@@ -37,6 +37,8 @@ from shopwindow.web.uploads import caller_of, read_files, too_many_files
 _FIELD = "image-file"
 _SHOWN_LABELS = 20
 _FORMAT_NAMES = {"WEBP": "WebP"}
+# Many systems know no media type for these, and would not let them be chosen.
+_ACCEPTED = {"HEIC": "image/heic,image/heif,.heic,.heif", "AVIF": "image/avif,.avif"}
 
 
 def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Blueprint:
@@ -59,7 +61,10 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
             "question": wording.QUESTION,
             "summary": wording.summary_of(info),
             "field": _FIELD,
-            "accept": ",".join(f"image/{name.lower()}" for name in limits.formats),
+            "accept": ",".join(
+                _ACCEPTED.get(name, f"image/{name.lower()}") for name in limits.formats
+            ),
+            "told_formats": ", ".join(limits.formats),  # as errors list them
             "formats": wording.list_in_words(formats),
             # Twice what is enough, so that the server still has something to choose from.
             "least_px": 2 * max(info.rule.enough_px) if "JPEG" in limits.formats else never_px,

@@ -13,6 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from shopwindow.bundle import BundleInfo, Threshold
+from shopwindow.counting import counted
 from shopwindow.inference.prediction import Doubt, Prediction
 from shopwindow.measured import Measured
 
@@ -182,7 +183,7 @@ def summary_of(info: BundleInfo) -> str:
     """Return the summary of the model's card, or one made from what it can tell apart."""
     count = len(info.columns[0].labels)
     return _text(info.card, "summary") or (
-        f"Show a photo, and this model picks the best of {count} answers."
+        f"Show a photo, and this model picks the best of {counted(count, 'answer')}."
     )
 
 

@@ -6,20 +6,34 @@ const PAGE = 8; // options that Page Down goes on by
 const plain = (text) => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
 const squeezed = (text) => text.replace(/[^\p{L}\p{N}]/gu, '');
 
-// The labels that fit what was typed: those that begin with it, those with a word that begins with
-// it, then what has it anywhere, whatever the hyphens, accents and the order of the words.
-export const matching = (labels, typed) => {
+// The labels that fit what was typed, whatever the hyphens, accents and the order of the words. The model's
+// guesses with a word that begins with it come first, best first; then what it is exactly, what begins
+// with it, what has a word that does, and what has it anywhere, each by the alphabet.
+export const matching = (labels, guesses, typed) => {
   const wanted = plain(typed).trim();
   const rank = (label) => {
     const text = plain(label);
     const at = text.indexOf(wanted);
-    if (at === 0) return 0;
-    if (at > 0) return squeezed(text[at - 1]) ? 2 : 1;
-    if (squeezed(text).includes(squeezed(wanted) || wanted)) return 3;
-    return wanted.split(/\s+/).every((word) => text.includes(word)) ? 4 : 5;
+    if (text === wanted) return 1;
+    if (at === 0) return 2;
+    if (at > 0) return squeezed(text[at - 1]) ? 4 : 3;
+    if (squeezed(text).includes(squeezed(wanted) || wanted)) return 5;
+    return wanted.split(/\s+/).every((word) => text.includes(word)) ? 6 : 7;
   };
-  const ranked = labels.map((label) => [rank(label), label]).filter(([at]) => at < 5);
-  return ranked.sort(([a], [b]) => a - b).map(([, label]) => label);
+  const ranked = labels.map((label) => {
+    const [at, guess] = [rank(label), guesses.indexOf(label)];
+    return { label, at, guess, likely: guess >= 0 && at <= 3 };
+  });
+  return ranked.filter(({ at }) => at < 7).sort((a, b) => b.likely - a.likely
+    || (a.likely ? a.guess - b.guess : a.at - b.at) || a.label.localeCompare(b.label));
+};
+
+// The one that Enter takes: what was typed exactly, the best guess that begins so, or the only one that
+// fits; -1 where it could be any of several.
+const meant = (found) => {
+  const exact = found.findIndex(({ at }) => at === 1);
+  if (exact >= 0) return exact;
+  return found[0]?.likely || found.length === 1 ? 0 : -1;
 };
 
 // The list of labels: a combobox whose list is always open, in a dialog.
@@ -78,14 +92,15 @@ const makeList = ($, freshen) => {
     const typed = search.value.trim();
     options = [];
     const others = known.filter((label) => !likely.includes(label));
+    const found = typed ? matching(known, likely, typed) : [];
     const groups = typed
-      ? [['', matching(known, typed)]]
+      ? [['', found.map(({ label }) => label)]]
       : [['Its guesses', likely], ['All others', others]];
     list.replaceChildren(...groups.filter(([, labels]) => labels.length).map(([name, labels]) => group(name, labels)));
     list.hidden = !options.length;
     list.scrollTop = 0;
     search.setAttribute('aria-expanded', String(!list.hidden));
-    activate(typed ? 0 : -1); // so that Enter takes the first that fits
+    activate(meant(found));
     const count = `${options.length} label${options.length === 1 ? '' : 's'}`;
     $('found').textContent = !typed ? '' : list.hidden ? 'No label like this. Is it none of these?' : count;
   };
@@ -105,6 +120,7 @@ const makeList = ($, freshen) => {
     } else if (event.key === 'Enter' && !event.isComposing) {
       event.preventDefault();
       if (options[active]) pick(options[active].textContent);
+      else if (options.length && search.value.trim()) $('found').textContent = `${options.length} labels fit: choose one of them.`;
     }
   });
   dialog.querySelector('.none').addEventListener('click', () => pick(''));
@@ -129,24 +145,12 @@ const makeList = ($, freshen) => {
 };
 
 // An item is { prediction, picture, url }; what was said about it is noted in its `opinion`.
-export const makeFeedback = ({ $, words, freshen, unreachable }) => {
+export const makeFeedback = ({ $, freshen, inWords, unreached, words }) => {
+  const call = async (...request) => (await import(words.call)).call(unreached, ...request);
   const say = $('correct').dataset;
   const openList = makeList($, freshen);
   let labels = null;
   let shown = null; // the item in the window
-
-  const call = async (address, options) => {
-    let reply;
-    let result = {};
-    try {
-      reply = await fetch(address, options);
-      if (reply.status !== 204) result = await reply.json();
-    } catch {
-      throw new Error(unreachable);
-    }
-    if (!reply.ok) throw Object.assign(new Error(result.detail), { status: reply.status });
-    return result;
-  };
 
   const keepsAll = (item) => Boolean(item.corner) && $('keep-all').checked;
   const copy = (id) => $(id).content.firstElementChild.cloneNode(true);
@@ -218,7 +222,7 @@ export const makeFeedback = ({ $, words, freshen, unreachable }) => {
     try {
       await act();
     } catch (error) {
-      item.fault = error.message;
+      item.fault = inWords(error);
       labels = null; // another model may be in service by now
     }
     item.telling = false;
@@ -239,7 +243,7 @@ export const makeFeedback = ({ $, words, freshen, unreachable }) => {
     const form = new FormData();
     form.append('receipt', item.prediction.receipt);
     form.append('label', label);
-    if (keep) form.append('image', item.picture, 'photo');
+    if (keep) form.append('image', new Blob([await item.picture.arrayBuffer()]), 'photo');
     item.opinion = await call(words.tell, { method: 'POST', body: form });
     if (keep && !item.opinion.photo_kept) item.fault = say.full;
     $('status').textContent = `${noted(item)} ${kept(item.opinion)}`;
@@ -249,7 +253,7 @@ export const makeFeedback = ({ $, words, freshen, unreachable }) => {
     try {
       labels ??= (await call(words.model)).columns[0].labels;
     } catch (error) {
-      item.fault = error.message;
+      item.fault = inWords(error);
       redraw(item);
       return;
     }

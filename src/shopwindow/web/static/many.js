@@ -26,13 +26,17 @@ const asRows = (items) => {
   return items.map((item) => ({ ...asRow(item), corrected: item.opinion ? item.opinion.label || 'none of these' : null }));
 };
 
+// A spreadsheet takes text that begins so for a formula; after an apostrophe it does not.
+// https://owasp.org/www-community/attacks/CSV_Injection
 const asCell = (value) => {
-  const text = value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
+  let text = value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
+  if (/^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
-const asCsv = (rows) => [Object.keys(rows[0]), ...rows.map(Object.values)]
-  .map((cells) => `${cells.map(asCell).join(',')}\n`).join('');
+// With the mark by which Excel knows UTF-8.
+const asCsv = (rows) => `\ufeff${[Object.keys(rows[0]), ...rows.map(Object.values)]
+  .map((cells) => `${cells.map(asCell).join(',')}\n`).join('')}`;
 
 const save = (name, type, text) => {
   const link = document.createElement('a');
@@ -44,14 +48,25 @@ const save = (name, type, text) => {
 
 const count = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
 
+// Files of the same name, as phones give, say which of them they are and how large.
+const toldApart = (photos) => {
+  const alike = Map.groupBy(photos, ({ name }) => name);
+  return photos.map((photo) => {
+    const { name, size } = photo;
+    const group = alike.get(name);
+    const [place, all] = [group.indexOf(photo) + 1, group.length];
+    return all > 1 ? { ...photo, name: `${name} (${place} of ${all}, ${size} bytes)` } : photo;
+  });
+};
+
 export const showMany = (photos, leftOut, signal, tools) => {
-  const { $, copy, discuss, enter, freshen, predict, scale, sign } = tools;
+  const { $, copy, discuss, enter, freshen, inWords, predict, scale, sign } = tools;
   const takesFeedback = Boolean($('opinion'));
   const tiles = $('tiles');
   let timer = 0;
   let opened = null;
 
-  const items = photos.map((photo, given) => {
+  const items = toldApart(photos).map((photo, given) => {
     const tile = copy('tile', { '.file': photo.name });
     const button = document.createElement('button');
     button.type = 'button';
@@ -77,7 +92,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
       all || !settled.length ? '' : 'The answers come as they are found.',
       unsure ? `Not sure about ${unsure} of them: look at those first.` : '',
       failed ? `${count(failed, 'file')} could not be read.` : '',
-      leftOut ? `${count(leftOut, 'file')} left out, being no picture.` : '',
+      leftOut,
     ].filter(Boolean);
     sign({
       heading: count(items.length, 'photo'),
@@ -161,7 +176,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
         image.src = item.url;
         item.prediction = await predict(item.picture, signal, PATIENCE);
       } catch (error) {
-        item.error = error.message;
+        item.error = inWords(error);
       }
       if (!signal.aborted) settle(item);
     }

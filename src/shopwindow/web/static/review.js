@@ -25,6 +25,7 @@ if (box) {
 
 document.addEventListener('keydown', (event) => {
   const { key, target } = event;
+  if (event.isComposing || target.matches('input:not([type=checkbox]), textarea, [contenteditable]')) return;
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (target.matches('select')) { // where letters choose
     if (key === 'Enter') {
