@@ -30,7 +30,7 @@ export const matching = (labels, guesses, typed) => {
 
 // The one that Enter takes: what was typed exactly, the best guess that begins so, or the only one that
 // fits; -1 where it could be any of several.
-const meant = (found) => {
+export const meant = (found) => {
   const exact = found.findIndex(({ at }) => at === 1);
   if (exact >= 0) return exact;
   return found[0]?.likely || found.length === 1 ? 0 : -1;
