@@ -65,6 +65,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
   const tiles = $('tiles');
   let timer = 0;
   let opened = null;
+  let leaving = false; // the opened one
 
   const items = toldApart(photos).map((photo, given) => {
     const tile = copy('tile', { '.file': photo.name });
@@ -156,6 +157,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
 
   const open = (item) => {
     opened = item;
+    leaving = false;
     tools.show(item.picture);
     tools.answer(item);
     $('back').hidden = false;
@@ -188,7 +190,10 @@ export const showMany = (photos, leftOut, signal, tools) => {
   listen(tiles, 'mouseleave', rearrange);
   listen($('csv'), 'click', () => save('labels.csv', 'text/csv', asCsv(asRows(items))));
   listen($('json'), 'click', () => save('labels.json', 'application/json', JSON.stringify(asRows(items), null, 2)));
-  listen($('back'), 'click', () => history.back());
+  listen($('back'), 'click', () => { // twice would leave the page
+    if (!leaving) history.back();
+    leaving = true;
+  });
   listen(window, 'popstate', back);
   signal.addEventListener('abort', () => {
     clearTimeout(timer);
