@@ -151,7 +151,7 @@ async ([labels, guesses, typed]) => {
         ("Night", ["Night Cap", "Night", "Night suits"], "Night"),
         ("night s", ["Night suits"], "Night suits"),
         # Any of several: then none is taken for what was meant.
-        ("s", ["Shirts", "Skirts", "Night suits", "Sport Shoes"], None),
+        ("s", ["Shirts", "Skirts", "Sport Shoes", "Night suits"], None),
         ("SHOE", ["Sport Shoes"], "Sport Shoes"),
         ("teapot", [], None),
     ],

@@ -108,7 +108,7 @@ def test_damaged_picture_gets_the_same_answer_from_the_page_and_the_api(
 ) -> None:
     suffix, damage, options = DAMAGED[kind]
     path = tmp_path / f"photo{suffix}"
-    scene(900, 600).save(path, **options)
+    scene(1600, 1200).save(path, **options)
     path.write_bytes(damage(path.read_bytes()))
     assert path.stat().st_size > 100_000
     page = open_page(base=feedback_url)

@@ -178,10 +178,10 @@
       if (file.size > Number(words.maxBytes)) {
         throw new Error(`That file has more than ${words.max}. Please choose a smaller picture.`);
       }
-      if (!file.size) throw new Error(`This file is empty: expected ${words.formats}.`);
       // Bytes alone: what the file is called does not travel. They are read first, as a file that can no
       // longer be read fails like a server that cannot be reached.
       const body = await file.arrayBuffer();
+      if (!body.byteLength) throw new Error(`This file is empty: expected ${words.formats}.`);
       const headers = { 'Content-Type': 'application/octet-stream' };
       try {
         const { call } = await import(words.call);
