@@ -92,8 +92,9 @@ def test_bars_are_as_long_as_they_say_and_add_up(open_page: OpenPage, photo: Pho
 @pytest.mark.parametrize(
     ("colour", "kind", "heading", "verdict"),
     [
-        ((200, 0, 200), "family", "hue", "Not sure which; some kind of hue"),
-        ((128, 0, 0), "unknown", "I can’t tell", "This does not look like anything I was trained"),
+        ((200, 0, 200), "family", "hue", "Almost certain"),
+        ((128, 0, 0), "unsure", "red", "Not sure"),
+        ((128, 130, 0), "unknown", "Hard to tell", "No answer stands out"),
     ],
 )
 def test_doubt_is_said_in_the_same_words_with_and_without_javascript(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 from visitor import check_answer, hand_in
 
@@ -84,3 +85,84 @@ def test_unreachable_server_is_explained(open_page: OpenPage, photo: Photo) -> N
     page.context.set_offline(True)
     page.set_input_files("#image-file", photo("red"))
     check_error(page, "The server could not be reached.")
+
+
+HTML = {"Content-Type": "text/html"}
+# What stands between a visitor and the server, and says so in its own way.
+REFUSALS = {
+    "a sign-in that has run out": ({"status": 302, "headers": {"Location": "/about"}}, "sign-in"),
+    "a page in place of the answer": ({"status": 200, "headers": HTML, "body": "<p>"}, "sign-in"),
+    "JSON of somebody else": (
+        {"status": 403, "headers": {"Content-Type": "application/json"}, "body": '{"detail": "x"}'},
+        "may not do this here (403)",
+    ),
+    "no sign-in": ({"status": 401, "headers": HTML, "body": "<p>"}, "not signed in here"),
+    "a limit of bytes": ({"status": 413, "headers": HTML, "body": "<p>"}, "smaller picture"),
+    "a limit of requests": ({"status": 429, "headers": HTML, "body": "<p>"}, "wait a minute"),
+    "nothing behind it": ({"status": 502, "headers": HTML, "body": "<p>"}, "is not running"),
+    "something else": ({"status": 418, "headers": HTML, "body": "<p>"}, "refused this (418)"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_each_refusal_on_the_way_has_its_own_words(
+    open_page: OpenPage, photo: Photo, kind: str
+) -> None:
+    reply, words = REFUSALS[kind]
+    page = open_page()
+    page.route("**/api/v1/predict?*", lambda route: route.fulfill(**reply))
+    page.set_input_files("#image-file", photo("red"))
+    check_error(page, words)
+    page.unroute_all()
+    page.set_input_files("#image-file", photo("blue"))
+    check_answer(page, "blue")
+
+
+def test_sentences_of_the_app_itself_are_passed_on(open_page: OpenPage, photo: Photo) -> None:
+    page = open_page()
+    problem = {"Content-Type": "application/problem+json"}
+    body = '{"status": 413, "detail": "Our own words."}'
+    page.route(
+        "**/api/v1/predict?*", lambda route: route.fulfill(status=413, headers=problem, body=body)
+    )
+    page.set_input_files("#image-file", photo("red"))
+    check_error(page, "Our own words.")
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("size_bytes", [30_000, 300_000])
+def test_photo_that_is_gone_since_it_was_chosen_is_said_to_be(
+    open_page: OpenPage, tmp_path: Path, photo: Photo, size_bytes: int, many: bool
+) -> None:
+    paths = [tmp_path / "one.png", photo("blue")][: 2 if many else 1]
+    paths[0].write_bytes(bytes(size_bytes))
+    page = open_page()
+    # As without the script: first the photo is chosen, and then the form is sent.
+    page.evaluate("document.getElementById('image-file').addEventListener('change', (event) => {"
+                  "event.stopImmediatePropagation(); }, {capture: true, once: true})")  # fmt: skip
+    page.set_input_files("#image-file", paths)
+    paths[0].unlink()
+    page.evaluate("document.querySelector('form.window').requestSubmit()")
+    words = "was changed, moved or removed after it was chosen"
+    if many:
+        expect(page.locator(".tile.bad .failed")).to_contain_text(words)
+    else:
+        check_error(page, words)
+
+
+@pytest.mark.parametrize("js", [True, False])
+def test_empty_file_is_said_to_be_empty(open_page: OpenPage, tmp_path: Path, js: bool) -> None:
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    page = open_page(js=js)
+    page.set_input_files("#image-file", empty)
+    if not js:
+        page.get_by_role("button", name="Find out").click()
+    check_error(page, "This file is empty: expected JPEG, PNG,")
+
+
+def test_device_that_is_offline_is_said_to_be(open_page: OpenPage, photo: Photo) -> None:
+    page = open_page()
+    page.context.set_offline(True)
+    page.set_input_files("#image-file", photo("red"))
+    check_error(page, "This device is offline")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
+from visitor import hand_in
 
 from feedback_server import serving
 from shopwindow.feedback.feedback import Feedback
@@ -90,10 +91,12 @@ def test_right_label_is_found_by_typing(
     focused = expect(search)
     focused.to_be_focused() if device is DESKTOP else focused.not_to_be_focused()
     search.fill("BL")
-    expect(dialog.get_by_role("option")).to_have_text(["blue", "black"])
+    expect(dialog.get_by_role("option")).to_have_text(["black", "blue"])  # as the model guesses
     expect(dialog.get_by_role("status")).to_have_text("2 labels")
-    search.press("ArrowDown")
     expect(dialog.get_by_role("option", name="black")).to_have_attribute("aria-selected", "true")
+    search.press("ArrowDown")
+    expect(dialog.get_by_role("option", name="blue")).to_have_attribute("aria-selected", "true")
+    search.press("ArrowUp")
     search.press("Enter")
     expect(dialog).to_be_hidden()
     expect(noted(page)).to_contain_text("Noted: it is black.")
@@ -128,6 +131,68 @@ def test_photo_is_kept_only_while_the_visitor_ticks_so(
     expect(button(page, "Right?")).to_be_visible()
     assert list(store.items()) == []
     assert store.photo(kept.id) is None
+
+
+_ORDER = """
+async ([labels, guesses, typed]) => {
+  const { matching, meant } = await import(document.getElementById('main').dataset.feedback);
+  const found = matching(labels, guesses, typed);
+  return [found.map(({ label }) => label), found[meant(found)]?.label ?? null];
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "found", "meant"),
+    [
+        # The model's own guess before what comes first in the alphabet.
+        ("cap", ["Caps", "Night Cap", "Capris"], "Caps"),
+        # Exactly this, though a guess begins so.
+        ("Night", ["Night Cap", "Night", "Night suits"], "Night"),
+        ("night s", ["Night suits"], "Night suits"),
+        # Any of several: then none is taken for what was meant.
+        ("s", ["Shirts", "Skirts", "Sport Shoes", "Night suits"], None),
+        ("SHOE", ["Sport Shoes"], "Sport Shoes"),
+        ("teapot", [], None),
+    ],
+)
+def test_enter_takes_what_was_meant_and_nothing_where_that_is_open(
+    answered: Callable[..., Page], typed: str, found: list[str], meant: str | None
+) -> None:
+    labels = ["Sport Shoes", "Capris", "Caps", "Night suits", "Night", "Night Cap", "Skirts"]
+    page = answered()
+    order, taken = page.evaluate(_ORDER, [[*labels, "Shirts"], ["Caps", "Night Cap"], typed])
+    assert (order[: len(found)], taken) == (found, meant)
+
+
+def test_enter_says_that_several_labels_fit_and_records_none(
+    answered: Callable[..., Page], store: FeedbackStore
+) -> None:
+    page = answered()
+    button(page, "Wrong?").click()
+    search = page.get_by_role("combobox")
+    search.fill("e")  # in several, and none begins so
+    status = page.get_by_role("dialog").get_by_role("status")
+    expect(status).to_contain_text("labels")
+    search.press("Enter")
+    expect(status).to_contain_text("choose one of them")
+    assert list(store.items()) == []
+
+
+def test_what_is_pasted_or_dropped_into_the_list_replaces_no_photo(
+    answered: Callable[..., Page], photo: Photo
+) -> None:
+    page = answered()
+    button(page, "Wrong?").click()
+    expect(page.get_by_role("combobox")).to_be_focused()
+    for event in ("paste", "drop"):
+        for target in ("search", "correct"):
+            hand_in(page, event, photo("blue"), target)
+    page.keyboard.press("Escape")
+    expect(page.locator("main")).to_have_attribute("data-state", "done")
+    expect(page.locator("h1")).to_have_text("red")
+    hand_in(page, "paste", photo("blue"), "shown")  # no field for text: the page's
+    expect(page.locator("h1")).to_have_text("blue")
 
 
 def test_something_else_is_none_of_the_labels(
@@ -170,7 +235,7 @@ def test_list_is_left_as_it_was_entered_with_the_keyboard(
     assert list(store.items()) == []
 
 
-@pytest.mark.parametrize("colour", [(200, 0, 200), (128, 0, 0)], ids=["family", "unknown"])
+@pytest.mark.parametrize("colour", [(200, 0, 200), (128, 128, 128)], ids=["family", "unknown"])
 def test_answer_without_a_label_is_asked_about_and_not_called_right(
     answered: Callable[..., Page], store: FeedbackStore, colour: tuple[int, int, int]
 ) -> None:

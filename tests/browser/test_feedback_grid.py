@@ -52,7 +52,7 @@ def correct(page: Page, colour: str, label: str) -> None:
 def save(page: Page, kind: str) -> str:
     with page.expect_download() as download:
         page.get_by_role("button", name=f"Save as {kind}").click()
-    return Path(download.value.path()).read_text(encoding="utf-8")
+    return Path(download.value.path()).read_text(encoding="utf-8-sig")
 
 
 @DEVICES

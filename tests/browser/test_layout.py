@@ -60,6 +60,35 @@ def test_nothing_scrolls_sideways(open_page: OpenPage, photo: Photo, width: int,
     assert page.evaluate(_OVERFLOW) == 0
 
 
+_TOO_WIDE = """
+() => [...document.querySelectorAll('.figures li, .figures b')]
+  .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)
+"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 600, 768, 900, 1024, 1280, 1920])
+def test_figures_on_the_model_fit_side_by_side(
+    open_page: OpenPage, bundled_url: str, width: int
+) -> None:
+    page = open_page("/about", base=bundled_url, size=(width, 800))
+    assert page.evaluate(_OVERFLOW) == 0
+    assert page.evaluate(_TOO_WIDE) == []
+
+
+def test_lines_of_a_heading_keep_apart_in_any_font(open_page: OpenPage, photo: Photo) -> None:
+    page = open_page(size=(390, 800))
+    page.set_input_files("#image-file", photo("red"))
+    heading = page.locator("h1.sure")
+    expect(heading).to_be_visible()
+    for kind in ("sure", "sure long"):
+        heading.evaluate("(e, kind) => { e.className = kind; }", kind)
+        size, line = heading.evaluate(
+            "e => { const s = getComputedStyle(e); return [s.fontSize, s.lineHeight]; }"
+        )
+        # The letters of DejaVu, the largest of those that stand in here, reach over so much.
+        assert float(line.rstrip("px")) >= 1.1 * float(size.rstrip("px"))
+
+
 def test_long_label_breaks_rather_than_overflows(open_page: OpenPage) -> None:
     page = open_page(size=(320, 640))
     page.evaluate("document.querySelector('h1').textContent = 'Pneumonoultramicroscopic_silico'")

@@ -62,7 +62,9 @@ def test_answers_are_saved_as_predict_writes_them(
     expect(page.locator("#status")).to_contain_text("All 5 photos are answered.")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as CSV").click()
-    text = Path(download.value.path()).read_text(encoding="utf-8")
+    # As Excel wants it, which would read another encoding without the mark.
+    assert Path(download.value.path()).read_bytes().startswith(b"\xef\xbb\xbfpath,label,")
+    text = Path(download.value.path()).read_text(encoding="utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["path"] for row in rows] == [*SHADES, odd.name]
     for row, path in zip(rows, photos, strict=False):
@@ -79,17 +81,54 @@ def test_answers_are_saved_as_predict_writes_them(
     assert saved[0]["attributes"]["brightness"]["label"] == rows[0]["attributes"].split('"')[5]
 
 
+def test_formula_in_a_file_name_is_text_for_a_spreadsheet(
+    open_page: OpenPage, image_bytes: MakeImage, tmp_path: Path
+) -> None:
+    odd = ["=cmd|' _C calc'!A0.png", "@SUM(1+1).png", "+1.png", "-1.png", "Schöne Schuhe.png"]
+    for name in odd:
+        (tmp_path / name).write_bytes(image_bytes("red"))
+    page = open_page()
+    page.set_input_files("#image-file", [tmp_path / name for name in odd])
+    expect(page.locator("#status")).to_contain_text("All 5 photos are answered.")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    text = Path(download.value.path()).read_text(encoding="utf-8-sig")
+    paths = [row["path"] for row in csv.DictReader(io.StringIO(text))]
+    assert paths == [*(f"'{name}" for name in odd[:4]), odd[4]]
+
+
+@pytest.mark.parametrize("js", [True, False])
+def test_photos_of_the_same_name_are_told_apart(
+    open_page: OpenPage, image_bytes: MakeImage, tmp_path: Path, js: bool
+) -> None:
+    paths = []
+    for colour in ("red", "blue"):
+        (tmp_path / colour).mkdir()
+        paths.append(tmp_path / colour / "image.png")
+        paths[-1].write_bytes(image_bytes(colour))
+    page = open_page(js=js)
+    page.set_input_files("#image-file", paths)
+    if not js:
+        page.get_by_role("button", name="Find out").click()
+    names = {
+        f"image.png ({place} of 2, {path.stat().st_size} bytes)"
+        for place, path in enumerate(paths, start=1)
+    }
+    expect(page.locator(".tile .file")).to_have_count(2)
+    assert {*page.locator(".tile .file").all_inner_texts()} == names
+
+
 def test_one_of_many_is_opened_and_closed_again(open_page: OpenPage, photos: list[Path]) -> None:
     page = open_page()
     page.set_input_files("#image-file", photos)
-    check_grid(page, ["green", "red", "red", "blue"])
+    check_grid(page, ["hue", "red", "red", "blue"])
     last = page.get_by_role("button", name="a.png")
     for close in (lambda: page.keyboard.press("Enter"), page.go_back):
         last.click()
         check_answer(page, "red")
         expect(page.get_by_role("button", name="Back to all photos")).to_be_focused()
         close()
-        check_grid(page, ["green", "red", "red", "blue"])
+        check_grid(page, ["hue", "red", "red", "blue"])
         expect(last).to_be_focused()
         expect(page.locator("#answer")).to_be_hidden()
 

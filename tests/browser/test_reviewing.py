@@ -87,6 +87,19 @@ def test_whole_queue_is_judged_by_keys_alone(
     assert found[as_given.get(discarded, discarded)] == ("discarded", None)
 
 
+def test_double_click_judges_one_photo(
+    open_page: OpenPage, reviewed: tuple[str, FeedbackStore]
+) -> None:
+    url, store = reviewed
+    page = open_page("/review", base=url)
+    log_in(page)
+    page.get_by_role("button", name="Accept").dblclick()
+    expect(page.get_by_text("2 to judge")).to_be_visible()
+    expect(page.locator(".fresh")).to_have_count(0)
+    expect(page.get_by_text("2 to judge")).to_be_visible()
+    assert [status for status, _ in judged(store).values()].count("accepted") == 1
+
+
 def test_keys_can_be_turned_off_and_stay_off(
     open_page: OpenPage, reviewed: tuple[str, FeedbackStore]
 ) -> None:

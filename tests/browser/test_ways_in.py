@@ -62,7 +62,7 @@ def test_desktop_has_no_camera_control_but_one_for_folders(
     expect(page.locator(".tile .file")).to_have_text(
         ["wardrobe/one.png", "wardrobe/summer/two.png"]
     )
-    expect(page.locator("#note")).to_contain_text("1 file left out, being no picture.")
+    expect(page.locator("#note")).to_contain_text("1 file left out, being no picture: wardrobe/")
 
 
 def test_dropped_folder_is_searched_through(open_page: OpenPage, folder: Path) -> None:
@@ -77,8 +77,8 @@ def test_dropped_folder_is_searched_through(open_page: OpenPage, folder: Path) -
 def test_several_dropped_photos_become_a_grid(open_page: OpenPage, photo: Photo) -> None:
     page = open_page()
     drop_files(page, photo("red"), photo((128, 130, 0)), photo("blue"))
-    check_grid(page, ["green", "red", "blue"])  # green is a guess, and so comes first
-    expect(page.locator(".tile").first).to_have_class("tile unsure")
+    check_grid(page, ["Hard to tell", "red", "blue"])  # what is least sure comes first
+    expect(page.locator(".tile").first).to_have_class("tile unknown")
 
 
 def test_zip_is_unpacked_in_the_browser(
@@ -122,6 +122,32 @@ def test_zip_with_one_photo_is_answered_large(
     check_answer(page, "red")
 
 
+def test_what_is_left_out_of_a_zip_is_named_beside_a_single_answer_too(
+    open_page: OpenPage, tmp_path: Path, image_bytes: MakeImage
+) -> None:
+    texts = {f"{name}.txt": b"text" for name in "abcde"}
+    page = open_page()
+    page.set_input_files(
+        "#image-file", zipped(tmp_path / "one.zip", {"red.png": image_bytes("red"), **texts})
+    )
+    expect(page.locator("h1.sure")).to_have_text("red")
+    expect(page.locator("#note")).to_contain_text(
+        "5 files left out, being no picture: a.txt, b.txt, c.txt and 2 more."
+    )
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.avif", "a.jpe", "a.tif"])
+def test_picture_of_any_kind_in_a_zip_is_left_to_the_server(
+    open_page: OpenPage, tmp_path: Path, image_bytes: MakeImage, name: str
+) -> None:
+    page = open_page()
+    page.set_input_files(
+        "#image-file", zipped(tmp_path / "two.zip", {"b.png": image_bytes("red"), name: b"what"})
+    )
+    expect(page.locator(".tile")).to_have_count(2)
+    expect(page.locator(".tile.bad .file")).to_have_text(name)
+
+
 def test_zip_bomb_is_not_inflated(
     open_page: OpenPage, tmp_path: Path, image_bytes: MakeImage
 ) -> None:
@@ -150,7 +176,9 @@ def test_damaged_zip_is_explained(open_page: OpenPage, tmp_path: Path) -> None:
 def test_zip_without_pictures_is_explained(open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page()
     page.set_input_files("#image-file", zipped(tmp_path / "texts.zip", {"a.txt": b"a"}))
-    expect(page.get_by_role("alert")).to_have_text("There is no picture in it, only 1 other file.")
+    expect(page.get_by_role("alert")).to_have_text(
+        "There is no picture in it. 1 file left out, being no picture: a.txt."
+    )
 
 
 def test_several_photos_are_answered_without_javascript(
@@ -161,7 +189,7 @@ def test_several_photos_are_answered_without_javascript(
     page = open_page(js=False)
     page.set_input_files("#image-file", [photo("red"), letter, photo((128, 130, 0))])
     page.get_by_role("button", name="Find out").click()
-    check_grid(page, ["green", "red"], failed=1)
+    check_grid(page, ["Hard to tell", "red"], failed=1)
     expect(page.locator(".tile.bad .failed")).to_contain_text("expected JPEG")
     expect(page.locator(".tile.bad .file")).to_have_text("letter.jpg")
     expect(page.locator(".tools")).to_be_hidden()

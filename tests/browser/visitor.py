@@ -10,21 +10,21 @@ from playwright.sync_api import Page, expect
 
 # Builds the event that the browser itself would send for a file dragged or pasted in.
 _HAND_IN = """
-([event, name, type, content]) => {
+([event, name, type, content, target]) => {
   const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
   const data = new DataTransfer();
   if (name) data.items.add(new File([bytes], name, {type}));
   const init = {bubbles: true, cancelable: true};
-  document.body.dispatchEvent(event === 'paste'
+  (document.getElementById(target) ?? document.body).dispatchEvent(event === 'paste'
     ? new ClipboardEvent(event, {...init, clipboardData: data})
     : new DragEvent(event, {...init, dataTransfer: data}));
 }
 """
 
 
-def hand_in(page: Page, event: str, path: Path | None) -> None:
+def hand_in(page: Page, event: str, path: Path | None, target: str = "") -> None:
     content = base64.b64encode(path.read_bytes()).decode() if path else ""
-    page.evaluate(_HAND_IN, [event, path.name if path else "", "image/png", content])
+    page.evaluate(_HAND_IN, [event, path.name if path else "", "image/png", content, target])
 
 
 def check_answer(page: Page, label: str) -> None:

@@ -13,6 +13,8 @@ from shopwindow.evaluation.metrics import wilson_interval
 
 MAX_LABELS = 60  # more than this, and the labels of the confusion picture can't be read
 _CELL_PX = 15
+_LEAST_PX = 300  # side of the matrix, as far as this takes no cell over the most
+_MAX_CELL_PX = 75
 _LABEL_CHARS = 20
 _CHAR_PX = 6.3  # mean width of a character at the picture's 11 px font
 # Column labels stand at 60 degrees: they need this much height, and lean this far to the right.
@@ -49,6 +51,7 @@ class ConfusionPicture:
         ticks: The labels drawn, in the order of rows and columns.
         marks: The squares; coordinates start at the upper left corner of the matrix.
         side_px: Width and height of the matrix.
+        cell_px: The same of one cell: larger where there are few labels.
         left_px: Room for the row labels.
         top_px: Room for the column labels.
         right_px: Room for the last column label to lean into.
@@ -61,6 +64,7 @@ class ConfusionPicture:
     ticks: tuple[Tick, ...]
     marks: tuple[Mark, ...]
     side_px: float
+    cell_px: float
     left_px: float
     top_px: float
     right_px: float
@@ -153,14 +157,16 @@ def confusion_picture(grades: Grades, max_labels: int = MAX_LABELS) -> Confusion
     order = kept[order_labels(grades.confusion[np.ix_(kept, kept)])]
     names = [grades.labels[label] for label in order]
     shorts = [_shortened(name) for name in names]
+    cell_px = min(_MAX_CELL_PX, max(_CELL_PX, _LEAST_PX / len(order)))
     longest_px = max(len(short) for short in shorts) * _CHAR_PX + 8
     return ConfusionPicture(
         ticks=tuple(
-            Tick((i + 0.5) * _CELL_PX, short, name)
+            Tick((i + 0.5) * cell_px, short, name)
             for i, (short, name) in enumerate(zip(shorts, names, strict=True))
         ),
-        marks=_marks(grades, order),
-        side_px=len(order) * _CELL_PX,
+        marks=_marks(grades, order, cell_px),
+        side_px=len(order) * cell_px,
+        cell_px=cell_px,
         left_px=longest_px,
         top_px=longest_px * math.sin(_SLANT) + 10,
         right_px=longest_px * math.cos(_SLANT),
@@ -171,8 +177,8 @@ def confusion_picture(grades: Grades, max_labels: int = MAX_LABELS) -> Confusion
     )
 
 
-def _marks(grades: Grades, order: NDArray[np.int64]) -> tuple[Mark, ...]:
-    """Return a square for every count above 0 between the labels in `order`."""
+def _marks(grades: Grades, order: NDArray[np.int64], cell_px: float) -> tuple[Mark, ...]:
+    """Return a square for every count above 0 between the labels in `order`, each in its cell."""
     marks = []
     block = grades.confusion[np.ix_(order, order)]
     for row, column in zip(*np.nonzero(block), strict=True):
@@ -181,11 +187,11 @@ def _marks(grades: Grades, order: NDArray[np.int64]) -> tuple[Mark, ...]:
         share = count / true.support
         # One wrong answer of two images is half of them, and yet says little: it gets the strong
         # colour of a large share, but a small square. From 10 images on the square is full.
-        side = _CELL_PX * min(1.0, 0.4 + 0.6 * math.sqrt(min(count, 10) / 10)) - 1
+        side = cell_px * min(1.0, 0.4 + 0.6 * math.sqrt(min(count, 10) / 10)) - 1
         marks.append(
             Mark(
-                x_px=column * _CELL_PX + (_CELL_PX - side) / 2,
-                y_px=row * _CELL_PX + (_CELL_PX - side) / 2,
+                x_px=column * cell_px + (cell_px - side) / 2,
+                y_px=row * cell_px + (cell_px - side) / 2,
                 side_px=side,
                 opacity=colour_strength(share),
                 right=bool(row == column),

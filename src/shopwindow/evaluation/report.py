@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
 
+from shopwindow.counting import counted
 from shopwindow.errors import UsageError
 from shopwindow.evaluation.charts import (
     FULL_SHARE,
@@ -228,7 +229,11 @@ def _render(evaluation: Evaluation) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "jpeg": jpeg_data_uri}
+    environment.filters |= {
+        "percent": percent,
+        "jpeg": jpeg_data_uri,
+        "counted": counted,
+    }
     grades = evaluation.grades
     by_support = sorted(grades.per_class, key=lambda score: (-score.support, score.label))
     return environment.get_template("report.html").render(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from shopwindow.counting import counted
+
 if TYPE_CHECKING:
     from shopwindow.evaluation.report import Evaluation
 
@@ -29,14 +31,18 @@ def format_summary(evaluation: Evaluation) -> str:
         )
     lines = [
         f"{evaluation.model_name} {evaluation.model_version}".strip()
-        + f": {evaluation.column} of {evaluation.images:,} images in {evaluation.seconds:.1f} s"
+        + f": {evaluation.column} of {counted(evaluation.images, 'image')} "
+        f"in {evaluation.seconds:.1f} s"
         + (f" with {evaluation.engine}" if evaluation.engine else ""),
         "",
         f"  accuracy     {percent(grades.accuracy, 2):>8}   {100 * low:.1f} to {percent(high)} "
         "is the 95 % interval for this many images",
-        f"  top-3        {percent(grades.top3_accuracy, 2):>8}",
-        f"  top-5        {percent(grades.top5_accuracy, 2):>8}",
-        f"  macro-F1     {grades.macro_f1:>8.4f}   mean of {grades.occurring:,} labels",
+        *(
+            f"  top-{first}        {percent(share, 2):>8}"
+            for first, share in ((3, grades.top3_accuracy), (5, grades.top5_accuracy))
+            if len(grades.labels) > first  # else it cannot be wrong
+        ),
+        f"  macro-F1     {grades.macro_f1:>8.4f}   mean of {counted(grades.occurring, 'label')}",
         f"  ECE          {grades.ece:>8.4f}   mean gap between confidence and accuracy",
         f"  sure         {sure_text}",
     ]

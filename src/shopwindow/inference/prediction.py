@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+# How much an answer is worth, least first; docs/page.md has the table.
+Doubt = Literal["unknown", "unsure", "family", "likely", "sure"]
+DOUBTS: tuple[Doubt, ...] = get_args(Doubt)
+
+_VERY = 0.9  # confidence from which a sure answer is more than likely
+_EVEN = 0.5  # confidence below which the best guess is wrong rather than right
+_SAME = 0.005  # a family that adds no more to its best label says nothing more
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,27 @@ class Prediction:
         scores = [score.confidence for score in self.top]
         if scores != sorted(scores, reverse=True):
             raise ValueError(f"top: expected the best first, got {scores}")
+
+    @property
+    def doubt(self) -> Doubt:
+        """How much this answer is worth: the one place that decides it."""
+        if self.sure:
+            return "sure" if self.confidence >= _VERY else "likely"
+        if self.family is not None and self.family.confidence - self.confidence >= _SAME:
+            return "family"
+        return "unsure" if self.confidence >= _EVEN else "unknown"
+
+    @property
+    def shown(self) -> LabelScore | None:
+        """What to call the picture, with the confidence in just that; None where nothing is."""
+        if self.doubt == "unknown":
+            return None
+        return self.family if self.doubt == "family" else self.top[0]
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Where this answer stands among others, least sure first."""
+        return DOUBTS.index(self.doubt), self.shown.confidence if self.shown else self.confidence
 
     def as_json(self) -> dict[str, Any]:
         """Return the prediction as JSON-ready data, in the shape that docs/api.md promises."""

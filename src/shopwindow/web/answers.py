@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,7 +64,7 @@ def answer_all(
     least_height, least_width = (max(enough, side_px) for enough in info.rule.enough_px)
     decode = partial(decode_image, limits=limits, least_px=(least_height, least_width))
     failed, seen = [], []
-    for name, blob in files:
+    for name, blob in _told_apart(files):
         try:
             image_hwc = ticket.decode(decode, blob, identify=partial(identify, limits=limits))
         except ImageError as error:
@@ -85,8 +86,22 @@ def answer_all(
         )
         for (name, blob, preview, _), prediction in zip(seen, predictions, strict=True)
     ]
-    answers.sort(key=lambda one: one.prediction.confidence if one.prediction else 0)
+    answers.sort(key=lambda one: one.prediction.rank if one.prediction else (0, 0.0))
     return answers + failed
+
+
+def _told_apart(files: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """Return files whose names tell them apart, as the page's script has them too."""
+    count = Counter(name for name, _ in files)
+    seen: Counter[str] = Counter()
+    told = []
+    for name, blob in files:
+        seen[name] += 1
+        if count[name] > 1:
+            told.append((f"{name} ({seen[name]} of {count[name]}, {len(blob)} bytes)", blob))
+        else:
+            told.append((name, blob))
+    return told
 
 
 def map_of(prediction: Prediction, rule: ResizeRule) -> str | None:

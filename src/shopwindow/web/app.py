@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from shopwindow import __version__
+from shopwindow.counting import counted
 from shopwindow.errors import BusyError, FeedbackError
 from shopwindow.inference.batching import Batcher, Observer
 from shopwindow.inference.engine import available_cores
@@ -89,6 +90,7 @@ def create_app(
         display_name=wording.display_name,
         per_cent=wording.per_cent,
         measured_per_cent=wording.measured_per_cent,
+        counted=counted,
     )
     asset_versions = _digest_assets(Path(app.static_folder or ""))
 

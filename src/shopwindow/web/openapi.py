@@ -12,6 +12,7 @@ from typing import Any
 from shopwindow import __version__
 from shopwindow.bundle import BundleInfo
 from shopwindow.imaging.suffixes import MEDIA_TYPES
+from shopwindow.inference.prediction import DOUBTS
 from shopwindow.settings import Settings
 from shopwindow.web.wording import list_in_words, size_in_words, title_of
 
@@ -244,13 +245,22 @@ def _responses(
 def _schemas(info: BundleInfo, *, feedback: bool) -> Json:
     share = {"type": "number", "minimum": 0, "maximum": 1}
     text = {"type": "string", "minLength": 1}
-    kinds = {"enum": ["sure", "family", "unsure", "unknown"]}
+    kinds = {"enum": list(DOUBTS)}
     explained = {
         "words": _object(
             "With `explain`: the answer as the page says it.",
             kind=kinds | {"description": "How sure it is, and of what."},
             **dict.fromkeys(("heading", "verdict", "note"), text),
-            share={"type": "string", "description": "The confidence in per cent, or nothing."},
+            confidence={
+                "oneOf": [share, {"type": "null"}],
+                "description": "That in the heading; null where that names nothing.",
+            },
+            share={"type": "string", "description": "The same in per cent, or nothing."},
+            doubted={
+                "type": "array",
+                "items": text,
+                "description": "Further label columns whose answer is only a guess.",
+            },
             names={
                 "type": "object",
                 "additionalProperties": text,

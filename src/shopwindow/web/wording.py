@@ -10,19 +10,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Literal
+from typing import Any
 
 from shopwindow.bundle import BundleInfo, Threshold
-from shopwindow.inference.prediction import Prediction
+from shopwindow.counting import counted
+from shopwindow.inference.prediction import Doubt, Prediction
 from shopwindow.measured import Measured
 
 QUESTION = "What is this?"
 NOT_SURE = "Not sure"
-UNKNOWN = "I can’t tell"
-UNLIKE = "This does not look like anything I was trained on"
+UNKNOWN = "Hard to tell"
+NOTHING_STANDS_OUT = "No answer stands out"
+NONE_OF_THEM = "It may be none of the labels that this model knows."
 ADVICE = "A photo more like those it learned from may help."
-# The least confidence (0 to 1) for each wording of a sure answer, most confident first. There is
-# nothing below "Likely", as the model's threshold has already told the guesses apart.
+# The least confidence (0 to 1) for each wording of an answer, or a family, that is sure; most
+# confident first. There is nothing below "Likely": a threshold has already told the guesses apart.
 LEVELS: tuple[tuple[float, str], ...] = (
     (0.99, "Almost certain"),
     (0.9, "Very likely"),
@@ -59,50 +61,73 @@ def measured_per_cent(share: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A prediction as the page says it.
+    """A prediction as the page says it, alone or in a grid, with and without its script.
 
     Attributes:
-        kind: How to show the heading: as known (`sure`; `family`, where only that is sure), as a
-            question (`unsure`, for a model without families) or as none (`unknown`).
-        heading: The shortest answer.
-        share: Its confidence, such as "87 %"; empty for `unknown`.
+        kind: How much the answer is worth, see `Prediction.doubt`.
+        heading: The shortest answer: the label, the family, or that there is none.
+        confidence: The confidence in the heading, 0 to 1; None for `unknown`.
+        share: The same as text, such as "87 %", where it is worth stating before all else; empty
+            for `unsure` and `unknown`.
         verdict: The confidence in words.
         note: What that has been worth, and what to do about it.
         names: What to call each further label column.
+        doubted: The further label columns whose answer is only a guess.
     """
 
-    kind: Literal["sure", "family", "unsure", "unknown"]
+    kind: Doubt
     heading: str
+    confidence: float | None
     share: str
     verdict: str
     note: str
     names: dict[str, str]
+    doubted: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return the words by their names."""
-        return asdict(self)
+        confidence = None if self.confidence is None else round(self.confidence, 6)
+        return asdict(self) | {"confidence": confidence}
 
 
 def in_words(prediction: Prediction, info: BundleInfo) -> Words:
-    """Return what to say about a prediction of the model that `info` is about."""
-    names = {column: display_name(column) for column in prediction.attributes}
-    confidence = prediction.confidence
-    share = per_cent(confidence)
-    measured = like_note(info.measured, confidence)
-    if prediction.sure:
-        verdict = next(words for least, words in LEVELS if confidence >= least)
+    """Return what to say about a prediction of the model that `info` is about.
+
+    Each percentage stands beside what it is the percentage of; docs/page.md has the table.
+    """
+    kind, shown = prediction.doubt, prediction.shown
+    measured = like_note(info.measured, prediction.confidence)
+    guess = f"Its best guess is {prediction.label}, with {per_cent(prediction.confidence)}."
+    confidence, share, verdict = None, "", NOTHING_STANDS_OUT
+    if kind == "unknown":
+        note = f"{guess} {NONE_OF_THEM} {measured}".strip()
+    elif kind == "unsure":
+        verdict = NOT_SURE
+        note = f"{guess} {unsure_note(info.threshold, measured)}"
+    elif kind == "family":
+        note = f"Not sure which kind. {guess} {ADVICE}"
+    else:
         note = measured or sure_note(info.threshold)
-        return Words("sure", prediction.label, share, verdict, note, names)
-    if prediction.family is not None:
-        kind = prediction.family.label
-        note = f"Its best guess is {prediction.label}, with {share}. {ADVICE}"
-        share = per_cent(prediction.family.confidence)
-        return Words("family", kind, share, f"Not sure which; some kind of {kind}", note, names)
-    if info.families:
-        note = f"Its best guess would be {prediction.label}, with {share}. {measured}".strip()
-        return Words("unknown", UNKNOWN, "", UNLIKE, note, names)
-    note = unsure_note(info.threshold, measured)
-    return Words("unsure", prediction.label, share, NOT_SURE, note, names)
+    if shown is not None:
+        confidence = shown.confidence
+    if shown is not None and kind != "unsure":
+        share = per_cent(shown.confidence)
+        verdict = next(words for least, words in LEVELS if shown.confidence >= least)
+    hesitant = kind in ("unsure", "unknown")
+    return Words(
+        kind,
+        shown.label if shown else UNKNOWN,
+        confidence,
+        share,
+        verdict,
+        note,
+        names={column: display_name(column) for column in prediction.attributes},
+        doubted=tuple(
+            column
+            for column, score in prediction.attributes.items()
+            if hesitant or score.confidence < 0.5
+        ),
+    )
 
 
 def like_note(measured: Measured, confidence: float) -> str:
@@ -127,12 +152,9 @@ def unsure_note(threshold: Threshold, measured: str = "") -> str:
     """Return why an answer is only a guess, and what the visitor can do about it."""
     if measured:
         return f"{measured} {ADVICE}"
-    if threshold.coverage <= 0:
-        return f"This model is never sure enough to promise, so take it as a guess. {ADVICE}"
-    return (
-        f"It takes {per_cent(threshold.min_confidence)} to be sure here, "
-        f"so take this as a guess. {ADVICE}"
-    )
+    if threshold.least is None:
+        return f"No confidence has proved right often enough in tests to be called sure. {ADVICE}"
+    return f"It is called sure from {per_cent(threshold.least)} upwards. {ADVICE}"
 
 
 def size_in_words(size_bytes: int) -> str:
@@ -161,7 +183,7 @@ def summary_of(info: BundleInfo) -> str:
     """Return the summary of the model's card, or one made from what it can tell apart."""
     count = len(info.columns[0].labels)
     return _text(info.card, "summary") or (
-        f"Show a photo, and this model picks the best of {count} answers."
+        f"Show a photo, and this model picks the best of {counted(count, 'answer')}."
     )
 
 

@@ -79,8 +79,16 @@ def test_each_square_lies_at_its_true_row_and_predicted_column() -> None:
     (wrong,) = [mark for mark in picture.marks if not mark.right]
     assert wrong.title == "label 0 → label 1: 2 of 10 (20.0 %)"
     names = [tick.title for tick in picture.ticks]
-    assert names[int(wrong.y_px // 15)] == "label 0"
-    assert names[int(wrong.x_px // 15)] == "label 1"
+    assert names[int(wrong.y_px // picture.cell_px)] == "label 0"
+    assert names[int(wrong.x_px // picture.cell_px)] == "label 1"
+
+
+@pytest.mark.parametrize(("labels", "side_px"), [(2, 150), (3, 225), (10, 300), (40, 600)])
+def test_picture_of_few_labels_is_large_enough_to_see(labels: int, side_px: float) -> None:
+    confusion = np.diag(np.full(labels, 5)) + np.roll(np.eye(labels, dtype=np.int64), 1, axis=1)
+    picture = confusion_picture(grades_of(confusion))
+    assert picture is not None
+    assert picture.side_px == side_px == len(picture.ticks) * picture.cell_px
 
 
 def test_colour_grows_with_the_share_and_is_full_at_a_half() -> None:

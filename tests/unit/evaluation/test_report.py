@@ -175,3 +175,9 @@ def test_every_key_of_the_json_is_documented(tmp_path: Path, repository_root: Pa
     data = json.loads(write_report(tmp_path, small_evaluation())[1].read_text(encoding="utf-8"))
     names = keys(data) - set(data["attributes"])  # those are names of columns
     assert not sorted(name for name in names if f"`{name}`" not in documented)
+
+
+def test_the_page_shows_no_share_that_cannot_be_wrong(tmp_path: Path) -> None:
+    text = Page(write_report(tmp_path, small_evaluation())[0]).text
+    for first in (3, 5):
+        assert (f"Top-{first}" in text) is (len(LABELS) > first)

@@ -7,7 +7,16 @@
   // Times to come back at most: a server that is busy is so for a while, one that a proxy does not
   // reach may be started again.
   const TRIES = { 429: Infinity, 503: Infinity, 502: 3, 504: 1 };
-  const UNREACHABLE = 'The server could not be reached. Is it still running? Please try again.';
+  const CHANGED = 'The photo could not be read: it was changed, moved or removed after it was chosen. Please choose it again.';
+  const unreached = () => (navigator.onLine
+    ? 'The server could not be reached. Is it still running? Please try again.'
+    : 'The server could not be reached. This device is offline: please try again once it is not.');
+
+  // What to say about an error: our own sentences, or that a file or a part of the page did not load.
+  const inWords = (error) => {
+    if (error instanceof DOMException) return CHANGED;
+    return error instanceof TypeError ? unreached() : error.message;
+  };
 
   addEventListener('DOMContentLoaded', () => {
     const $ = (id) => document.getElementById(id);
@@ -34,7 +43,7 @@
 
     const scale = (part, label, confidence) => {
       part.querySelector('.of').textContent = label;
-      part.querySelector('.share').textContent = perCent(confidence, 1);
+      part.querySelector('.share').textContent = confidence === null ? '' : perCent(confidence, 1);
       part.querySelector('.fill').setAttribute('width', `${(confidence * 100).toFixed(2)}%`);
       return part;
     };
@@ -54,8 +63,19 @@
       document.title = words.title;
     };
 
+    // Nothing in it can be pressed until a double click is over: what has just come under a pointer is
+    // not what it was pressed for.
+    const FRESH_MS = 500;
+    const timers = new WeakMap();
+    const freshen = (part) => {
+      clearTimeout(timers.get(part));
+      part.classList.add('fresh');
+      timers.set(part, setTimeout(() => part.classList.remove('fresh'), FRESH_MS));
+    };
+
     // One of: empty, busy, done, many. Parts that a state does not have are hidden.
     const enter = (state) => {
+      freshen(main);
       main.dataset.state = state;
       $('many').hidden = state !== 'many';
       $('start').hidden = state === 'many' || state === 'busy'; // gone, rather than pushed down
@@ -103,7 +123,7 @@
     let feedback = null;
     const wantFeedback = () => {
       if (!words.feedback) return;
-      feedback ??= import(words.feedback).then((module) => module.makeFeedback({ $, words, unreachable: UNREACHABLE }));
+      feedback ??= import(words.feedback).then((module) => module.makeFeedback({ $, freshen, inWords, unreached, words }));
       feedback.catch(() => { feedback = null; }); // then the page does without
     };
     const discuss = (act) => feedback?.then(act, () => {});
@@ -134,7 +154,7 @@
       const chips = Object.entries(attributes);
       $('chips').replaceChildren(...chips.map(([column, score]) => {
         const chip = copy('chip', { dt: said.names[column], b: score.label, '.share': perCent(score.confidence, 0) });
-        chip.classList.toggle('faint', score.confidence < 0.5);
+        chip.classList.toggle('faint', said.doubted.includes(column));
         return chip;
       }));
       $('more').hidden = !chips.length;
@@ -148,7 +168,7 @@
 
     // Makes a photo smaller before it travels, if it can.
     const shrink = async (file) => {
-      const module = await import(words.shrink).catch(() => { throw new Error(UNREACHABLE); });
+      const module = await import(words.shrink);
       return module.shrink(file, Number(words.leastPx));
     };
 
@@ -158,27 +178,24 @@
       if (file.size > Number(words.maxBytes)) {
         throw new Error(`That file has more than ${words.max}. Please choose a smaller picture.`);
       }
-      let reply;
-      let result;
+      // Bytes alone: what the file is called does not travel. They are read first, as a file that can no
+      // longer be read fails like a server that cannot be reached.
+      const body = await file.arrayBuffer();
+      if (!body.byteLength) throw new Error(`This file is empty: expected ${words.formats}.`);
+      const headers = { 'Content-Type': 'application/octet-stream' };
       try {
-        // Bytes alone: what the file is called does not travel.
-        const headers = { 'Content-Type': 'application/octet-stream' };
-        reply = await fetch(words.api, { method: 'POST', body: file, headers, signal });
-        result = await reply.json().catch((error) => { if (reply.ok) throw error; });
-      } catch {
-        throw new Error(UNREACHABLE);
+        const { call } = await import(words.call);
+        return (await call(unreached, words.api, { method: 'POST', body, headers, signal })).predictions[0];
+      } catch (error) {
+        const tries = Math.min(patience, TRIES[error.status] ?? 0);
+        if (!tries) throw error;
+        await new Promise((resolve) => { setTimeout(resolve, error.retryAfterS * 1000); });
+        if (signal.aborted) throw error;
+        return predict(file, signal, tries - 1);
       }
-      if (reply.ok) return result.predictions[0];
-      // A proxy in front of the server has its own words, for people who know what a proxy is.
-      const tries = Math.min(patience, TRIES[reply.status] ?? 0);
-      if (!tries) throw new Error(result?.detail ?? UNREACHABLE);
-      const waitS = Number(reply.headers.get('Retry-After')) || 1;
-      await new Promise((resolve) => { setTimeout(resolve, waitS * 1000); });
-      if (signal.aborted) throw new Error(UNREACHABLE);
-      return predict(file, signal, tries - 1);
     };
 
-    const send = async (file, signal) => {
+    const send = async (file, leftOut, signal) => {
       show(file);
       ask();
       enter('busy');
@@ -186,9 +203,11 @@
       try {
         const picture = await shrink(file);
         const prediction = await predict(picture, signal, 0);
-        if (!signal.aborted) answer({ picture, prediction, url: preview.src });
+        if (signal.aborted) return; // another photo has been chosen meanwhile
+        answer({ picture, prediction, url: preview.src });
+        if (leftOut) $('note').append(` ${leftOut}`);
       } catch (error) {
-        if (!signal.aborted) fail(error.message); // else another photo has been chosen meanwhile
+        if (!signal.aborted) fail(inWords(error));
       }
     };
 
@@ -203,8 +222,8 @@
       const { signal } = asking;
       clearError();
       wantFeedback();
-      let photos = [...files].map((file) => ({ name: file.name, open: async () => file }));
-      let leftOut = 0;
+      let photos = [...files].map((file) => ({ name: file.name, size: file.size, open: async () => file }));
+      let leftOut = '';
       try {
         const nested = entries.some((entry) => entry?.isDirectory);
         if (nested || [...files].some((file) => file.webkitRelativePath || /\.zip$/i.test(file.name))) {
@@ -212,17 +231,17 @@
           ({ photos, leftOut } = await gather([...files], nested ? entries : [], words));
         }
         if (signal.aborted) return;
-        if (photos.length === 1) await send(await photos[0].open(), signal);
+        if (photos.length === 1) await send(await photos[0].open(), leftOut, signal);
         else {
           const { showMany } = await import(words.many);
           if (!signal.aborted) showMany(photos, leftOut, signal, tools);
         }
       } catch (error) {
-        if (!signal.aborted) fail(error instanceof TypeError ? UNREACHABLE : error.message);
+        if (!signal.aborted) fail(inWords(error));
       }
     };
 
-    const tools = { $, answer, copy, discuss, enter, hidePreview, predict, scale, show, shrink, sign };
+    const tools = { $, answer, copy, discuss, enter, freshen, hidePreview, inWords, predict, scale, show, shrink, sign };
 
     document.querySelectorAll('input[type=file]').forEach((control) => {
       control.addEventListener('click', () => { control.value = ''; }); // the same file counts again
@@ -241,21 +260,30 @@
     document.querySelectorAll('.examples a').forEach((link) => link.addEventListener('click', async (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey) return; // into another window
       event.preventDefault();
-      const picture = await fetch(link.querySelector('img').src).then((reply) => reply.blob(), () => null);
+      const picture = await fetch(link.querySelector('img').src)
+        .then((reply) => (reply.ok ? reply.blob() : null), () => null);
       if (picture) take([new File([picture], link.textContent.trim(), { type: picture.type })]);
-      else fail(UNREACHABLE);
+      else fail(unreached());
       if (main.getBoundingClientRect().top < 0) scrollTo({ top: 0 });
     }));
-    document.addEventListener('paste', (event) => take(event.clipboardData.files));
+    // What is pasted into a field, or dragged there, is the field's, even where it comes with a picture as
+    // the cell of a spreadsheet does; and nothing changes behind an open dialog.
+    const isOthers = ({ target }) => Boolean(document.querySelector('dialog[open]')
+      ?? target.closest?.('input:not([type=file], [type=checkbox]), textarea, [contenteditable]'));
+    const isText = ({ dataTransfer }) => dataTransfer.types.includes('text/plain') && !dataTransfer.types.includes('Files');
+    document.addEventListener('paste', (event) => { if (!isOthers(event)) take(event.clipboardData.files); });
     const light = (on) => main.classList.toggle('dragging', on);
     document.addEventListener('dragover', (event) => {
-      event.preventDefault();
-      light(true);
+      if (isOthers(event) && isText(event)) return;
+      event.preventDefault(); // or the browser would leave the page for the file
+      if (!isOthers(event)) light(true);
     });
     document.addEventListener('dragleave', (event) => { if (!event.relatedTarget) light(false); });
     document.addEventListener('drop', (event) => {
+      if (isOthers(event) && isText(event)) return;
       event.preventDefault();
       light(false);
+      if (isOthers(event)) return;
       const { files, items } = event.dataTransfer;
       const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
       take(files, 'That was no file. Save the picture first, then drop it here.', entries);

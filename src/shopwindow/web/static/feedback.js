@@ -6,25 +6,39 @@ const PAGE = 8; // options that Page Down goes on by
 const plain = (text) => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
 const squeezed = (text) => text.replace(/[^\p{L}\p{N}]/gu, '');
 
-// The labels that fit what was typed: those that begin with it, those with a word that begins with
-// it, then what has it anywhere, whatever the hyphens, accents and the order of the words.
-export const matching = (labels, typed) => {
+// The labels that fit what was typed, whatever the hyphens, accents and the order of the words. The model's
+// guesses with a word that begins with it come first, best first; then what it is exactly, what begins
+// with it, what has a word that does, and what has it anywhere, each by the alphabet.
+export const matching = (labels, guesses, typed) => {
   const wanted = plain(typed).trim();
   const rank = (label) => {
     const text = plain(label);
     const at = text.indexOf(wanted);
-    if (at === 0) return 0;
-    if (at > 0) return squeezed(text[at - 1]) ? 2 : 1;
-    if (squeezed(text).includes(squeezed(wanted) || wanted)) return 3;
-    return wanted.split(/\s+/).every((word) => text.includes(word)) ? 4 : 5;
+    if (text === wanted) return 1;
+    if (at === 0) return 2;
+    if (at > 0) return squeezed(text[at - 1]) ? 4 : 3;
+    if (squeezed(text).includes(squeezed(wanted) || wanted)) return 5;
+    return wanted.split(/\s+/).every((word) => text.includes(word)) ? 6 : 7;
   };
-  const ranked = labels.map((label) => [rank(label), label]).filter(([at]) => at < 5);
-  return ranked.sort(([a], [b]) => a - b).map(([, label]) => label);
+  const ranked = labels.map((label) => {
+    const [at, guess] = [rank(label), guesses.indexOf(label)];
+    return { label, at, guess, likely: guess >= 0 && at <= 3 };
+  });
+  return ranked.filter(({ at }) => at < 7).sort((a, b) => b.likely - a.likely
+    || (a.likely ? a.guess - b.guess : a.at - b.at) || a.label.localeCompare(b.label));
+};
+
+// The one that Enter takes: what was typed exactly, the best guess that begins so, or the only one that
+// fits; -1 where it could be any of several.
+export const meant = (found) => {
+  const exact = found.findIndex(({ at }) => at === 1);
+  if (exact >= 0) return exact;
+  return found[0]?.likely || found.length === 1 ? 0 : -1;
 };
 
 // The list of labels: a combobox whose list is always open, in a dialog.
 // https://www.w3.org/WAI/ARIA/apg/patterns/combobox/
-const makeList = ($) => {
+const makeList = ($, freshen) => {
   const dialog = $('correct');
   const search = $('search');
   const list = $('labels');
@@ -78,14 +92,15 @@ const makeList = ($) => {
     const typed = search.value.trim();
     options = [];
     const others = known.filter((label) => !likely.includes(label));
+    const found = typed ? matching(known, likely, typed) : [];
     const groups = typed
-      ? [['', matching(known, typed)]]
+      ? [['', found.map(({ label }) => label)]]
       : [['Its guesses', likely], ['All others', others]];
     list.replaceChildren(...groups.filter(([, labels]) => labels.length).map(([name, labels]) => group(name, labels)));
     list.hidden = !options.length;
     list.scrollTop = 0;
     search.setAttribute('aria-expanded', String(!list.hidden));
-    activate(typed ? 0 : -1); // so that Enter takes the first that fits
+    activate(meant(found));
     const count = `${options.length} label${options.length === 1 ? '' : 's'}`;
     $('found').textContent = !typed ? '' : list.hidden ? 'No label like this. Is it none of these?' : count;
   };
@@ -105,22 +120,24 @@ const makeList = ($) => {
     } else if (event.key === 'Enter' && !event.isComposing) {
       event.preventDefault();
       if (options[active]) pick(options[active].textContent);
+      else if (options.length && search.value.trim()) $('found').textContent = `${options.length} labels fit: choose one of them.`;
     }
   });
   dialog.querySelector('.none').addEventListener('click', () => pick(''));
   dialog.querySelector('.cancel').addEventListener('click', () => dialog.close());
   const image = dialog.querySelector('img');
-  image.addEventListener('error', () => { image.hidden = true; });
+  image.addEventListener('error', () => { image.style.visibility = 'hidden'; }); // its place stays
   // A phone's keyboard covers the page without making it smaller.
   const fit = () => dialog.style.setProperty('--seen', `${visualViewport.height}px`);
   visualViewport?.addEventListener('resize', fit);
 
   return (labels, guesses, url, act) => {
     [known, likely, picked] = [labels, guesses, act];
-    image.hidden = !url;
+    image.style.visibility = url ? '' : 'hidden';
     if (url) image.src = url;
     search.value = '';
     dialog.showModal();
+    freshen(dialog);
     fill();
     // On a phone the keyboard would cover the guesses before anybody has read them.
     if (matchMedia('(pointer: fine)').matches) search.focus();
@@ -128,24 +145,12 @@ const makeList = ($) => {
 };
 
 // An item is { prediction, picture, url }; what was said about it is noted in its `opinion`.
-export const makeFeedback = ({ $, words, unreachable }) => {
+export const makeFeedback = ({ $, freshen, inWords, unreached, words }) => {
+  const call = async (...request) => (await import(words.call)).call(unreached, ...request);
   const say = $('correct').dataset;
-  const openList = makeList($);
+  const openList = makeList($, freshen);
   let labels = null;
   let shown = null; // the item in the window
-
-  const call = async (address, options) => {
-    let reply;
-    let result = {};
-    try {
-      reply = await fetch(address, options);
-      if (reply.status !== 204) result = await reply.json();
-    } catch {
-      throw new Error(unreachable);
-    }
-    if (!reply.ok) throw Object.assign(new Error(result.detail), { status: reply.status });
-    return result;
-  };
 
   const keepsAll = (item) => Boolean(item.corner) && $('keep-all').checked;
   const copy = (id) => $(id).content.firstElementChild.cloneNode(true);
@@ -177,8 +182,8 @@ export const makeFeedback = ({ $, words, unreachable }) => {
       const right = part.querySelector('.right');
       const wrong = part.querySelector('.wrong');
       right.addEventListener('click', () => tell(item, item.prediction.label));
-      // A family, or nothing at all: then the window has shown no label that could be right.
-      const unnamed = place !== item.corner && !['sure', 'unsure'].includes(item.prediction.words.kind);
+      // A family, or nothing at all: then no label has been shown that could be right.
+      const unnamed = item.prediction.words.heading !== item.prediction.label;
       if (unnamed) {
         right.remove();
         wrong.textContent = 'What is it?';
@@ -190,9 +195,15 @@ export const makeFeedback = ({ $, words, unreachable }) => {
       fault.className = 'fault';
       fault.setAttribute('role', 'alert');
       fault.textContent = item.fault;
-      part.append(fault);
+      part.querySelector('.what')?.after(fault) ?? part.append(fault);
+    } else if (item.undone) {
+      const undone = document.createElement('p');
+      undone.className = 'undone';
+      undone.textContent = say.undone;
+      part.append(undone);
     }
     place.replaceChildren(part);
+    freshen(place);
     if (had) place.querySelector(had === 'input' ? 'input' : 'button').focus();
   };
 
@@ -207,10 +218,11 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     if (item.telling) return;
     item.telling = true;
     item.fault = '';
+    item.undone = false;
     try {
       await act();
     } catch (error) {
-      item.fault = error.message;
+      item.fault = inWords(error);
       labels = null; // another model may be in service by now
     }
     item.telling = false;
@@ -222,6 +234,7 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     await call(`${words.tell}/${id}`, { method: 'DELETE', headers: { 'X-Undo-Token': token } })
       .catch((error) => { if (error.status !== 404) throw error; }); // gone already, as wanted
     item.opinion = null;
+    item.undone = true;
     $('status').textContent = say.undone;
   });
 
@@ -230,7 +243,7 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     const form = new FormData();
     form.append('receipt', item.prediction.receipt);
     form.append('label', label);
-    if (keep) form.append('image', item.picture, 'photo');
+    if (keep) form.append('image', new Blob([await item.picture.arrayBuffer()]), 'photo');
     item.opinion = await call(words.tell, { method: 'POST', body: form });
     if (keep && !item.opinion.photo_kept) item.fault = say.full;
     $('status').textContent = `${noted(item)} ${kept(item.opinion)}`;
@@ -240,7 +253,7 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     try {
       labels ??= (await call(words.model)).columns[0].labels;
     } catch (error) {
-      item.fault = error.message;
+      item.fault = inWords(error);
       redraw(item);
       return;
     }
@@ -253,10 +266,16 @@ export const makeFeedback = ({ $, words, unreachable }) => {
     $('kept-all').textContent = $('keep-all').checked ? say.keptPhoto : say.kept;
   });
 
+  // A key that is held down presses once, not also what takes the place of what it pressed.
+  document.addEventListener('keydown', (event) => {
+    if (event.repeat && event.key === 'Enter' && event.target.closest('.opinion, .correct')) event.preventDefault();
+  });
+
   return {
     // In the window.
     show: (item) => {
       shown = item;
+      item.undone = false;
       $('opinion').hidden = !item.prediction.receipt;
       redraw(item);
     },

@@ -1,12 +1,20 @@
 // Finds the pictures in folders and zips. Fetched when there is one.
 
-const PICTURE = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?)$/i;
+const PICTURE = /\.(jpe?g|jpe|jfif|png|webp|gif|bmp|dib|tiff?|hei[cf]s?|hif|avif)$/i;
+const NAMED = 3; // files that are left out and named
 const ZIP = /\.zip$/i;
 const HIDDEN = /(^|\/)(\.|__MACOSX\/)/;
 const MAX_PHOTOS = 2_000;
 const MAX_ZIP_BYTES = 500_000_000; // it is held in memory while its pictures are taken out
 
 const tooMany = () => new Error(`That is more than ${MAX_PHOTOS} pictures. Please choose fewer; the command "shopwindow predict" takes any number.`);
+
+const inWords = (names) => {
+  if (!names.length) return '';
+  const count = `${names.length} ${names.length === 1 ? 'file' : 'files'}`;
+  const more = names.length - NAMED;
+  return `${count} left out, being no picture: ${names.slice(0, NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}.`;
+};
 
 // All files under a dropped folder, with their paths as names.
 const readEntry = async (entry, found) => {
@@ -30,7 +38,7 @@ const readZip = async (name, file, words) => {
   await import(words.unzip);
   const bytes = new Uint8Array(await file.arrayBuffer());
   const photos = [];
-  let leftOut = 0;
+  const leftOut = [];
   let place = -1; // two files in a zip may have the same name
   try {
     self.fflate.unzipSync(bytes, {
@@ -38,7 +46,7 @@ const readZip = async (name, file, words) => {
         place += 1;
         if (inner.name.endsWith('/') || HIDDEN.test(inner.name)) return false;
         if (PICTURE.test(inner.name)) photos.push({ ...inner, place });
-        else leftOut += 1;
+        else leftOut.push(inner.name);
         return false;
       },
     });
@@ -59,10 +67,10 @@ const readZip = async (name, file, words) => {
       throw new Error('This picture could not be unpacked. Is the zip encrypted or damaged?');
     }
   };
-  return { photos: photos.map((inner) => ({ name: inner.name, open: open(inner) })), leftOut };
+  return { photos: photos.map((inner) => ({ name: inner.name, size: inner.originalSize, open: open(inner) })), leftOut };
 };
 
-// Returns { photos: [{ name, open: () => Promise<File> }], leftOut: how many files are no pictures }.
+// Returns { photos: [{ name, size, open: () => Promise<File> }], leftOut: a sentence, or nothing }.
 export const gather = async (files, entries, words) => {
   let found = files.map((file) => ({ name: file.webkitRelativePath || file.name, file }));
   if (entries.length) {
@@ -71,18 +79,18 @@ export const gather = async (files, entries, words) => {
   }
   found = found.filter(({ name }) => !HIDDEN.test(name));
   const photos = [];
-  let leftOut = 0;
+  const leftOut = [];
   for (const { name, file } of found) {
     if (ZIP.test(name)) {
       const unpacked = await readZip(name, file, words);
       photos.push(...unpacked.photos);
-      leftOut += unpacked.leftOut;
+      leftOut.push(...unpacked.leftOut);
     } else if (PICTURE.test(name) || file.type.startsWith('image/')) {
-      photos.push({ name, open: async () => file });
-    } else leftOut += 1;
+      photos.push({ name, size: file.size, open: async () => file });
+    } else leftOut.push(name);
   }
-  if (!photos.length) throw new Error(`There is no picture in it, only ${leftOut} other file${leftOut === 1 ? '' : 's'}.`);
+  if (!photos.length) throw new Error(`There is no picture in it${leftOut.length ? `. ${inWords(leftOut)}` : ', and nothing else.'}`);
   if (photos.length > MAX_PHOTOS) throw tooMany();
   photos.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-  return { photos, leftOut };
+  return { photos, leftOut: inWords(leftOut) };
 };

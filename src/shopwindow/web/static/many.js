@@ -4,10 +4,13 @@ const AT_ONCE = 4; // requests under way; the server works on eight at a time
 const PATIENCE = 30; // times to come back to a busy server
 const ARRANGE_MS = 250;
 
+const DOUBTS = ['unknown', 'unsure', 'family', 'likely', 'sure'];
+const least = ({ prediction: a }, { prediction: b }) => DOUBTS.indexOf(a.words.kind) - DOUBTS.indexOf(b.words.kind)
+  || (a.words.confidence ?? a.confidence) - (b.words.confidence ?? b.confidence);
 const ORDERS = {
-  least: (a, b) => a.confidence - b.confidence,
-  most: (a, b) => b.confidence - a.confidence,
-  label: (a, b) => a.label.localeCompare(b.label) || a.confidence - b.confidence,
+  least,
+  most: (a, b) => least(b, a),
+  label: (a, b) => a.prediction.words.heading.localeCompare(b.prediction.words.heading) || least(a, b),
   given: () => 0,
 };
 
@@ -23,13 +26,17 @@ const asRows = (items) => {
   return items.map((item) => ({ ...asRow(item), corrected: item.opinion ? item.opinion.label || 'none of these' : null }));
 };
 
+// A spreadsheet takes text that begins so for a formula; after an apostrophe it does not.
+// https://owasp.org/www-community/attacks/CSV_Injection
 const asCell = (value) => {
-  const text = value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
+  let text = value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
+  if (/^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
-const asCsv = (rows) => [Object.keys(rows[0]), ...rows.map(Object.values)]
-  .map((cells) => `${cells.map(asCell).join(',')}\n`).join('');
+// With the mark by which Excel knows UTF-8.
+const asCsv = (rows) => `\ufeff${[Object.keys(rows[0]), ...rows.map(Object.values)]
+  .map((cells) => `${cells.map(asCell).join(',')}\n`).join('')}`;
 
 const save = (name, type, text) => {
   const link = document.createElement('a');
@@ -41,14 +48,26 @@ const save = (name, type, text) => {
 
 const count = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
 
+// Files of the same name, as phones give, say which of them they are and how large.
+const toldApart = (photos) => {
+  const alike = Map.groupBy(photos, ({ name }) => name);
+  return photos.map((photo) => {
+    const { name, size } = photo;
+    const group = alike.get(name);
+    const [place, all] = [group.indexOf(photo) + 1, group.length];
+    return all > 1 ? { ...photo, name: `${name} (${place} of ${all}, ${size} bytes)` } : photo;
+  });
+};
+
 export const showMany = (photos, leftOut, signal, tools) => {
-  const { $, copy, discuss, enter, predict, scale, sign } = tools;
+  const { $, copy, discuss, enter, freshen, inWords, predict, scale, sign } = tools;
   const takesFeedback = Boolean($('opinion'));
   const tiles = $('tiles');
   let timer = 0;
   let opened = null;
+  let leaving = false; // the opened one
 
-  const items = photos.map((photo, given) => {
+  const items = toldApart(photos).map((photo, given) => {
     const tile = copy('tile', { '.file': photo.name });
     const button = document.createElement('button');
     button.type = 'button';
@@ -62,7 +81,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
     corner.setAttribute('role', 'group');
     corner.setAttribute('aria-label', photo.name);
     if (takesFeedback) tile.append(corner);
-    return { ...photo, given, tile, button, corner, label: '', confidence: 2 };
+    return { ...photo, given, tile, button, corner };
   });
 
   const say = () => {
@@ -74,7 +93,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
       all || !settled.length ? '' : 'The answers come as they are found.',
       unsure ? `Not sure about ${unsure} of them: look at those first.` : '',
       failed ? `${count(failed, 'file')} could not be read.` : '',
-      leftOut ? `${count(leftOut, 'file')} left out, being no picture.` : '',
+      leftOut,
     ].filter(Boolean);
     sign({
       heading: count(items.length, 'photo'),
@@ -86,6 +105,8 @@ export const showMany = (photos, leftOut, signal, tools) => {
     if (all) $('status').textContent = `All ${items.length} photos are answered. ${notes.join(' ')}`;
   };
 
+  // In the chosen order: at once where the visitor asks for it, and else not while the pointer is
+  // among the tiles.
   const arrange = () => {
     timer = 0;
     const order = ORDERS[$('order').value];
@@ -93,6 +114,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
     const rank = (item) => (item.prediction ? 0 : item.error ? 1 : 2);
     const sorted = items.toSorted((a, b) => rank(a) - rank(b) || (rank(a) ? 0 : order(a, b)) || a.given - b.given);
     const focused = document.activeElement;
+    if (sorted.some((item, place) => tiles.children[place] !== item.tile)) freshen(tiles);
     sorted.forEach((item, place) => {
       if (tiles.children[place] !== item.tile) tiles.insertBefore(item.tile, tiles.children[place] ?? null);
     });
@@ -100,13 +122,20 @@ export const showMany = (photos, leftOut, signal, tools) => {
     if (!opened) say(); // an opened photo has a heading of its own
   };
 
+  const rearrange = () => {
+    timer = 0;
+    if (signal.aborted) return;
+    if (!tiles.matches(':hover')) arrange();
+    else if (!opened) say();
+  };
+
   const settle = (item) => {
     const { tile, prediction, error } = item;
     tile.classList.remove('waiting');
     if (prediction) {
-      tile.classList.add(prediction.sure ? 'sure' : 'unsure');
-      scale(tile, prediction.label, prediction.confidence);
-      Object.assign(item, { label: prediction.label, confidence: prediction.confidence });
+      const { kind, heading, confidence } = prediction.words;
+      tile.classList.add(kind);
+      scale(tile, heading, confidence);
       item.button.disabled = false;
       discuss((it) => it.offer(item));
     } else {
@@ -114,7 +143,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
       item.corner.remove();
       tile.querySelector('.failed').textContent = error;
     }
-    timer ||= setTimeout(() => { if (!signal.aborted) arrange(); }, ARRANGE_MS);
+    timer ||= setTimeout(rearrange, ARRANGE_MS);
   };
 
   const back = () => {
@@ -128,6 +157,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
 
   const open = (item) => {
     opened = item;
+    leaving = false;
     tools.show(item.picture);
     tools.answer(item);
     $('back').hidden = false;
@@ -148,7 +178,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
         image.src = item.url;
         item.prediction = await predict(item.picture, signal, PATIENCE);
       } catch (error) {
-        item.error = error.message;
+        item.error = inWords(error);
       }
       if (!signal.aborted) settle(item);
     }
@@ -157,9 +187,13 @@ export const showMany = (photos, leftOut, signal, tools) => {
   const listen = (target, event, act) => target.addEventListener(event, act, { signal });
   items.forEach((item) => listen(item.button, 'click', () => open(item)));
   listen($('order'), 'change', arrange);
+  listen(tiles, 'mouseleave', rearrange);
   listen($('csv'), 'click', () => save('labels.csv', 'text/csv', asCsv(asRows(items))));
   listen($('json'), 'click', () => save('labels.json', 'application/json', JSON.stringify(asRows(items), null, 2)));
-  listen($('back'), 'click', () => history.back());
+  listen($('back'), 'click', () => { // twice would leave the page
+    if (!leaving) history.back();
+    leaving = true;
+  });
   listen(window, 'popstate', back);
   signal.addEventListener('abort', () => {
     clearTimeout(timer);

@@ -13,6 +13,10 @@ let on = kept.getItem(KEPT) !== 'off';
 const show = () => document.getElementById('main').classList.toggle('keyed', on);
 show();
 
+// The next photo has its buttons where those of the last were: a double click is meant for one of them.
+document.getElementById('main').classList.add('fresh');
+setTimeout(() => document.getElementById('main').classList.remove('fresh'), 500);
+
 if (box) {
   box.closest('.keys').hidden = false;
   box.checked = on;
@@ -25,6 +29,7 @@ if (box) {
 
 document.addEventListener('keydown', (event) => {
   const { key, target } = event;
+  if (event.isComposing || target.matches('input:not([type=checkbox]), textarea, [contenteditable]')) return;
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (target.matches('select')) { // where letters choose
     if (key === 'Enter') {
