@@ -246,6 +246,14 @@ def test_code_in_a_checkpoint_is_not_run(model: nn.Module, tmp_path: Path) -> No
     assert not (tmp_path / "sprung").exists()
 
 
+def test_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.pth").write_bytes(b"any")
+    with pytest.raises(
+        WeightsError, match=r"m\.pth: expected a state dict .* found something else"
+    ):
+        open_checkpoint(tmp_path / "m.pth")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [({}, "found dict without any tensor"), ([1], "found list without any tensor")],
