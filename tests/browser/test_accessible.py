@@ -10,8 +10,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from shopwindow.bundle import bundled_model_path
+
 OpenPage = Callable[..., Page]
 Photo = Callable[..., Path]
+EXAMPLES = bundled_model_path().parent / "examples" / "fashion"
 
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 # Controls that a pointer must hit, smaller than 24 px on a side; links in a sentence are exempt,
@@ -89,7 +92,7 @@ def test_every_state_of_feedback_is_accessible(
     page.get_by_label("Keep the photo too").check()
     expect(page.locator("#opinion")).to_contain_text("the photo itself until")
     check(page, "noted")
-    page.set_input_files("#image-file", [photo("red"), photo("blue")])
+    page.set_input_files("#image-file", [EXAMPLES / "t-shirt.webp", EXAMPLES / "watch.webp"])
     expect(page.locator("#status")).to_contain_text("All 2 photos are answered.")
     page.locator(".tile").first.get_by_role("button", name="Right?").click()
     expect(page.locator(".tile").first).to_contain_text("Noted")

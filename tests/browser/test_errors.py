@@ -158,7 +158,7 @@ def test_empty_file_is_said_to_be_empty(open_page: OpenPage, tmp_path: Path, js:
     page.set_input_files("#image-file", empty)
     if not js:
         page.get_by_role("button", name="Find out").click()
-    check_error(page, "This file is empty: expected JPEG, PNG,")
+    check_error(page, "This file is empty. Choose another one, or save it again.")
 
 
 def test_device_that_is_offline_is_said_to_be(open_page: OpenPage, photo: Photo) -> None:

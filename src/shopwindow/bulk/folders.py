@@ -13,21 +13,55 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from shopwindow.errors import UsageError
+from shopwindow.imaging.decode import begins_like_image
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.plain_text import counted, printable
 
 NAMES_IN_MEMORY = 200_000  # 30 MB; a hundred million names are 500 runs, one open file each
+_HEAD_BYTES = 64  # by which `begins_like_image` tells
+_NAMED = 3
 
 
-def walk_folder(folder: str) -> Iterator[str]:
+@dataclass
+class PassedOver:
+    """The files of folders that are no images, for a sentence at the end.
+
+    Attributes:
+        count: How many.
+        named: The first few of them.
+    """
+
+    count: int = 0
+    named: list[str] = field(default_factory=list)
+
+    def add(self, path: str) -> None:
+        """Count a file."""
+        self.count += 1
+        if len(self.named) < _NAMED:
+            self.named.append(path)
+
+    def __str__(self) -> str:
+        """Return their number and some names: `5 files: a.txt, b.zip, c.pdf and 2 more`."""
+        more = f" and {self.count - len(self.named):,} more" if self.count > _NAMED else ""
+        return f"{counted(self.count, 'file')}: {', '.join(self.named)}{more}"
+
+
+def walk_folder(folder: str, passed_over: PassedOver | None = None) -> Iterator[str]:
     """Yield the image files of a folder in name order, then those of its folders, likewise.
 
-    Hidden files and folders are passed over, links to folders are not followed. A folder below that
-    cannot be read is yielded itself, so that it gets a row that says so.
+    A file is one if it is called like one or begins like one. Hidden files and folders are passed
+    over, links to folders are not followed. A folder below that cannot be read is yielded itself,
+    so that it gets a row that says so.
+
+    Args:
+        folder: Its path.
+        passed_over: Counts the files that are no images.
 
     Raises:
         UsageError: `folder` itself cannot be read.
@@ -37,7 +71,7 @@ def walk_folder(folder: str) -> Iterator[str]:
         place = waiting.pop()
         folders: list[str] = []
         try:
-            for name in sort_names(_images_and_folders(place, folders)):
+            for name in sort_names(_images_and_folders(place, folders, passed_over)):
                 yield _join(place, name)
         except UsageError:
             if place == folder:
@@ -88,13 +122,19 @@ def sort_names(names: Iterable[str], *, in_memory: int = NAMES_IN_MEMORY) -> Ite
             file.close()
 
 
-def _images_and_folders(place: str, folders: list[str]) -> Iterator[str]:
+def _images_and_folders(
+    place: str, folders: list[str], passed_over: PassedOver | None
+) -> Iterator[str]:
     """Yield the names of image files, and put those of folders into `folders`."""
     for entry in _scan(place):
         if _is_folder(entry):
             folders.append(entry.name)
-        elif _is_image_name(entry.name) and not _leads_to_folder(entry):
+        elif _leads_to_folder(entry):
+            continue
+        elif _is_image_name(entry.name) or _begins_like_image(entry):
             yield entry.name
+        elif passed_over is not None:
+            passed_over.add(printable(_join(place, entry.name)))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -158,6 +198,16 @@ def _scan(folder: str, *, hidden: bool = False) -> Iterator[os.DirEntry[str]]:
 
 def _join(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder.rstrip(os.sep)}{os.sep}{name}"
+
+
+def _begins_like_image(entry: os.DirEntry[str]) -> bool:
+    try:
+        if not entry.is_file():  # a pipe would keep its reader waiting
+            return False
+        with open(entry.path, "rb") as file:  # noqa: PTH123 (see `_expand`)
+            return begins_like_image(file.read(_HEAD_BYTES))
+    except OSError:
+        return False
 
 
 def _is_image_name(name: str) -> bool:

@@ -33,7 +33,6 @@ from shopwindow.dataset.labelled_images import (
     LabelledImages,
     Row,
     build_images,
-    count_of,
     name_unused,
     nothing_left,
 )
@@ -44,6 +43,7 @@ from shopwindow.dataset.shards import PARQUET_SUFFIXES, ParquetShards, find_shar
 from shopwindow.dataset.tables import TABLE_SUFFIXES, LabelTable, is_table_name
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.plain_text import counted
 
 _MAX_LABEL_CHARACTERS = 200
 
@@ -372,8 +372,7 @@ def _name_shards(table: ParquetShards, roles: Sequence[Role]) -> Iterator[str]:
     if judge is not None:
         counts = Counter(roles)
         named = {
-            f"{role or 'other'} ({count_of(counts[role], 'image')})": role
-            for role in sorted(counts)
+            f"{role or 'other'} ({counted(counts[role], 'image')})": role for role in sorted(counts)
         }
         yield name_roles(named, judge)
 

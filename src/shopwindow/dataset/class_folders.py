@@ -13,10 +13,10 @@ from shopwindow.dataset.labelled_images import (
     LabelledImages,
     Row,
     build_images,
-    count_of,
 )
 from shopwindow.dataset.layout import Part, Role, find_parts, held_out_role, role_of
 from shopwindow.errors import UsageError
+from shopwindow.plain_text import counted
 
 
 def has_class_folders(folder: ImageFolder) -> bool:
@@ -87,7 +87,7 @@ def _name_parts(
         return (f"Labels: the folders of {folder or 'the data'}",)
     counts = {part: sum(name.startswith(part.folder) for name in references) for part in parts}
     named = {
-        part: f"{part.folder.rstrip('/')} ({count_of(count, 'image')})"
+        part: f"{part.folder.rstrip('/')} ({counted(count, 'image')})"
         for part, count in counts.items()
     }
     return (

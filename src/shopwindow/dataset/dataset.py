@@ -28,7 +28,6 @@ from shopwindow.dataset.labelled_images import (
     DroppedRow,
     LabelledImages,
     nothing_left,
-    printable,
 )
 from shopwindow.dataset.layout import Role, held_out_role
 from shopwindow.dataset.main_labels import (
@@ -41,6 +40,7 @@ from shopwindow.dataset.main_labels import (
 )
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
+from shopwindow.plain_text import printable
 
 
 @dataclass(frozen=True)

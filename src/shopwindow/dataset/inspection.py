@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.findings import ColumnSizes, Findings, find_out
 from shopwindow.dataset.label_sets import name_twins
-from shopwindow.dataset.labelled_images import count_of, printable
 from shopwindow.imaging.thumbnail import jpeg_data_uri
+from shopwindow.plain_text import counted, printable
 from shopwindow.writing import write_page
 
 _SHEET_IMAGES = 60
@@ -28,8 +28,8 @@ def summarise_dataset(dataset: Dataset) -> str:
     rule = dataset.rule
     main = findings.columns[0]
     lines = [
-        f"{count_of(len(dataset), 'image')}{_named_by(dataset)} with "
-        f"{count_of(len(main.sizes), 'label')} in "
+        f"{counted(len(dataset), 'image')}{_named_by(dataset)} with "
+        f"{counted(len(main.sizes), 'label')} in "
         f"{main.name}, {rule.width_px} x {rule.height_px} px",
         *dataset.notes,
         "",
@@ -69,7 +69,7 @@ def _duplicate_lines(findings: Findings) -> list[str]:
     images = sum(len(group.indices) for group in groups)
     exact = sum(group.exact for group in groups)
     lines = [
-        f"{count_of(len(groups), 'group')} of duplicates, {images:,} images "
+        f"{counted(len(groups), 'group')} of duplicates, {images:,} images "
         f"({exact:,} exact, {len(groups) - exact:,} near; largest {len(groups[0].indices):,})"
     ]
     if findings.contradictions:

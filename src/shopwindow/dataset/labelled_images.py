@@ -134,13 +134,3 @@ def name_unused(names: Sequence[str]) -> list[str]:
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     what = f"{len(names):,} files are no images" if len(names) > 1 else "1 file is no image"
     return [f"{what}, and not used: {', '.join(names[:3])}{more}"]
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return `1 image` or `1,234 images`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def printable(text: str) -> str:
-    """Return a text from files for a terminal: nothing moves the cursor, or is no UTF-8."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -13,7 +13,6 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
 
-from shopwindow.counting import counted
 from shopwindow.errors import UsageError
 from shopwindow.evaluation.charts import (
     FULL_SHARE,
@@ -25,6 +24,7 @@ from shopwindow.evaluation.grades import Grades, SureAnswers
 from shopwindow.evaluation.metrics import highest_loss
 from shopwindow.evaluation.summary import percent
 from shopwindow.imaging.thumbnail import jpeg_data_uri
+from shopwindow.plain_text import counted
 from shopwindow.writing import write_atomically
 
 FORMAT = 1

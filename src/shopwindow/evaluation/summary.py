@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from shopwindow.counting import counted
+from shopwindow.plain_text import counted
 
 if TYPE_CHECKING:
     from shopwindow.evaluation.report import Evaluation

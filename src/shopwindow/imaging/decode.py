@@ -68,6 +68,8 @@ _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile | HeicImage]] = {
     "AVIF": AvifImagePlugin.AvifImageFile,
     "HEIC": HeicImage,
 }
+EMPTY_FILE = "This file is empty. Choose another one, or save it again."
+
 _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -250,7 +252,7 @@ def identify(data: bytes, limits: ImageLimits = _USUAL) -> str:
         return name
     name = name or next((name for mark, name in _OTHER_FORMATS if mark in data[:16]), None)
     if not data:
-        raise UnsupportedImageError("This file is empty. Choose another one, or save it again.")
+        raise UnsupportedImageError(EMPTY_FILE)
     if name is not None:
         found = f"This is a file of the format {name}"
     else:

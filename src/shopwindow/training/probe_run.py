@@ -25,10 +25,10 @@ from shopwindow.calibration.graph import with_confidence
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.duplicates import resemble
 from shopwindow.dataset.label_sets import allowed_labels, name_twins
-from shopwindow.dataset.labelled_images import printable
 from shopwindow.dataset.split import Split, connected_groups, split_images
 from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
+from shopwindow.plain_text import printable
 from shopwindow.probe import Backbone, assign_folds, cross_validate, open_backbone
 from shopwindow.probe.cross_validation import PENALTIES
 from shopwindow.publishing.measuring import ask, quality_of, verdict

@@ -12,11 +12,11 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from shopwindow import __version__
-from shopwindow.counting import counted
 from shopwindow.errors import BusyError, FeedbackError
 from shopwindow.inference.batching import Batcher, Observer
 from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import Predictor
+from shopwindow.plain_text import counted
 from shopwindow.settings import Settings
 from shopwindow.web import wording
 from shopwindow.web.api import make_api

@@ -16,6 +16,7 @@ from werkzeug.exceptions import (
 
 from shopwindow.bundle import BundleInfo, arithmetic_of
 from shopwindow.errors import BusyError
+from shopwindow.imaging.decode import EMPTY_FILE
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.suffixes import ENDINGS, MEDIA_TYPES
 from shopwindow.inference.batching import Batcher
@@ -63,7 +64,7 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
             "accept": ",".join(
                 one for name in limits.formats for one in MEDIA_TYPES[name] + ENDINGS.get(name, ())
             ),
-            "told_formats": ", ".join(limits.formats),  # as errors list them
+            "empty": EMPTY_FILE,
             "formats": wording.list_in_words(formats),
             # Twice what is enough, so that the server still has something to choose from.
             "least_px": 2 * max(info.rule.enough_px) if "JPEG" in limits.formats else never_px,

@@ -13,9 +13,9 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from shopwindow.bundle import BundleInfo, Threshold
-from shopwindow.counting import counted
 from shopwindow.inference.prediction import Doubt, Prediction
 from shopwindow.measured import Measured
+from shopwindow.plain_text import counted
 
 QUESTION = "What is this?"
 NOT_SURE = "Not sure"

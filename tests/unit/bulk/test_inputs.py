@@ -2,6 +2,7 @@ import csv
 import errno
 import os
 import random
+import re
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shopwindow.bulk.folders import sort_names
+from shopwindow.bulk.folders import PassedOver, sort_names
 from shopwindow.bulk.inputs import Input, list_inputs
 from shopwindow.bulk.stream import TableCells, predict_inputs, read_input
 from shopwindow.dataset.catalogue import read_catalogue
@@ -42,6 +43,25 @@ def listed(*names: str, column: str | None = None) -> list[str]:
 def test_a_folder_is_walked_in_name_order_for_images_only(folder: Path) -> None:
     assert listed("photos") == ["photos/a.PNG", "photos/b.jpg", "photos/sub/c.webp"]
     assert listed("./photos/") == listed("photos")
+
+
+def test_a_file_is_an_image_by_what_it_begins_with_whatever_it_is_called(folder: Path) -> None:
+    for name in ("sub/c", "b.jpg_large", "b.jpg?w=100", "sub/b.mpo"):
+        (folder / name).write_bytes((folder / "b.jpg").read_bytes())
+    os.mkfifo(folder / "pipe")
+    passed_over = PassedOver()
+    found = [str(one) for one in list_inputs(["photos"], passed_over=passed_over)]
+    assert len(found) == 7
+    assert {"photos/b.jpg_large", "photos/sub/c", "photos/sub/b.mpo"} < set(found)
+    assert sorted(passed_over.named) == ["photos/notes.txt", "photos/pipe"]
+
+
+def test_what_is_passed_over_is_counted_and_the_first_are_named(folder: Path) -> None:
+    for number in range(4):
+        (folder / f"{number}.zip").write_bytes(b"PK\x03\x04")
+    passed_over = PassedOver()
+    assert len(list(list_inputs(["photos", "photos/s*"], passed_over=passed_over))) == 4
+    assert re.fullmatch(r"5 files: (photos/[\w.]+(, )?){3} and 2 more", str(passed_over))
 
 
 def test_the_current_folder_has_names_without_a_dot(
@@ -203,14 +223,16 @@ def test_a_column_that_cannot_be_told_is_asked_for(
 
 def test_a_table_that_is_none_is_refused(folder: Path) -> None:
     (folder / "empty.csv").write_text("")
-    (folder / "latin.csv").write_bytes(b"image\nm\xfcsli.jpg\n")
     (folder / "no.parquet").write_bytes(b"PAR0")
     with pytest.raises(UsageError, match=r"empty\.csv is empty"):
         listed("photos/empty.csv")
-    with pytest.raises(UsageError, match="is not UTF-8 text"):
-        listed("photos/latin.csv")
     with pytest.raises(UsageError, match="is not a readable Parquet file"):
         listed("photos/no.parquet")
+
+
+def test_a_table_in_an_older_encoding_is_read(folder: Path) -> None:
+    (folder / "latin.csv").write_bytes(b"image\nm\xfcsli.jpg\n")
+    assert listed("photos/latin.csv") == ["photos/m\u00fcsli.jpg"]
 
 
 def test_a_column_for_no_table_has_no_effect_and_is_refused(folder: Path) -> None:

@@ -181,7 +181,7 @@
       // Bytes alone: what the file is called does not travel. They are read first, as a file that can no
       // longer be read fails like a server that cannot be reached.
       const body = await file.arrayBuffer();
-      if (!body.byteLength) throw new Error(`This file is empty: expected ${words.formats}.`);
+      if (!body.byteLength) throw new Error(words.empty);
       const headers = { 'Content-Type': 'application/octet-stream' };
       try {
         const { call } = await import(words.call);
