@@ -15,7 +15,7 @@ from colour_bundle import colour_info, write_colour_bundle
 from shopwindow.dataset.dataset import load_dataset
 from shopwindow.dataset.split import split_images
 from shopwindow.feedback.feedback import Photo
-from shopwindow.feedback.opening import open_store
+from shopwindow.feedback.opening import default_place, open_store
 from some_feedback import some_feedback
 
 
@@ -101,3 +101,25 @@ def test_promote_asks_the_store_of_the_settings_by_itself(
     assert without.returncode == 0, without.stderr
     assert "on no corrections" in without.stdout
     assert not home.exists()
+
+
+def test_each_model_has_a_store_of_its_own_which_the_commands_find(
+    run_shopwindow: Run, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = {"XDG_DATA_HOME": str(tmp_path / "home")}
+    monkeypatch.setenv("XDG_DATA_HOME", home["XDG_DATA_HOME"])
+    red, shades = colour_info(), replace(colour_info(), name="shades")
+    for info in (red, shades):
+        write_colour_bundle(tmp_path / f"{info.name}.onnx", metadata=json.dumps(info.as_json()))
+    place = default_place(red)
+    place.parent.mkdir(parents=True)
+    store.rename(place)
+    export = ("feedback", "export", "--all", "out", "--model")
+    assert run_shopwindow(*export, f"{red.name}.onnx", env=home).stdout == "out: 1 photos\n"
+    assert "found no such file" in assert_one_line(
+        run_shopwindow(*export, "shades.onnx", env=home), 2
+    )
+    named = {**home, "SHOPWINDOW_MODEL": f"{red.name}.onnx"}
+    assert run_shopwindow(*export[:-1], env=named).stdout == "out: 1 photos\n"
+    both = run_shopwindow(*export, "shades.onnx", "--feedback", place, env=home)
+    assert "--model has no effect with --feedback" in assert_one_line(both, 2)

@@ -19,8 +19,9 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from feedback_server import serving
+from shopwindow.bundle import read_bundle
 from shopwindow.feedback.feedback import Photo
-from shopwindow.feedback.opening import open_store
+from shopwindow.feedback.opening import default_place, open_store
 from shopwindow.feedback.receipt import Receipts
 from shopwindow.feedback.store import FeedbackStore
 from shopwindow.imaging.limits import ImageLimits
@@ -374,7 +375,8 @@ def test_feedback_goes_to_the_users_own_folder_unless_told_otherwise(
         receipt = entry["predictions"][0]["receipt"]
         taken = httpx.post(url + FEEDBACK, json={"receipt": receipt, "label": "red"})
         assert taken.status_code == 201
-    store = open_store()
-    assert store.where == str(tmp_path / "shopwindow" / "feedback.sqlite3")
+    place = default_place(read_bundle(colour_bundle).info)
+    assert place.parent == tmp_path / "shopwindow" / "feedback"
+    store = open_store(str(place), make=False)
     assert [one.id for one in store.items()] == [taken.json()["id"]]
     store.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shopwindow.cli.options import example
+from shopwindow.cli.options import example, model_option
 from shopwindow.errors import DataError, FeedbackError, UsageError
 
 if TYPE_CHECKING:
@@ -31,16 +31,20 @@ def feedback() -> None:
     "--feedback",
     "where",
     metavar="URL",
-    help="The store: a path, or postgresql://...  [default: the setting feedback]",
+    help="The store: a path, or postgresql://...  [default: the setting feedback, else the file "
+    "of the model]",
 )
+@model_option
 @click.option("--all", "unreviewed", is_flag=True, help="Also what nobody has reviewed yet.")
-def export(folder: Path, where: str | None, unreviewed: bool) -> None:
+def export(folder: Path, where: str | None, model: Path | None, unreviewed: bool) -> None:
     """Write reviewed feedback with photos to DIR, as a table and images that train reads.
 
     An earlier export in DIR is brought up to date: photos that were taken back or forgotten since
     are removed.
     """
-    found = export_store(where, folder, unreviewed=unreviewed)
+    if where and model is not None:
+        raise UsageError("--model has no effect with --feedback, which names the store.")
+    found = export_store(where, folder, model, unreviewed=unreviewed)
     details = [
         f"{count:,} {what}"
         for count, what in (
@@ -52,8 +56,17 @@ def export(folder: Path, where: str | None, unreviewed: bool) -> None:
     click.echo("; ".join([f"{folder}: {found.photos:,} photos", *details]))
 
 
-def export_store(where: str | None, folder: Path, *, unreviewed: bool = False) -> Exported:
-    """Export a store; the one of the setting `feedback` where `where` is None or empty.
+def export_store(
+    where: str | None, folder: Path, model: Path | None, *, unreviewed: bool = False
+) -> Exported:
+    """Export a store.
+
+    Args:
+        where: The store; where it is None or empty, that of the setting `feedback`, or else the one
+            that a model has unless told otherwise.
+        folder: Where to.
+        model: Which model; None for the one that the settings name.
+        unreviewed: Whether to take what nobody has reviewed, too.
 
     Raises:
         UsageError: Feedback is off, or there is no such store.
@@ -61,9 +74,8 @@ def export_store(where: str | None, folder: Path, *, unreviewed: bool = False) -
     """
     from shopwindow.feedback.exporting import export_feedback
     from shopwindow.feedback.opening import open_store
-    from shopwindow.settings import Settings
 
-    place = where or Settings.from_environment().feedback
+    place = where or _usual_store(model)
     if place == "off":
         raise UsageError("feedback: expected a store, found off; name one, as a path or a URL")
     store = open_store(place, make=False)
@@ -81,12 +93,27 @@ def export_store(where: str | None, folder: Path, *, unreviewed: bool = False) -
     return found
 
 
-def corrections_to_learn(where: str, own: Path) -> Path:
+def _usual_store(model: Path | None) -> str:
+    """Return the store of the setting `feedback`, or else the one of a model."""
+    from shopwindow.feedback.opening import default_place
+    from shopwindow.inference.predictor import load_bundle
+    from shopwindow.settings import Settings
+
+    settings = Settings.from_environment()
+    if settings.feedback:
+        return settings.feedback
+    named = Path(settings.model) if settings.model else None
+    return str(default_place(load_bundle(model or named).info))
+
+
+def corrections_to_learn(where: str, own: Path, model: Path | None) -> Path:
     """Return the folder of corrections that an option names.
 
     Args:
-        where: A folder that feedback export wrote; or a store, which is exported.
+        where: A folder that feedback export wrote; or a store, which is exported, as by
+            `export_store`.
         own: Where to.
+        model: As for `export_store`.
 
     Raises:
         UsageError: Feedback is off, or there is no such store.
@@ -94,37 +121,32 @@ def corrections_to_learn(where: str, own: Path) -> Path:
     """
     if where and Path(where).is_dir():
         return Path(where)
-    export_store(where, own)
+    export_store(where, own, model)
     return own
 
 
-def _default_store_exists() -> bool:
-    from shopwindow.feedback.opening import default_place
-
-    try:
-        return default_place().exists()
-    except FeedbackError:  # a user without a home folder
-        return False
-
-
-def corrections_to_judge_by(where: str | None, own: Path) -> Path | None:
+def corrections_to_judge_by(where: str | None, own: Path, in_service: Path) -> Path | None:
     """Return the folder of corrections that an option names; None where there are none.
 
     Args:
-        where: As for `corrections_to_learn`, or off; None for the store of the settings, if it has
-            one.
+        where: As for `corrections_to_learn`, or off; None for the usual store, if there is one.
         own: Where a store is exported to.
+        in_service: The model that people have corrected.
 
     Raises:
         UsageError: There is no such store.
     """
     from shopwindow.settings import Settings
 
-    place = Settings.from_environment().feedback if where is None else where
-    # The store of the user's own folder comes with the first feedback; no other is taken for empty.
-    if place == "off" or (where is None and not place and not _default_store_exists()):
+    try:
+        place = where or _usual_store(in_service)
+    except FeedbackError:  # a user without a home folder
+        return None
+    # A model's own store comes with the first feedback; no other is taken for empty.
+    is_own = not where and not Settings.from_environment().feedback
+    if place == "off" or (is_own and not Path(place).exists()):
         return None
     try:
-        return corrections_to_learn(place, own)
+        return corrections_to_learn(place, own, in_service)
     except DataError:
         return None

@@ -40,7 +40,8 @@ _in_service = click.option(
 @click.option(
     "--feedback",
     metavar="URL|DIR",
-    help="Corrections: a store, an exported folder, or off.  [default: the setting feedback]",
+    help="Corrections: a store, an exported folder, or off.  [default: the setting "
+    "feedback, else the file of IN_SERVICE]",
 )
 @click.option(
     "--margin",
@@ -88,7 +89,9 @@ def promote(
                     wanted_reading(options, current, data),
                     wanted_reading(options, candidate, data),
                 ),
-                corrections=corrections_to_judge_by(feedback, Path(scratch) / "corrections"),
+                corrections=corrections_to_judge_by(
+                    feedback, Path(scratch) / "corrections", in_service
+                ),
                 margin_points=MARGIN_POINTS if margin is None else margin,
                 cache_dir=cache_dir,
                 progress=sys.stderr.isatty(),

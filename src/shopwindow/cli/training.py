@@ -123,7 +123,8 @@ def network_options(command: Command) -> Command:
     metavar="[URL|DIR]",
     is_flag=False,
     flag_value="",
-    help="Learn from corrections too: of the setting feedback, a store, or an exported folder.",
+    help="Learn from corrections too: of a store, or an exported folder.  [default: the setting "
+    "feedback, else the file of --start-from]",
 )
 @click.option(
     "--balance",
@@ -172,7 +173,7 @@ def train(context: click.Context, /, **_: Any) -> None:
         if where is not None:
             own = settled.run_dir / "feedback"
             if is_main or (where and Path(where).is_dir()):
-                own = corrections_to_learn(where, own)
+                own = corrections_to_learn(where, own, settled.start_from)
             settled = replace(settled, feedback=own)
         if training is None:
             _probe(Run.create(settled))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import sqlite3
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
+from shopwindow.bundle import BundleInfo
 from shopwindow.errors import FeedbackError, MissingExtraError, UsageError
 from shopwindow.feedback.store import WRITES, FeedbackStore
 
@@ -19,26 +23,52 @@ _PATIENCE_S = 5
 _POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": _PATIENCE_S}
 
 
-def default_place() -> Path:
-    """Return the file that feedback is kept in unless told otherwise: in the user's own folder.
+def default_place(info: BundleInfo) -> Path:
+    """Return the file for feedback on a model, unless told otherwise: in the user's own folder.
+
+    It goes by the model's name and main labels: a later version of the model goes on with it, and
+    another model has a file of its own.
 
     Raises:
-        FeedbackError: The user has none, as in many containers.
+        FeedbackError: The user has no folder, as in many containers.
     """
+    labels = json.dumps([info.main.name, sorted(info.main.labels)])
+    digest = hashlib.sha256(labels.encode()).hexdigest()[:8]
+    return _user_folder() / f"{_slug(info)}-{digest}.sqlite3"
+
+
+def other_places(info: BundleInfo) -> list[Path]:
+    """Return files of feedback that may be on this model too, but are not `default_place`.
+
+    They are on models of the same name with other labels, or from before each model had its own.
+
+    Raises:
+        FeedbackError: The user has no folder.
+    """
+    folder = _user_folder()
+    found = [*folder.glob(f"{_slug(info)}-????????.sqlite3"), folder.parent / "feedback.sqlite3"]
+    return sorted(path for path in found if path != default_place(info) and path.is_file())
+
+
+def _user_folder() -> Path:
     from platformdirs import user_data_path
 
     folder = user_data_path("shopwindow", appauthor=False)
     if not folder.is_absolute():  # nobody knows what ~ stands for
         raise FeedbackError("This user has no home folder to keep feedback in.")
-    return folder / "feedback.sqlite3"
+    return folder / "feedback"
 
 
-def open_store(where: str = "", *, make: bool = True) -> FeedbackStore:
+def _slug(info: BundleInfo) -> str:
+    """Return the name of a model as a file may be called anywhere, and a pattern taken as it is."""
+    return re.sub(r"[^\w-]+", "-", info.name)[:40]
+
+
+def open_store(where: str, *, make: bool = True) -> FeedbackStore:
     """Open a feedback store, and make its tables where there are none.
 
     Args:
-        where: A path (SQLite), or a URL such as `postgresql://user@host/name`; empty takes
-            `default_place()`.
+        where: A path (SQLite), or a URL such as `postgresql://user@host/name`.
         make: Whether an SQLite file is made where there is none. Who only reads would take a
             mistyped path for a store in which nobody has said anything.
 
@@ -48,7 +78,7 @@ def open_store(where: str = "", *, make: bool = True) -> FeedbackStore:
         MissingExtraError: PostgreSQL's driver is not installed.
         FeedbackError: It cannot be opened, read or written.
     """
-    url = _parse(where or str(default_place()))
+    url = _parse(where)
     shown = url.render_as_string(hide_password=True).removeprefix("sqlite:///")
     if not make and not _is_postgresql(url) and not Path(url.database or "").exists():
         raise UsageError(f"{shown}: expected a feedback store, found no such file; check the path")

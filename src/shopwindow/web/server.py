@@ -59,7 +59,8 @@ def serve(predictor: Predictor, settings: Settings) -> None:
 
 
 def _serve(predictor: Predictor, settings: Settings, at_last: contextlib.ExitStack) -> None:
-    store = open_feedback(settings)
+    info = predictor.bundle.info
+    store = open_feedback(settings, info)
     if store is not None:
         at_last.callback(store.close)
     app = create_app(predictor, settings, store=store)
@@ -84,7 +85,7 @@ def _serve(predictor: Predictor, settings: Settings, at_last: contextlib.ExitSta
 
     repeated = [_watch(inside, predictor, settings)] if settings.model_check_s else []
     if store is None and settings.feedback != "off":
-        late = LateFeedback(settings, take_feedback)
+        late = LateFeedback(settings, info, take_feedback)
         repeated.append(Repeating(late.look, every_s=EVERY_S, name="late-feedback"))
     stopping = threading.Event()
 
@@ -98,8 +99,10 @@ def _serve(predictor: Predictor, settings: Settings, at_last: contextlib.ExitSta
     try:
         _warm_up(predictor)
         if not stopping.is_set():
-            title = title_of(predictor.bundle.info)
-            print(f"{title}: open {_address(server, settings)} (Ctrl-C stops it)", flush=True)
+            address = _address(server, settings)
+            print(f"{title_of(info)}: open {address} (Ctrl-C stops it)", flush=True)
+            if store is not None:
+                print(f"What people say about the answers is kept in {store.where}", flush=True)
         if store is not None:
             keep(store)
         for work in repeated:
