@@ -29,30 +29,37 @@ _NAMED = 3
 
 
 @dataclass
-class PassedOver:
-    """The files of folders that are no images, for a sentence at the end.
+class Notes:
+    """What a person should know about the inputs, besides their rows.
 
     Attributes:
-        count: How many.
+        passed_over: How many files of folders are no images.
         named: The first few of them.
+        told: What names of a table were taken for what, a sentence each.
     """
 
-    count: int = 0
+    passed_over: int = 0
     named: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
-    def add(self, path: str) -> None:
-        """Count a file."""
-        self.count += 1
+    def pass_over(self, path: str) -> None:
+        """Count a file that is no image."""
+        self.passed_over += 1
         if len(self.named) < _NAMED:
-            self.named.append(path)
+            self.named.append(printable(path))
 
-    def __str__(self) -> str:
-        """Return their number and some names: `5 files: a.txt, b.zip, c.pdf and 2 more`."""
-        more = f" and {self.count - len(self.named):,} more" if self.count > _NAMED else ""
-        return f"{counted(self.count, 'file')}: {', '.join(self.named)}{more}"
+    def lines(self) -> list[str]:
+        """Return all of it as sentences that are safe to print."""
+        lines = [printable(sentence) for sentence in self.told]
+        if self.passed_over:
+            left = self.passed_over - len(self.named)
+            more = f" and {left:,} more" if left else ""
+            what = counted(self.passed_over, "file")
+            lines.append(f"no image, and passed over: {what} ({', '.join(self.named)}{more})")
+        return lines
 
 
-def walk_folder(folder: str, passed_over: PassedOver | None = None) -> Iterator[str]:
+def walk_folder(folder: str, notes: Notes | None = None) -> Iterator[str]:
     """Yield the image files of a folder in name order, then those of its folders, likewise.
 
     A file is one if it is called like one or begins like one. Hidden files and folders are passed
@@ -61,7 +68,7 @@ def walk_folder(folder: str, passed_over: PassedOver | None = None) -> Iterator[
 
     Args:
         folder: Its path.
-        passed_over: Counts the files that are no images.
+        notes: Is told of the files that are no images.
 
     Raises:
         UsageError: `folder` itself cannot be read.
@@ -71,7 +78,7 @@ def walk_folder(folder: str, passed_over: PassedOver | None = None) -> Iterator[
         place = waiting.pop()
         folders: list[str] = []
         try:
-            for name in sort_names(_images_and_folders(place, folders, passed_over)):
+            for name in sort_names(_images_and_folders(place, folders, notes)):
                 yield _join(place, name)
         except UsageError:
             if place == folder:
@@ -122,9 +129,7 @@ def sort_names(names: Iterable[str], *, in_memory: int = NAMES_IN_MEMORY) -> Ite
             file.close()
 
 
-def _images_and_folders(
-    place: str, folders: list[str], passed_over: PassedOver | None
-) -> Iterator[str]:
+def _images_and_folders(place: str, folders: list[str], notes: Notes | None) -> Iterator[str]:
     """Yield the names of image files, and put those of folders into `folders`."""
     for entry in _scan(place):
         if _is_folder(entry):
@@ -133,8 +138,8 @@ def _images_and_folders(
             continue
         elif _is_image_name(entry.name) or _begins_like_image(entry):
             yield entry.name
-        elif passed_over is not None:
-            passed_over.add(printable(_join(place, entry.name)))
+        elif notes is not None:
+            notes.pass_over(_join(place, entry.name))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

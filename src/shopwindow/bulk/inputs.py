@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shopwindow.bulk.folders import PassedOver, has_wildcard, match_pattern, walk_folder
+from shopwindow.bulk.folders import Notes, has_wildcard, match_pattern, walk_folder
 from shopwindow.bulk.remote import is_url, list_url
 from shopwindow.bulk.tables import bytes_columns, is_table, open_parquet, read_table
 from shopwindow.dataset.tables import TABLE_SUFFIXES
@@ -39,7 +39,7 @@ def list_inputs(
     *,
     image_column: str | None = None,
     usual_column: str | None = None,
-    passed_over: PassedOver | None = None,
+    notes: Notes | None = None,
 ) -> Iterator[Input]:
     """Yield the inputs that `names` mean, in order.
 
@@ -56,7 +56,7 @@ def list_inputs(
         names: As given on the command line.
         image_column: The column of tables; None takes the one that a training would take.
         usual_column: What it was called in the training of the model.
-        passed_over: Counts the files of local folders that are no images.
+        notes: Is told of what has no row, and of what was taken for what.
 
     Raises:
         UsageError: Nothing to predict, or something that cannot be read or does not exist.
@@ -64,10 +64,10 @@ def list_inputs(
     """
     tables = found = 0
     for name in names:
-        for place in _expand(name, passed_over):
+        for place in _expand(name, notes):
             if is_table(place):
                 tables += 1
-                for cell in read_table(place, image_column, usual_column):
+                for cell in read_table(place, image_column, usual_column, notes):
                     found += 1
                     yield Input(*cell)
             else:
@@ -102,20 +102,20 @@ def parse_input(text: str) -> Input:
     return Input(match[1], columns[0], int(match[2]))
 
 
-def _expand(name: str, passed_over: PassedOver | None) -> Iterator[str]:
+def _expand(name: str, notes: Notes | None) -> Iterator[str]:
     """Yield the files (or URLs of files) that one name means."""
     if is_url(name):
         yield from list_url(name)
     elif os.path.isdir(name):  # noqa: PTH112 (`Path` would be made for each of 100 million)
-        yield from walk_folder(str(Path(name)), passed_over)
+        yield from walk_folder(str(Path(name)), notes)
     elif not os.path.lexists(name) and has_wildcard(name):
         matches = match_pattern(name)
         first = next(matches, None)
         if first is None:
             raise UsageError(f"Nothing fits the pattern {name}.")
-        yield from _walk_if_folder(first, passed_over)
+        yield from _walk_if_folder(first, notes)
         for match in matches:
-            yield from _walk_if_folder(match, passed_over)
+            yield from _walk_if_folder(match, notes)
     elif os.path.lexists(name) or Path(name).suffix.lower() in IMAGE_SUFFIXES:
         yield str(Path(name))
     else:
@@ -124,10 +124,10 @@ def _expand(name: str, passed_over: PassedOver | None) -> Iterator[str]:
         )
 
 
-def _walk_if_folder(path: str, passed_over: PassedOver | None) -> Iterator[str]:
+def _walk_if_folder(path: str, notes: Notes | None) -> Iterator[str]:
     if os.path.isdir(path):  # noqa: PTH112
         try:
-            yield from walk_folder(path, passed_over)
+            yield from walk_folder(path, notes)
         except UsageError:  # of much that fits, one folder that cannot be read has a row
             yield path
     else:

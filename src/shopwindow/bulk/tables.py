@@ -1,7 +1,7 @@
 """A table -> the paths or the image bytes in one of its columns, row by row.
 
 It is read as a training reads it, so that the table that trains can be predicted: the same
-separators, columns and names without extension. Only what is not in its folder is taken too: other
+separators, columns and names. Only what is not in its folder is taken too: other
 folders, and URLs.
 """
 
@@ -12,18 +12,22 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from shopwindow.bulk.folders import Notes
 from shopwindow.bulk.remote import is_url, open_url
 from shopwindow.dataset.columns import choose_image_column, open_table
 from shopwindow.dataset.folder import ImageFolder
+from shopwindow.dataset.matching import match_names
 from shopwindow.dataset.parquet import ParquetTable
-from shopwindow.dataset.tables import TABLE_SUFFIXES, LabelTable
+from shopwindow.dataset.tables import TABLE_SUFFIXES, LabelTable, TableRow
 from shopwindow.errors import DataError, MissingExtraError, UsageError
 
 BUFFER_BYTES = 1 << 20  # read by the piece, not by the column chunk, which may have gigabytes
+
+_MATCHED_AT_ONCE = 100_000  # rows whose names are compared with those of the files
 
 Cell = tuple[str, str, int]
 
@@ -34,17 +38,21 @@ def is_table(place: str) -> bool:
 
 
 def read_table(
-    place: str, image_column: str | None, usual_column: str | None = None
+    place: str,
+    image_column: str | None,
+    usual_column: str | None = None,
+    notes: Notes | None = None,
 ) -> Iterator[Cell]:
     """Yield (path, column, row) of every row; column and row are those of a cell of image bytes.
 
-    A path is relative to the folder of the table, and may lack its extension or the folder
-    `images`. One row without a path is one with an empty path.
+    A path is relative to the folder of the table, and may differ from that of its file as in a
+    training; see `match_names`. One row without a path is one with an empty path.
 
     Args:
         place: The table: a file or a URL.
         image_column: Its column; None takes the one that a training would take.
         usual_column: What it was called in the training of the model; taken where there is one.
+        notes: Is told which names were taken for which files.
 
     Raises:
         UsageError: The table cannot be read, or has no such column.
@@ -53,41 +61,51 @@ def read_table(
     folder = place.rpartition("/")[0]
     try:
         with _opened(place) as table:
-            files = None if is_url(place) else _Files(folder)
-            listed = None if files is None else files.listed
+            listed = None if is_url(place) else ImageFolder(Path(folder or "."))
             column = choose_image_column(table, listed, image_column, usual_column)
             if isinstance(table, ParquetTable) and table.holds_bytes(column):
                 for row in range(len(table)):
                     yield place, column, row
                 return
-            for one in table.rows((column,)):
-                # Of a row that is too short, only its first cell is known.
-                whole = not one.problem or column == table.columns[0]
-                cell = one.cells[0] if one.cells and whole else ""
-                path = _beside(folder, cell)
-                yield path if files is None else files.find(cell, path), "", -1
+            cells = (_cell_of(row, column == table.columns[0]) for row in table.rows((column,)))
+            for path in _paths(cells, folder, listed, notes):
+                yield path, "", -1
     except DataError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"{place} cannot be read: {error.strerror or error}.") from error
 
 
-class _Files:
-    """The files in the folder of a table, listed only where a cell is not simply one of them."""
+def _cell_of(row: TableRow, is_first: bool) -> str:
+    """Return the cell of a row; of one that is too short, only the first is known."""
+    return row.cells[0] if row.cells and (is_first or not row.problem) else ""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
 
-    @cached_property
-    def listed(self) -> ImageFolder:
-        return ImageFolder(Path(self._folder or "."))
+def _paths(
+    cells: Iterator[str], folder: str, listed: ImageFolder | None, notes: Notes | None
+) -> Iterator[str]:
+    """Yield the path of what a training would find by each cell; without any, as it stands."""
+    while block := list(islice(cells, _MATCHED_AT_ONCE)):
+        lost = [cell for cell in block if listed is not None and _is_lost(cell, folder)]
+        found: dict[str, str] = {}
+        if listed is not None and lost:
+            matches, told = match_names(lost, listed)
+            found = {
+                cell: reference
+                for cell, (reference, problem) in zip(lost, matches, strict=True)
+                if not problem
+            }
+            if notes is not None:
+                notes.told += told
+        for cell in block:
+            yield _beside(folder, found.get(cell, cell))
 
-    def find(self, cell: str, path: str) -> str:
-        """Return the path of what a training would find by this cell; without any, as it stands."""
-        if not cell or is_url(cell) or os.path.isabs(cell) or os.path.isfile(path):  # noqa: PTH113, PTH117
-            return path
-        reference, problem = self.listed.find(cell)
-        return path if problem else _beside(self._folder, reference)
+
+def _is_lost(cell: str, folder: str) -> bool:
+    """Say whether a cell is not simply the path of a file."""
+    if not cell or is_url(cell):
+        return False
+    return not os.path.isfile(_beside(folder, cell))  # noqa: PTH113
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def predict(
     command is given again.
     """
     from shopwindow.bulk.folder import begun_engine
-    from shopwindow.bulk.folders import PassedOver
+    from shopwindow.bulk.folders import Notes
     from shopwindow.bulk.inputs import list_inputs
     from shopwindow.bulk.rows import format_of
     from shopwindow.bulk.run import predict_to_file, predict_to_stream, start_local
@@ -103,10 +103,8 @@ def predict(
     work = Work(bundle, fmt, choose_engine(bundle.model, wanted), top)
     read = bundle.info.data.get("read")
     usual = read.get("image_column") if isinstance(read, dict) else None
-    passed_over = PassedOver()
-    inputs = list_inputs(
-        paths, image_column=image_column, usual_column=usual, passed_over=passed_over
-    )
+    notes = Notes()
+    inputs = list_inputs(paths, image_column=image_column, usual_column=usual, notes=notes)
     start_engine = start_local(workers)
     if engine == "ray":
         from shopwindow.bulk.on_ray import start_ray
@@ -121,8 +119,8 @@ def predict(
             if begun_engine(output) is None:
                 raise  # nothing is kept yet, or never is, as of what goes to a device
             raise StoppedError("stopped by Ctrl-C; the same command goes on from here") from None
-    if passed_over.count:
-        click.echo(f"shopwindow: passed over, as no images: {passed_over}", err=True)
+    for line in notes.lines():
+        click.echo(f"shopwindow: {line}", err=True)
     if not written.failed:
         return 0
     click.echo(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shopwindow.bulk.folders import PassedOver, sort_names
+from shopwindow.bulk.folders import Notes, sort_names
 from shopwindow.bulk.inputs import Input, list_inputs
 from shopwindow.bulk.stream import TableCells, predict_inputs, read_input
 from shopwindow.dataset.catalogue import read_catalogue
@@ -49,19 +49,21 @@ def test_a_file_is_an_image_by_what_it_begins_with_whatever_it_is_called(folder:
     for name in ("sub/c", "b.jpg_large", "b.jpg?w=100", "sub/b.mpo"):
         (folder / name).write_bytes((folder / "b.jpg").read_bytes())
     os.mkfifo(folder / "pipe")
-    passed_over = PassedOver()
-    found = [str(one) for one in list_inputs(["photos"], passed_over=passed_over)]
+    notes = Notes()
+    found = [str(one) for one in list_inputs(["photos"], notes=notes)]
     assert len(found) == 7
     assert {"photos/b.jpg_large", "photos/sub/c", "photos/sub/b.mpo"} < set(found)
-    assert sorted(passed_over.named) == ["photos/notes.txt", "photos/pipe"]
+    assert sorted(notes.named) == ["photos/notes.txt", "photos/pipe"]
 
 
 def test_what_is_passed_over_is_counted_and_the_first_are_named(folder: Path) -> None:
     for number in range(4):
         (folder / f"{number}.zip").write_bytes(b"PK\x03\x04")
-    passed_over = PassedOver()
-    assert len(list(list_inputs(["photos", "photos/s*"], passed_over=passed_over))) == 4
-    assert re.fullmatch(r"5 files: (photos/[\w.]+(, )?){3} and 2 more", str(passed_over))
+    notes = Notes()
+    assert len(list(list_inputs(["photos", "photos/s*"], notes=notes))) == 4
+    (line,) = notes.lines()
+    named = r"(photos/[\w.]+(, )?){3} and 2 more"
+    assert re.fullmatch(rf"no image, and passed over: 5 files \({named}\)", line)
 
 
 def test_the_current_folder_has_names_without_a_dot(
@@ -233,6 +235,14 @@ def test_a_table_that_is_none_is_refused(folder: Path) -> None:
 def test_a_table_in_an_older_encoding_is_read(folder: Path) -> None:
     (folder / "latin.csv").write_bytes(b"image\nm\xfcsli.jpg\n")
     assert listed("photos/latin.csv") == ["photos/m\u00fcsli.jpg"]
+
+
+def test_names_are_matched_as_in_a_training_and_that_is_said(folder: Path) -> None:
+    (folder / "t.csv").write_text("image\ndata/b.jpg\ndata/a.PNG\nmissing.jpg\n")
+    notes = Notes()
+    found = [str(one) for one in list_inputs(["photos/t.csv"], notes=notes)]
+    assert found == ["photos/b.jpg", "photos/a.PNG", "photos/missing.jpg"]
+    assert notes.lines() == ["2 images were found without 'data/': data/b.jpg is b.jpg"]
 
 
 def test_a_column_for_no_table_has_no_effect_and_is_refused(folder: Path) -> None:
