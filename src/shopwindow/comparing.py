@@ -21,6 +21,7 @@ from shopwindow.fairness import Part, choose_images
 from shopwindow.grading import Reading, allowed_in, ask_bundle, read_dataset
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
+from shopwindow.plain_text import counted
 
 FORMAT = 1
 SHOWN_LABELS = 20
@@ -145,9 +146,10 @@ def compare_bundles(
     return BundleComparison(
         a=a,
         b=b,
-        data=f"{data.resolve().name}: {len(dataset):,} images",
+        data=f"{data.resolve().name}: {counted(len(dataset), 'image')}",
         compared=(
-            f"{len(indices):,} images with {occurring:,} labels that both know, of "
+            f"{counted(len(indices), 'image')} with {counted(occurring, 'label')} that both know, "
+            f"of "
             f"{' and '.join(parts)}"
         ),
         notes=tuple(notes),

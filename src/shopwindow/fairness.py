@@ -18,6 +18,7 @@ from shopwindow.bundle.seen import read_seen
 from shopwindow.dataset.dataset import Dataset
 from shopwindow.dataset.split import Split, split_images
 from shopwindow.errors import DataError, ShopwindowError, UsageError
+from shopwindow.plain_text import counted
 
 Part = Literal["valid", "all"]
 
@@ -110,7 +111,8 @@ def choose_images(
                 f"{len(chosen):,} that it has, known by the content of their files; bring others"
             )
     images, left = int(chosen.sum()), len(chosen) - int(chosen.sum())
-    text = f"{images:,} of {len(chosen):,} images" if left else f"all {images:,} images"
+    total = counted(len(chosen), "image")
+    text = f"{images:,} of {total}" if left else f"all {total}"
     if standing.held_out.any() and np.array_equal(chosen, standing.held_out):
         split = bundle.info.data.get("split")
         how = f" ({split.get('method')} split, seed {split.get('seed')})" if split else ""

@@ -29,6 +29,7 @@ from shopwindow.evaluation.summary import percent
 from shopwindow.fairness import Part, choose_images, out_of_fold_answers, standing_of
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
+from shopwindow.plain_text import counted
 
 BATCH_SIZE = 64
 # Of fewer answers, chance alone may make a good model look like a bad one.
@@ -161,7 +162,7 @@ def grade_bundle(
     if nothing.any():
         sure = [info.threshold.is_sure(float(row.max())) for row in shares[nothing]]
         notes.append(
-            f"{len(sure):,} images show none of the labels and were not graded; "
+            f"{counted(len(sure), 'image')} without any of the labels: not graded; "
             f"{percent(1 - sum(sure) / len(sure))} of their answers are not sure"
         )
     if unknown:
@@ -189,16 +190,17 @@ def grade_bundle(
             )
             if (codes >= 0).any():
                 attributes[column.name] = grade(probabilities[column.name], codes, column.labels)
+    notes += dataset.notes
     if dataset.dropped:
         notes.append(
-            f"{len(dataset.dropped):,} rows or images were left out; shopwindow inspect lists them"
+            f"rows or images left out: {len(dataset.dropped):,}; shopwindow inspect lists them"
         )
     return Evaluation(
         model_name=info.name,
         model_version=info.version,
         model_sha256=bundle.sha256 if answer is None else "",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        data=f"{data.resolve().name}: {len(dataset):,} images",
+        data=f"{data.resolve().name}: {counted(len(dataset), 'image')}",
         split=split_text,
         images=len(indices),
         column=main.name,

@@ -54,7 +54,7 @@ def test_export_writes_what_was_reviewed_and_says_so_where_nothing_was(
     every = run_shopwindow(
         "feedback", "export", "all", "--all", env={"SHOPWINDOW_FEEDBACK": str(store)}
     )
-    assert (every.returncode, every.stdout) == (0, "all: 1 photos\n")
+    assert (every.returncode, every.stdout) == (0, "all: 1 photo\n")
     review(store)
     assert run_shopwindow("feedback", "export", "out", "--feedback", store).returncode == 0
     table = (tmp_path / "out" / "corrections.csv").read_text().splitlines()
@@ -89,7 +89,7 @@ def test_promote_asks_the_store_of_the_settings_by_itself(
     review(store)
     with_store = run_shopwindow(*promote, env={"SHOPWINDOW_FEEDBACK": str(store)})
     assert with_store.returncode == 0, with_store.stderr
-    assert "on 1 corrections" in with_store.stdout
+    assert "on 1 correction" in with_store.stdout
     run_shopwindow("rollback", "--model", "1.0.onnx")
     # A mistyped one must not let a bundle pass that forgets corrections.
     mistyped = run_shopwindow(*promote, "--feedback", "typo")
@@ -115,11 +115,11 @@ def test_each_model_has_a_store_of_its_own_which_the_commands_find(
     place.parent.mkdir(parents=True)
     store.rename(place)
     export = ("feedback", "export", "--all", "out", "--model")
-    assert run_shopwindow(*export, f"{red.name}.onnx", env=home).stdout == "out: 1 photos\n"
+    assert run_shopwindow(*export, f"{red.name}.onnx", env=home).stdout == "out: 1 photo\n"
     assert "found no such file" in assert_one_line(
         run_shopwindow(*export, "shades.onnx", env=home), 2
     )
     named = {**home, "SHOPWINDOW_MODEL": f"{red.name}.onnx"}
-    assert run_shopwindow(*export[:-1], env=named).stdout == "out: 1 photos\n"
+    assert run_shopwindow(*export[:-1], env=named).stdout == "out: 1 photo\n"
     both = run_shopwindow(*export, "shades.onnx", "--feedback", place, env=home)
     assert "--model has no effect with --feedback" in assert_one_line(both, 2)

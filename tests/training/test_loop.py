@@ -142,12 +142,12 @@ def test_wrong_answer_that_a_visitor_puts_right_is_right_after_retraining(
 
     shop.accept(feedback_id, right)
     second = shop.train("second", *learning)
-    assert "1 corrections to learn from" in capsys.readouterr().out
+    assert "1 correction to learn from" in capsys.readouterr().out
     assert shop.ask(green)["label"] == said["label"], "nothing is in service before promote"
     assert shop.promote(second) == 0
     printed = capsys.readouterr().out
     assert "on 8 held-out images" in printed
-    assert "on 1 corrections" in printed
+    assert "on 1 correction" in printed
     assert "(McNemar, exact)" in printed
     shop.wait_for("second")
     assert shop.ask(green)["label"] == right
@@ -159,7 +159,7 @@ def test_worse_bundle_is_refused_and_the_old_one_goes_on(
     before, served = shop.model.read_bytes(), shop.served()
     # The first model is as good on the held-out images, but has not learned what green is.
     assert shop.promote(shop.folder / "first" / "model.onnx") == 1
-    assert "it is right on 0 of 1 corrections, and the one in service on 1" in (
+    assert "it is right on 0 of 1 correction, and the one in service on 1" in (
         capsys.readouterr().err
     )
     assert shop.model.read_bytes() == before

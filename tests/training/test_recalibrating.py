@@ -47,7 +47,7 @@ def test_calibrated_bundle_is_as_sure_as_it_is_often_right(
     assert run("calibrate", colour_bundle, *arguments) == 0
     said = capsys.readouterr().out
     assert "Measured on all 240 images of" in said
-    assert "1 rows or images were left out" in said  # the model knows no pink
+    assert "rows or images left out: 1" in said  # the model knows no pink
     assert colour_bundle.read_bytes() == before
     old, new = (
         load_predictor(colour_bundle, engine="onnxruntime"),

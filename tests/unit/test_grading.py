@@ -391,7 +391,7 @@ def test_pictures_that_show_nothing_are_not_counted_as_unknown(
         cache_dir=tmp_path / "cache",
         progress=False,
     )
-    assert any(note.startswith("10 images show none of the labels") for note in graded.notes)
+    assert any(note.startswith("10 images without any of the labels") for note in graded.notes)
     assert any(note.startswith("1 images were not graded") for note in graded.notes)
 
 

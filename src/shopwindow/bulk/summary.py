@@ -21,6 +21,7 @@ from shopwindow.errors import ImageError, UsageError
 from shopwindow.evaluation.summary import aligned, percent
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.thumbnail import jpeg_data_uri
+from shopwindow.plain_text import counted
 from shopwindow.writing import write_page
 
 BINS = 20
@@ -94,7 +95,8 @@ def format_answers(answers: Answers) -> str:
     """Return what a person wants to know first, as lines for the terminal."""
     failed = answers.errors.total()
     lines = [
-        f"{answers.name}: {answers.images + failed:,} inputs, {len(answers.labels):,} labels",
+        f"{answers.name}: {counted(answers.images + failed, 'input')}, "
+        f"{counted(len(answers.labels), 'label')}",
         "",
         f"  sure      {answers.sure:>12,}   {percent(_share(answers.sure, answers.images))}",
         f"  not sure  {answers.images - answers.sure:>12,}",

@@ -81,7 +81,7 @@ def calibrate(
         )
     if dataset.dropped:
         click.echo(
-            f"{len(dataset.dropped):,} rows or images were left out; shopwindow inspect lists them"
+            f"rows or images left out: {len(dataset.dropped):,}; shopwindow inspect lists them"
         )
     sure = info.threshold
     if sure.coverage > 0:

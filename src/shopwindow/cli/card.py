@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shopwindow.cli.options import example
+from shopwindow.plain_text import counted
 
 if TYPE_CHECKING:
     from shopwindow.bundle import Bundle
 
 _SHOWN_LABELS = 12
+_TOP = 5  # of fewer labels, the right one is always among the first five
 
 
 @click.command(
@@ -56,14 +58,14 @@ def _card_text(bundle: Bundle) -> str:
     for column in info.columns:
         named = ", ".join(column.labels[:_SHOWN_LABELS])
         more = ", ..." if len(column.labels) > _SHOWN_LABELS else ""
-        rows.append((column.name, f"{len(column.labels):,} labels: {named}{more}"))
+        rows.append((column.name, f"{counted(len(column.labels), 'label')}: {named}{more}"))
     for families in info.families:
         kinds = len(set(families.of))
         rows.append(
             (families.name, f"{kinds:,} families of them, said where the label is not sure")
         )
     if quality.get("images"):
-        rows.append(("accuracy", _measured(quality, data)))
+        rows.append(("accuracy", _measured(quality, data, len(info.main.labels))))
         if isinstance(quality.get("macro_f1"), int | float):
             rows.append(("macro-F1", f"{quality['macro_f1']:.4f}"))
     else:
@@ -101,15 +103,15 @@ def _counts(data: dict[str, Any], measured_in: object) -> str:
     return ""  # a bundle that was imported, or made by another program
 
 
-def _measured(quality: dict[str, Any], data: dict[str, Any]) -> str:
+def _measured(quality: dict[str, Any], data: dict[str, Any], labels: int) -> str:
     from shopwindow.evaluation.summary import percent
 
     figures = [
         f"{percent(quality[key], 2)} {words}"
         for key, words in (("accuracy", "right"), ("top5_accuracy", "among the first five"))
-        if isinstance(quality.get(key), int | float)
+        if isinstance(quality.get(key), int | float) and (key == "accuracy" or labels > _TOP)
     ]
-    return f"{', '.join(figures)}, on {quality['images']:,} images{_of_what(data)}"
+    return f"{', '.join(figures)}, on {counted(quality['images'], 'image')}{_of_what(data)}"
 
 
 def _of_what(data: dict[str, Any]) -> str:

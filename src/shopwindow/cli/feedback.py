@@ -9,6 +9,7 @@ import click
 
 from shopwindow.cli.options import example, model_option
 from shopwindow.errors import DataError, FeedbackError, UsageError
+from shopwindow.plain_text import counted
 
 if TYPE_CHECKING:
     from shopwindow.feedback.exporting import Exported
@@ -53,7 +54,7 @@ def export(folder: Path, where: str | None, model: Path | None, unreviewed: bool
         )
         if count
     ]
-    click.echo("; ".join([f"{folder}: {found.photos:,} photos", *details]))
+    click.echo("; ".join([f"{folder}: {counted(found.photos, 'photo')}", *details]))
 
 
 def export_store(

@@ -32,6 +32,7 @@ from shopwindow.grading import (
 )
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
+from shopwindow.plain_text import counted
 
 # A loss that is too small to be told from chance is let pass up to here, in points of accuracy.
 MARGIN_POINTS = 0.5
@@ -76,7 +77,8 @@ class Judgement:
         if self.corrections is not None and self.corrections.counts.difference < 0:
             counts = self.corrections.counts
             lost.append(
-                f"it is right on {counts.both + counts.only_b:,} of {counts.images:,} corrections, "
+                f"it is right on {counts.both + counts.only_b:,} of "
+                f"{counted(counts.images, 'correction')}, "
                 f"and the one in service on {counts.both + counts.only_a:,}"
             )
         return tuple(lost)
@@ -101,7 +103,7 @@ class Judgement:
         if self.corrections is None:
             lines.append("on no corrections")
         else:
-            lines.append(f"on {self.corrections.counts.images:,} corrections")
+            lines.append(f"on {counted(self.corrections.counts.images, 'correction')}")
             lines += figure_lines(self.corrections, _TITLES)
         return [*lines, *(f"  note: {note}" for note in self.notes)]
 
@@ -241,8 +243,8 @@ def _losses(in_service: Bundle, new: Bundle) -> Iterator[str]:
     if missing := [label for label in in_service.info.main.labels if label not in labels]:
         more = ", ..." if len(missing) > 5 else ""
         yield (
-            f"the new one lacks {len(missing):,} labels ({', '.join(missing[:5])}{more}), and is "
-            "wrong on each image that has one"
+            f"the new one lacks {counted(len(missing), 'label')} ({', '.join(missing[:5])}{more}), "
+            "and is wrong on each image that has one"
         )
 
 

@@ -20,6 +20,7 @@ from shopwindow.evaluation.summary import percent
 from shopwindow.grading import is_no_better_than_commonest
 from shopwindow.inference.predictor import Predictor
 from shopwindow.measured import Confusion, LabelFigures, Measured, Reliability
+from shopwindow.plain_text import counted
 from shopwindow.publishing.proof import Answers, Proof
 
 # Narrow where most answers are, and where a visitor would read the difference.
@@ -100,9 +101,9 @@ def verdict(info: BundleInfo, path: Path) -> str:
     low, high = quality["accuracy_interval"]
     folds = quality.get("folds")
     how = (
-        f"cross-validated on {quality['images']:,} images"
+        f"cross-validated on {counted(quality['images'], 'image')}"
         if folds
-        else (f"on {quality['images']:,} images that it has not learned from")
+        else (f"on {counted(quality['images'], 'image')} that it has not learned from")
     )
     lines = [
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; {percent(quality['accuracy'], 1)} right, "

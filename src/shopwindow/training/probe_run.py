@@ -28,7 +28,7 @@ from shopwindow.dataset.label_sets import allowed_labels, name_twins
 from shopwindow.dataset.split import Split, connected_groups, split_images
 from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
-from shopwindow.plain_text import printable
+from shopwindow.plain_text import counted, printable
 from shopwindow.probe import Backbone, assign_folds, cross_validate, open_backbone
 from shopwindow.probe.cross_validation import PENALTIES
 from shopwindow.publishing.measuring import ask, quality_of, verdict
@@ -178,14 +178,16 @@ def _opening(mix: TrainingMix, backbone: Backbone, *, is_small: bool) -> str:
         else f"{len(split.train):,} to learn from, {len(split.valid):,} to grade it by"
     )
     further = "".join(
-        f"; {len(extra.train):,} images of {extra.spec.data.name} as well" for extra in mix.extras
+        f"; {counted(len(extra.train), 'image')} of {extra.spec.data.name} as well"
+        for extra in mix.extras
     )
     if mix.corrections is not None:
-        further += f"; {len(mix.corrections.train):,} corrections to learn from"
+        further += f"; {counted(len(mix.corrections.train), 'correction')} to learn from"
     column = dataset.catalogue.image_column
     by = "" if column is None else f" (by {column})"
     lines = [
-        f"{len(dataset):,} images{by}, {len(labels)} labels ({main}); {how}{further}",
+        f"{counted(len(dataset), 'image')}{by}, {counted(len(labels), 'label')} ({main}); "
+        f"{how}{further}",
         f"Linear probe on {backbone.name}, which has learned from {backbone.weights.split(',')[0]}",
         *dataset.notes,
     ]

@@ -16,6 +16,7 @@ from fastai.torch_core import num_distrib
 
 from shopwindow.bundle import read_bundle
 from shopwindow.evaluation.summary import percent
+from shopwindow.plain_text import counted
 from shopwindow.training.export import export_trained
 from shopwindow.training.held_out import find_other_split
 from shopwindow.training.learner import is_main_process
@@ -72,9 +73,9 @@ def _go_on(run: Run) -> Path:
             dataset, split = trainer.dataset, trainer.split
             labels = dataset.vocabularies[dataset.label_columns[0]]
             print(
-                f"{len(dataset):,} images, {len(labels)} labels; {len(split.train):,} to train "
-                f"on, {len(split.valid):,} to validate; {_left_out(trainer)}"
-                f"{_corrections(trainer)}"
+                f"{counted(len(dataset), 'image')}, {counted(len(labels), 'label')}; "
+                f"{len(split.train):,} to train on, {len(split.valid):,} to validate; "
+                f"{_left_out(trainer)}{_corrections(trainer)}"
                 f"{trainer.arch} on {trainer.device}; run folder {run.folder}",
                 flush=True,
             )
@@ -118,7 +119,7 @@ def _corrections(trainer: Trainer) -> str:
         return ""
     learned, held_back = facts["train"], facts["held_back"]
     more = f" ({held_back:,} more show held-out images)" if held_back else ""
-    return f"{learned:,} corrections to learn from{more}; "
+    return f"{counted(learned, 'correction')} to learn from{more}; "
 
 
 def note_on_weights(trainer: Trainer) -> str:

@@ -123,8 +123,8 @@ def test_corrections_decide_too(photos: Path, make_bundle: MakeBundle, tmp_path:
     turned = make_bundle("turned", ("red", "green", "blue", "white", "black"))
     assert not judged(turned, good, photos, corrections=tmp_path / "given").objections
     found = judged(good, turned, photos, corrections=tmp_path / "given")
-    assert found.objections == ("it is right on 0 of 1 corrections, and the one in service on 1",)
-    assert "on 1 corrections" in "\n".join(found.lines())
+    assert found.objections == ("it is right on 0 of 1 correction, and the one in service on 1",)
+    assert "on 1 correction" in "\n".join(found.lines())
 
 
 def test_picture_of_nothing_is_right_where_the_answer_is_not_sure(
@@ -166,6 +166,6 @@ def test_what_clients_would_miss_is_said(photos: Path, make_bundle: MakeBundle) 
     in_service = make_bundle("service")
     new = make_bundle("new", ("red", "green", "navy", "black", "white"))
     found = judged(in_service, new, photos)
-    assert any("lacks 1 labels (blue)" in note for note in found.notes)
+    assert any("lacks 1 label (blue)" in note for note in found.notes)
     # An image of a label that it lacks is one that it is wrong on, not one that is left out.
     assert found.held_out.counts.only_a == 6
