@@ -59,4 +59,4 @@ def test_validation_part_of_strange_data_is_refused(
     completed = run_shopwindow(
         "compare", colour_bundle, colour_bundle, colour_photos, "--part", "valid"
     )
-    assert "--part valid: expected the data" in assert_one_line(completed, 2)
+    assert "--part valid: expected images that were held out" in assert_one_line(completed, 2)
