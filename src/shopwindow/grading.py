@@ -176,7 +176,12 @@ def grade_bundle(
             )
         raise DataError(
             f"expected labels that the model knows, such as {main.labels[0]!r}, found "
-            f"{', '.join(map(repr, unknown[:3]))}; name the column with --label-column"
+            f"{', '.join(map(repr, unknown[:3]))}; "
+            + (
+                "name the column with --label-column"
+                if dataset.catalogue.image_column is not None
+                else "say with --label-map what they mean"
+            )
         )
     attributes = {}
     has_columns = dataset.catalogue.image_column is not None
@@ -366,7 +371,7 @@ def allowed_in(dataset: Dataset, column: str, indices: NDArray[np.int64]) -> NDA
 
 def _unknown_note(unknown: Sequence[str], images: int) -> str:
     names = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    return f"{images:,} images were not graded: the model does not know their labels ({names})"
+    return f"{counted(images, 'image')} not graded: labels that the model does not know ({names})"
 
 
 def is_no_better_than_commonest(info: BundleInfo) -> bool:

@@ -109,8 +109,8 @@ def test_main_control_is_large_enough_to_hit(open_page: OpenPage, js: bool) -> N
 def test_control_has_a_name_and_help_for_screen_readers(open_page: OpenPage) -> None:
     control = open_page().get_by_label("Choose photos")
     expect(control).to_have_accessible_description(
-        "Or drop them anywhere, or paste. JPEG, PNG, WebP, GIF, BMP or TIFF, up to 10 MB; "
-        "a zip of them too. Nothing is kept."
+        "Or drop them anywhere, or paste. JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF or PPM, "
+        "up to 10 MB; a zip of them too. Nothing is kept."
     )
 
 

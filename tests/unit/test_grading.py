@@ -272,7 +272,7 @@ def test_labels_that_the_model_lacks_are_named_and_not_graded(photos: Path, tmp_
     )
     assert (graded.grades.images, graded.grades.missing) == (20, 10)
     assert graded.grades.accuracy == pytest.approx(15 / 20)
-    assert any("10 images were not graded" in n and "olive" in n for n in graded.notes)
+    assert any("10 images not graded" in n and "olive" in n for n in graded.notes)
 
 
 def test_data_without_any_known_label_is_refused(photos: Path, tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_bundle_that_is_never_sure_is_graded_as_such(photos: Path, tmp_path: Pat
         never, photos, reading=TABLE, cache_dir=tmp_path / "cache", progress=False
     )
     assert (graded.sure.sure, graded.sure.min_confidence) == (0, None)
-    assert "no answer of this model is, whatever its confidence" in format_summary(graded)
+    assert "this model never says that it is sure" in format_summary(graded)
     page, _ = write_report(tmp_path / "report", graded)
     assert "No answer of this model is marked sure" in page.read_text()
 
@@ -392,7 +392,7 @@ def test_pictures_that_show_nothing_are_not_counted_as_unknown(
         progress=False,
     )
     assert any(note.startswith("10 images without any of the labels") for note in graded.notes)
-    assert any(note.startswith("1 images were not graded") for note in graded.notes)
+    assert any(note.startswith("1 image not graded") for note in graded.notes)
 
 
 @pytest.mark.parametrize("table", [None, "styles.csv"])

@@ -21,7 +21,7 @@ from typing import IO
 from shopwindow.errors import UsageError
 from shopwindow.imaging.decode import begins_like_image
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
-from shopwindow.plain_text import counted, printable
+from shopwindow.plain_text import printable
 
 NAMES_IN_MEMORY = 200_000  # 30 MB; a hundred million names are 500 runs, one open file each
 _HEAD_BYTES = 64  # by which `begins_like_image` tells
@@ -33,30 +33,28 @@ class Notes:
     """What a person should know about the inputs, besides their rows.
 
     Attributes:
-        passed_over: How many files of folders are no images.
-        named: The first few of them.
+        passed_over: By reason, how many entries of folders have no row, and the first few of them.
         told: What names of a table were taken for what, a sentence each.
     """
 
-    passed_over: int = 0
-    named: list[str] = field(default_factory=list)
+    passed_over: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
 
-    def pass_over(self, path: str) -> None:
-        """Count a file that is no image."""
-        self.passed_over += 1
-        if len(self.named) < _NAMED:
-            self.named.append(printable(path))
+    def pass_over(self, path: str, reason: str) -> None:
+        """Count an entry that has no row."""
+        count, named = self.passed_over.get(reason, (0, []))
+        if len(named) < _NAMED:
+            named.append(path)
+        self.passed_over[reason] = count + 1, named
 
     def lines(self) -> list[str]:
         """Return all of it as sentences that are safe to print."""
-        lines = [printable(sentence) for sentence in self.told]
-        if self.passed_over:
-            left = self.passed_over - len(self.named)
-            more = f" and {left:,} more" if left else ""
-            what = counted(self.passed_over, "file")
-            lines.append(f"no image, and passed over: {what} ({', '.join(self.named)}{more})")
-        return lines
+        passed = [
+            f"passed over: {count:,} × {reason} ({', '.join(named)}"
+            + (f" and {count - len(named):,} more)" if count > len(named) else ")")
+            for reason, (count, named) in self.passed_over.items()
+        ]
+        return [printable(sentence) for sentence in (*self.told, *passed)]
 
 
 def walk_folder(folder: str, notes: Notes | None = None) -> Iterator[str]:
@@ -68,7 +66,7 @@ def walk_folder(folder: str, notes: Notes | None = None) -> Iterator[str]:
 
     Args:
         folder: Its path.
-        notes: Is told of the files that are no images.
+        notes: Is told of what has no row.
 
     Raises:
         UsageError: `folder` itself cannot be read.
@@ -133,13 +131,20 @@ def _images_and_folders(place: str, folders: list[str], notes: Notes | None) -> 
     """Yield the names of image files, and put those of folders into `folders`."""
     for entry in _scan(place):
         if _is_folder(entry):
-            folders.append(entry.name)
+            if not _is_own(entry):
+                folders.append(entry.name)
         elif _leads_to_folder(entry):
-            continue
+            if notes is not None:
+                notes.pass_over(_join(place, entry.name), "link to a folder")
         elif _is_image_name(entry.name) or _begins_like_image(entry):
             yield entry.name
         elif notes is not None:
-            notes.pass_over(_join(place, entry.name))
+            notes.pass_over(_join(place, entry.name), "no image")
+
+
+def _is_own(entry: os.DirEntry[str]) -> bool:
+    """Say whether a folder has the parts of a run, as where its output goes among its inputs."""
+    return entry.name.endswith(".partial") and os.path.exists(_join(entry.path, "_inputs"))  # noqa: PTH110
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -5,12 +5,10 @@ Nothing is decoded here. Every row and every image file that is left out has its
 
 from __future__ import annotations
 
-import posixpath
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from shopwindow.dataset.class_folders import (
@@ -19,7 +17,6 @@ from shopwindow.dataset.class_folders import (
     read_class_folders,
 )
 from shopwindow.dataset.columns import (
-    LOOKED_AT,
     choose_image_column,
     images_found,
     listed_columns,
@@ -36,7 +33,7 @@ from shopwindow.dataset.labelled_images import (
     name_unused,
     nothing_left,
 )
-from shopwindow.dataset.layout import Role, held_out_role
+from shopwindow.dataset.layout import Role, held_out_role, role_of
 from shopwindow.dataset.matching import match_names
 from shopwindow.dataset.parquet import ParquetTable
 from shopwindow.dataset.shards import PARQUET_SUFFIXES, ParquetShards, find_shards
@@ -46,6 +43,8 @@ from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 from shopwindow.plain_text import counted
 
 _MAX_LABEL_CHARACTERS = 200
+# A column called so may say which rows are to learn from, and which to judge by.
+_SPLIT_COLUMNS = ("split", "subset", "partition")
 
 
 def read_catalogue(
@@ -128,9 +127,16 @@ def _choose_table(
     folder_path, tables = found
     if tables and not any(columns):
         folder = ImageFolder(data)
-        if has_class_folders(folder) and not any(_names_images(path, folder) for path in tables):
+        if has_class_folders(folder) and not any(_fits(path, folder, columns) for path in tables):
             named = ", ".join(path.name for path in tables)
-            return data, None, [f"The folders are the labels, as {named} names no image"]
+            return (
+                data,
+                None,
+                [
+                    f"The folders are the labels, as there is no column {LABEL_COLUMN_NAME} for "
+                    f"images in {named} (--label-column names another)"
+                ],
+            )
     if len(tables) < 2:
         folder_path, table_path = _locate(data, labels_file)
         wrapped = table_path is not None and data.is_dir() and folder_path != data
@@ -142,23 +148,6 @@ def _choose_table(
         return *_locate(data, labels_file), []  # which refuses
     others = ", ".join(path.name for path in tables if path not in fitting)
     return folder_path, fitting[0], [f"Labels: {fitting[0].name}, as no image is named by {others}"]
-
-
-def _names_images(path: Path, folder: ImageFolder) -> bool:
-    """Say whether any cell in the first rows of a table is called like an image, wherever it is."""
-    try:
-        table = open_table(path)
-        if isinstance(table, ParquetTable) and any(map(table.holds_bytes, table.columns)):
-            return True
-        stems = {_stem(name) for name in folder.images}
-        rows = islice(table.rows(tuple(dict.fromkeys(table.columns))), LOOKED_AT)
-        return any(_stem(cell) in stems for row in rows for cell in row.cells)
-    except DataError:
-        return False
-
-
-def _stem(name: str) -> str:
-    return posixpath.splitext(posixpath.basename(name.replace("\\", "/")))[0].casefold()
 
 
 def _fits(path: Path, folder: ImageFolder, columns: _Columns) -> bool:
@@ -342,14 +331,17 @@ def _read_table(
             for name in sorted({*folder.images, *folder.refused} - named)
         ]
     catalogue = build_images(label_columns, unique, dropped, source)
-    roles: tuple[Role, ...] = ()
     if isinstance(table, ParquetShards):
-        role_of_file = {
-            reference: table.roles[row.file]
-            for row, (reference, _) in zip(rows, found, strict=True)
-        }
-        roles = tuple(role_of_file[reference] for reference in catalogue.references)
-        notes = [*_name_shards(table, roles), *notes]
+        notes = [_name_shards(table), *notes]
+        given: Sequence[Role] | None = [table.roles[row.file] for row in rows]
+    else:
+        given, told = _read_split_column(table, (image_column, *label_columns))
+        notes += told
+    roles: tuple[Role, ...] = ()
+    if given is not None:
+        role_of_image = {reference: role for role, (reference, _) in zip(given, found, strict=True)}
+        roles = tuple(role_of_image[reference] for reference in catalogue.references)
+        notes += _name_roles(roles)
     whole = (row.cells[1] for row in rows if len(row.cells) > 1)
     return replace(
         catalogue,
@@ -364,10 +356,31 @@ def _read_table(
     )
 
 
-def _name_shards(table: ParquetShards, roles: Sequence[Role]) -> Iterator[str]:
+def _read_split_column(
+    table: LabelTable, taken: Sequence[str]
+) -> tuple[list[Role] | None, list[str]]:
+    """Return what each row is for, where a column says it; and what is to be said about that."""
+    named = [one for one in table.columns if one.strip().casefold() in _SPLIT_COLUMNS]
+    if len(named) != 1 or named[0] in taken:
+        return None, []
+    (column,) = named
+    cells = [row.cells[0].strip() if row.cells else "" for row in table.rows((column,))]
+    roles = [role_of(cell) for cell in cells]
+    given: list[Role] = [role for role in roles if role is not None]
+    if held_out_role(given) is None or any(
+        role is None for cell, role in zip(cells, roles, strict=True) if cell
+    ):
+        return None, [f"Column {column} is not used: its cells do not say train, valid or test"]
+    return [role or "train" for role in roles], [f"Parts: column {column}"]
+
+
+def _name_shards(table: ParquetShards) -> str:
     more = f" and {len(table.files) - 4:,} more" if len(table.files) > 4 else ""
     missing = f"; {table.missing:,} that belong to them are missing" if table.missing else ""
-    yield f"Read as one table: {', '.join(table.files[:4])}{more}{missing}"
+    return f"Read as one table: {', '.join(table.files[:4])}{more}{missing}"
+
+
+def _name_roles(roles: Sequence[Role]) -> Iterator[str]:
     judge = held_out_role(roles)
     if judge is not None:
         counts = Counter(roles)

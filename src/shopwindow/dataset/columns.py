@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,11 @@ from shopwindow.dataset.records import JSON_LINES_SUFFIXES, SHEET_SUFFIXES, Reco
 from shopwindow.dataset.shards import PARQUET_SUFFIXES, ParquetShards
 from shopwindow.dataset.tables import DelimitedTable, LabelTable
 from shopwindow.errors import UsageError
+from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
 IMAGE_COLUMN_NAMES = ("image", "path", "file", "filename", "file_name", "image_path", "id")
 LOOKED_AT = 500  # rows that say which of several columns names the images
+_MOST_COLUMNS = 50  # are asked whether they name images, besides those that are called so
 
 
 def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> LabelTable:
@@ -71,15 +76,85 @@ def choose_image_column(
         if len(only) == 1:
             return only[0]
     named = [name for name in (*IMAGE_COLUMN_NAMES, *_numbers(table)) if columns.count(name) == 1]
-    if not named:
+    found = _column_by_files(table, folder, named) if folder is not None else None
+    if found is None and not named:
         raise UsageError(
             f"No column is called {', '.join(IMAGE_COLUMN_NAMES)}. {listed_columns(table)}. Name "
             "the one with the images with --image-column."
         )
-    if folder is None or len(named) == 1:
-        return named[0]
-    # The first of them, unless another finds more images: `id` may be the row's number.
-    return max(named, key=lambda name: images_found(table, folder, name))
+    return found or named[0]
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """Which files the first rows of a column name.
+
+    Attributes:
+        column: Its name.
+        files: Of each row, the file; "" where there is none.
+        whole: How many cells are the whole name of a file, with its extension.
+    """
+
+    column: str
+    files: tuple[str, ...]
+    whole: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """The more files, the better; a whole name is no coincidence."""
+        return len(self.files) - self.files.count(""), self.whole
+
+
+def _column_by_files(table: LabelTable, folder: ImageFolder, named: Sequence[str]) -> str | None:
+    """Return the column whose cells find most images, of those called so the first; None if none.
+
+    `id` may be the number of the row, and the column with the files be called anything.
+
+    Raises:
+        UsageError: Two find as many by numbers or the like, and not the same.
+    """
+    if isinstance(table, ParquetTable) and any(map(table.holds_bytes, named)):
+        return next(name for name in named if table.holds_bytes(name))
+    others = [one for one in table.columns[:_MOST_COLUMNS] if table.columns.count(one) == 1]
+    columns = tuple(dict.fromkeys((*named, *others)))
+    if isinstance(table, ParquetTable):
+        columns = tuple(one for one in columns if not table.holds_bytes(one))
+    rows = [row.cells for row in islice(table.rows(columns), LOOKED_AT) if not row.problem]
+    hits = [
+        hit
+        for column, cells in zip(columns, zip(*rows, strict=True), strict=False)
+        if (hit := _hits(column, cells, folder, is_named=column in named)) is not None
+    ]
+    if not hits:
+        return None
+    best = max(hits, key=lambda hit: hit.rank)  # the first of equals
+    for other in hits:
+        if other.rank == best.rank and other.files != best.files and not best.whole:
+            raise UsageError(
+                f"{table.path}: expected one column with the images, but {best.column} and "
+                f"{other.column} both name {best.rank[0]:,} of them, and not the same: choose one "
+                "with --image-column."
+            )
+    return best.column
+
+
+def _hits(
+    column: str, cells: Sequence[str], folder: ImageFolder, *, is_named: bool
+) -> _Hits | None:
+    """Return the files that cells name; None where the column cannot be that of the images."""
+    files = [reference if not problem else "" for reference, problem in map(folder.find, cells)]
+    lacks = 2 * files.count("") > len(files)
+    if lacks and is_named:  # rules take a second, and are for tables that need one
+        files = [
+            reference if not problem else "" for reference, problem in match_names(cells, folder)[0]
+        ]
+    elif not is_named and (lacks or 10 * len(set(cells)) < 9 * len(cells)):
+        return None  # a year may be the number of a photo, but not of each in turn
+    whole = sum(
+        bool(file) and posixpath.splitext(cell)[1].lower() in IMAGE_SUFFIXES
+        for cell, file in zip(cells, files, strict=True)
+    )
+    return _Hits(column, tuple(files), whole) if any(files) else None
 
 
 def listed_columns(table: LabelTable) -> str:

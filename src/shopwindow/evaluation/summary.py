@@ -21,7 +21,7 @@ def format_summary(evaluation: Evaluation) -> str:
     grades, sure = evaluation.grades, evaluation.sure
     low, high = grades.accuracy_interval
     if sure.min_confidence is None:
-        sure_text = f"{'none':>8}   no answer of this model is, whatever its confidence"
+        sure_text = f"{'none':>8}   this model never says that it is sure"
     elif sure.precision is None:
         sure_text = f"{'none':>8}   no answer has a confidence of {sure.min_confidence:.3f} or more"
     else:
@@ -29,9 +29,12 @@ def format_summary(evaluation: Evaluation) -> str:
             f"{percent(sure.precision, 2):>8}   right where sure: {percent(sure.coverage)} of "
             f"the images, confidence {sure.min_confidence:.3f} or more"
         )
+    graded = counted(evaluation.images, "image")
+    if grades.images != evaluation.images:
+        graded = f"{grades.images:,} of {graded}"
     lines = [
         f"{evaluation.model_name} {evaluation.model_version}".strip()
-        + f": {evaluation.column} of {counted(evaluation.images, 'image')} "
+        + f": {evaluation.column} of {graded} "
         f"in {evaluation.seconds:.1f} s"
         + (f" with {evaluation.engine}" if evaluation.engine else ""),
         "",

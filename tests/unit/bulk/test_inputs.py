@@ -53,7 +53,7 @@ def test_a_file_is_an_image_by_what_it_begins_with_whatever_it_is_called(folder:
     found = [str(one) for one in list_inputs(["photos"], notes=notes)]
     assert len(found) == 7
     assert {"photos/b.jpg_large", "photos/sub/c", "photos/sub/b.mpo"} < set(found)
-    assert sorted(notes.named) == ["photos/notes.txt", "photos/pipe"]
+    assert sorted(notes.passed_over["no image"][1]) == ["photos/notes.txt", "photos/pipe"]
 
 
 def test_what_is_passed_over_is_counted_and_the_first_are_named(folder: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_is_passed_over_is_counted_and_the_first_are_named(folder: Path) ->
     assert len(list(list_inputs(["photos", "photos/s*"], notes=notes))) == 4
     (line,) = notes.lines()
     named = r"(photos/[\w.]+(, )?){3} and 2 more"
-    assert re.fullmatch(rf"no image, and passed over: 5 files \({named}\)", line)
+    assert re.fullmatch(rf"passed over: 5 × no image \({named}\)", line)
 
 
 def test_the_current_folder_has_names_without_a_dot(
@@ -73,10 +73,13 @@ def test_the_current_folder_has_names_without_a_dot(
     assert listed(".") == ["a.PNG", "b.jpg", "sub/c.webp"]
 
 
-def test_links_to_folders_are_not_followed(folder: Path) -> None:
+def test_links_to_folders_are_not_followed_and_that_is_said(folder: Path) -> None:
     (folder / "sub" / "up").symlink_to(folder, target_is_directory=True)
     (folder / "sub" / "up.jpg").symlink_to(folder, target_is_directory=True)
-    assert len(listed("photos")) == 3
+    notes = Notes()
+    assert len(list(list_inputs(["photos/sub"], notes=notes))) == 1
+    (line,) = notes.lines()
+    assert line.startswith("passed over: 2 × link to a folder (photos/sub/up")
 
 
 def test_files_named_by_themselves_are_always_tried_and_stay_in_order(folder: Path) -> None:
@@ -218,7 +221,7 @@ def test_a_short_row_is_one_input_and_takes_no_other_cell_for_its_image(folder: 
 def test_a_column_that_cannot_be_told_is_asked_for(
     folder: Path, column: str | None, expected: str
 ) -> None:
-    (folder / "shop.csv").write_text("sku,picture\n1,b.jpg\n")
+    (folder / "shop.csv").write_text("sku,picture\n1,gone.jpg\n")
     with pytest.raises(UsageError, match=expected):
         listed("photos/shop.csv", column=column)
 
@@ -389,3 +392,11 @@ def test_cells_of_a_table_that_could_not_be_opened_are_not_those_of_the_one_befo
                 read_input(later, cells)
             assert read_input(Input("photos/a.parquet", "raw", 30), cells) == b"a30"
         assert read_input(later, cells) == b"b21"
+
+
+def test_a_run_is_not_told_of_its_own_parts(folder: Path) -> None:
+    (folder / "out.csv.partial").mkdir()
+    (folder / "out.csv.partial" / "_inputs").touch()
+    notes = Notes()
+    list(list_inputs(["photos"], notes=notes))
+    assert notes.lines() == ["passed over: 1 × no image (photos/notes.txt)"]

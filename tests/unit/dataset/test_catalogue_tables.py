@@ -158,7 +158,7 @@ def test_wrong_column_is_answered_with_the_columns_there_are(
 
 
 def test_no_usual_image_column_is_answered_with_the_columns_there_are(shop: Path) -> None:
-    (shop / "labels.csv").write_text("photo,label\n1,Shirts\n")
+    (shop / "labels.csv").write_text("photo,label\ngone,Shirts\n")
     with pytest.raises(UsageError, match=r"photo, label.*--image-column"):
         read_catalogue(shop)
 
@@ -223,3 +223,49 @@ def test_column_of_groups_that_is_not_there_is_named_by_its_own_option(shop: Pat
     (shop / "styles.csv").write_text("id,articleType\n1,Heels\n")
     with pytest.raises(UsageError, match="no column 'sender' for --group-column"):
         read_catalogue(shop, label_column="articleType", group_column="sender")
+
+
+@pytest.mark.parametrize(
+    ("cells", "roles", "note"),
+    [
+        (("train", "test", "train"), ("train", "test", "train"), "Parts: column Split"),
+        (("TRAIN", "", "Validation"), ("train", "train", "valid"), "Parts: column Split"),
+        (("1", "2", "3"), (), "Column Split is not used: its cells do not say train"),
+        (("train", "train", "train"), (), "Column Split is not used"),
+    ],
+)
+def test_column_that_says_which_rows_judge_is_followed(
+    tmp_path: Path,
+    write_pictures: Callable[..., None],
+    cells: tuple[str, ...],
+    roles: tuple[str, ...],
+    note: str,
+) -> None:
+    write_pictures(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    rows = [f"{number}.jpg,cat,{cell}\n" for number, cell in enumerate(cells, 1)]
+    (tmp_path / "labels.csv").write_text("image,label,Split\n" + "".join(rows))
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.roles == roles
+    assert any(one.startswith(note) for one in catalogue.notes)
+
+
+def test_two_columns_that_name_other_images_each_are_refused(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    (tmp_path / "labels.csv").write_text("id,sku,label\n1,3,cat\n2,1,dog\n3,2,owl\n")
+    with pytest.raises(UsageError, match=r"id and sku both name 3 of them, and not the same"):
+        read_catalogue(tmp_path)
+    assert read_catalogue(tmp_path, image_column="sku").labels["label"] == ["dog", "owl", "cat"]
+
+
+def test_column_of_whole_names_is_that_of_the_images_whatever_it_is_called(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    (tmp_path / "labels.csv").write_text(
+        "image,picture,label,year\n1,3.jpg,cat,1\n2,1.jpg,dog,1\n3,2.jpg,owl,1\n"
+    )
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.image_column == "picture"
+    assert catalogue.labels["label"] == ["dog", "owl", "cat"]

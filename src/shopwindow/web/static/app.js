@@ -172,14 +172,14 @@
       return module.shrink(file, Number(words.leastPx));
     };
 
-    // Resolves to the prediction; rejects with a sentence for the visitor. `patience` is how many
-    // times to come back when the server says that it is busy.
+    // Resolves to the prediction, or rejects with a sentence. `patience` is how many times to come
+    // back to a busy server.
     const predict = async (file, signal, patience) => {
       if (file.size > Number(words.maxBytes)) {
         throw new Error(`That file has more than ${words.max}. Please choose a smaller picture.`);
       }
-      // Bytes alone: what the file is called does not travel. They are read first, as a file that can no
-      // longer be read fails like a server that cannot be reached.
+      // Bytes alone, not what the file is called; read first, as a file that can no longer be read
+      // fails like a server that cannot be reached.
       const body = await file.arrayBuffer();
       if (!body.byteLength) throw new Error(words.empty);
       const headers = { 'Content-Type': 'application/octet-stream' };
@@ -266,8 +266,8 @@
       else fail(unreached());
       if (main.getBoundingClientRect().top < 0) scrollTo({ top: 0 });
     }));
-    // What is pasted into a field, or dragged there, is the field's, even where it comes with a picture as
-    // the cell of a spreadsheet does; and nothing changes behind an open dialog.
+    // What is pasted or dragged into a field is the field's, even where it comes with a picture, as a
+    // spreadsheet's cell does; and nothing changes behind an open dialog.
     const isOthers = ({ target }) => Boolean(document.querySelector('dialog[open]')
       ?? target.closest?.('input:not([type=file], [type=checkbox]), textarea, [contenteditable]'));
     const isText = ({ dataTransfer }) => dataTransfer.types.includes('text/plain') && !dataTransfer.types.includes('Files');
