@@ -129,8 +129,8 @@ class Batcher:
         """Count a caller for whom there is no room, and return what to tell him."""
         self.observer.dropped("full")
         return BusyError(
-            f"More people are asking than this server can answer: its line of {self._max_waiting} is full. "
-            "Please try again in a moment.",
+            "More people are asking than this server can answer: its line of "
+            f"{self._max_waiting} is full. Please try again in a moment.",
             at_once=True,
         )
 
