@@ -1,4 +1,4 @@
-"""Tables of any kind, and which of their columns names the images: one answer for all commands."""
+"""Tables of any kind, and what their columns are for: one answer for all commands."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shopwindow.dataset.folder import ImageFolder
+from shopwindow.dataset.labelled_images import LABEL_COLUMN_NAME
 from shopwindow.dataset.matching import match_names
 from shopwindow.dataset.parquet import ParquetTable
 from shopwindow.dataset.records import JSON_LINES_SUFFIXES, SHEET_SUFFIXES, RecordTable
@@ -43,6 +44,63 @@ def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> 
     if path.name.lower().endswith((*SHEET_SUFFIXES, *JSON_LINES_SUFFIXES)):
         return RecordTable(path)
     return DelimitedTable(path, needs_header=needs_header)
+
+
+def choose_columns(
+    table: LabelTable,
+    folder: ImageFolder,
+    image_column: str | None,
+    label_column: str | None,
+    also: Sequence[str],
+    group_column: str | None,
+) -> tuple[str, tuple[str, ...]]:
+    """Return the column of the images, and those of the labels: the main one, `also`, the groups.
+
+    Args:
+        table: The table.
+        folder: Where its images are looked for.
+        image_column: As asked for; see `choose_image_column`.
+        label_column: As asked for; `label` if not.
+        also: Further label columns.
+        group_column: What images have in common.
+
+    Raises:
+        UsageError: There is no such column, or one that has two roles.
+    """
+    listed = listed_columns(table)
+    image_column = choose_image_column(table, folder, image_column)
+    groups = () if group_column is None else (group_column,)
+    label_columns = (label_column or _usual_label_column(table, also), *also, *groups)
+    options = (
+        "--image-column",
+        "--label-column",
+        *["--also"] * len(also),
+        *["--group-column"] * len(groups),
+    )
+    for option, name in zip(options, (image_column, *label_columns), strict=True):
+        count = table.columns.count(name)
+        if count != 1:
+            what = "There is no column" if count == 0 else f"There are {count} columns"
+            if option == "--label-column" and label_column is None:
+                raise UsageError(
+                    f"{what} {name!r}. {listed}. Name the one with the labels with --label-column."
+                )
+            raise UsageError(f"{what} {name!r} for {option}. {listed}.")
+    if len({image_column, *label_columns}) < 1 + len(label_columns):
+        raise UsageError(
+            "Each column can have one role: expected different columns for the image "
+            f"({image_column}), the labels and the groups ({', '.join(label_columns)})."
+        )
+    return image_column, label_columns
+
+
+def _usual_label_column(table: LabelTable, also: Sequence[str]) -> str:
+    """Return `label`; where there is none, the only column that says it is one of labels."""
+    if LABEL_COLUMN_NAME not in table.columns and isinstance(table, ParquetTable):
+        known = set(table.class_columns).intersection(table.columns).difference(also)
+        if len(known) == 1:
+            return known.pop()
+    return LABEL_COLUMN_NAME
 
 
 def choose_image_column(

@@ -11,7 +11,9 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from shopwindow.dataset.catalogue import has_table, open_table, read_catalogue
+from shopwindow.dataset.catalogue import read_catalogue
+from shopwindow.dataset.columns import open_table
+from shopwindow.dataset.which_table import has_table
 from shopwindow.errors import DataError, UsageError
 
 TEXT = "image,label,note\n1.jpg,Röcke,new\n2.jpg,Hüte,\n"

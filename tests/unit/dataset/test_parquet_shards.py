@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from shopwindow.dataset.catalogue import has_table, read_catalogue
+from shopwindow.dataset.catalogue import read_catalogue
 from shopwindow.dataset.dataset import load_dataset
+from shopwindow.dataset.which_table import has_table
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 
