@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -40,10 +41,11 @@ def read_class_folders(folder: ImageFolder) -> LabelledImages:
     dropped = [DroppedRow("file", name, reason) for name, reason in sorted(folder.refused.items())]
     kept: list[Row] = []
     role_by_name: dict[str, Role] = {}
+    below: dict[str, str] = {}  # of images that lie deeper, the folder below that of the label
     parts = find_parts(folder.images)
     for name in folder.images:
         part = next((part for part in parts if name.startswith(part.folder)), None)
-        label, slash, _ = name[len(part.folder) if part else 0 :].partition("/")
+        label, slash, rest = name[len(part.folder) if part else 0 :].partition("/")
         if part is None or not slash:
             dropped.append(DroppedRow("file", name, "not in a class folder"))
         elif not _is_unicode(label):
@@ -51,6 +53,9 @@ def read_class_folders(folder: ImageFolder) -> LabelledImages:
         else:
             kept.append((name, "file", (unicodedata.normalize("NFC", label),)))
             role_by_name[name] = part.role
+            if "/" in rest:
+                below[name] = rest.partition("/")[0]
+    told = _read_deeper(below, role_by_name)
     found = sorted({label for _, _, (label,) in kept if label})
     if found and all(role_of(label) is not None for label in found):
         raise UsageError(
@@ -69,13 +74,35 @@ def read_class_folders(folder: ImageFolder) -> LabelledImages:
     return replace(
         built,
         roles=roles,
-        notes=_name_parts(parts, built.references, roles),
+        notes=(*_name_parts(parts, built.references, roles), *told),
         named_labels=frozenset(
             unicodedata.normalize("NFC", name)
             for name in named
             if name and "/" not in name and _is_unicode(name)
         ),
     )
+
+
+def _read_deeper(below: Mapping[str, str], role_by_name: dict[str, Role]) -> list[str]:
+    """Take `cat/train` and `cat/test` for parts; say which other folders are not told apart."""
+    if not below:
+        return []
+    given = {name: role for name, folder in below.items() if (role := role_of(folder)) is not None}
+    is_split = len(given) == len(role_by_name) and held_out_role(given.values()) is not None
+    if is_split and not any(role_by_name.values()):
+        role_by_name.update(given)
+        counts = Counter(given.values())
+        named = {f"{role} ({counted(counts[role], 'image')})": role for role in sorted(counts)}
+        return [
+            "Parts: the folders below those of the labels",
+            name_roles(named, held_out_role(given.values())),
+        ]
+    name, folder = next(iter(below.items()))
+    path = name[: name.index(f"/{folder}/") + 1 + len(folder)]
+    return [
+        f"{counted(len(below), 'image')} in folders below those of the labels, such as {path}: "
+        "these are not told apart; name one of the upper folders as DATA to take them for labels"
+    ]
 
 
 def _name_parts(

@@ -116,5 +116,8 @@ def _are_parts(inner: Mapping[str, _Folder]) -> bool:
     names = Counter(label for one in nested.values() for label in one.folders)
     shared = {label for label, count in names.items() if count > 1}
     alike = all(2 * len(shared & set(one.folders)) >= len(one.folders) for one in nested.values())
+    lowest = [inside for one in nested.values() for inside in one.folders.values()]
+    if all(map(role_of, shared)) and not any(inside.folders for inside in lowest):
+        return False  # the parts are below the labels: cat/train, cat/test
     # Many folders with the same few below each are labels, seen from the front and from the back.
     return len(shared) > 1 and alike and bool(said or len(names) >= len(nested))

@@ -162,3 +162,25 @@ def test_folder_whose_name_no_model_could_carry_is_left_out(
     assert catalogue.references == ["Heels/a.jpg"]
     (dropped,) = catalogue.dropped
     assert dropped.reason == "the name of its folder is not UTF-8"
+
+
+def test_parts_below_the_labels_are_parts_too(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(tmp_path, *(f"{a}/{b}/1.jpg" for a in ("cat", "dog") for b in ("test", "train")))
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.labels["label"] == ["cat", "cat", "dog", "dog"]
+    assert catalogue.roles == ("test", "train", "test", "train")
+    assert "Held out to grade a training by: test (2 images)" in catalogue.notes
+
+
+def test_folders_below_the_labels_are_named_where_they_are_not_told_apart(
+    tmp_path: Path, write_pictures: Callable[..., None]
+) -> None:
+    write_pictures(
+        tmp_path, "animals/cat/1.jpg", "animals/dog/1.jpg", "cars/bus/1.jpg", "cars/2.jpg"
+    )
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue.labels["label"] == ["animals", "animals", "cars", "cars"]
+    (note,) = (one for one in catalogue.notes if "below" in one)
+    assert note.startswith("3 images in folders below those of the labels, such as animals/cat: ")
