@@ -480,7 +480,7 @@ def test_stopped_run_goes_on_where_the_data_lies_now(
     assert read_bundle(run / "model.onnx").info.name == "here", "as it was begun"
     next(there.glob("*.png")).unlink()
     assert main(["train", str(there), "--resume", "--out", str(run)]) == 1
-    assert "that are not the same" in capsys.readouterr().err
+    assert "or other labels; bring those back" in capsys.readouterr().err
 
 
 def stop(*_: Any, **__: Any) -> None:

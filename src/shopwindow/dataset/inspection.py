@@ -29,11 +29,11 @@ def summarise_dataset(dataset: Dataset) -> str:
     main = findings.columns[0]
     lines = [
         f"{counted(len(dataset), 'image')}{_named_by(dataset)} with "
-        f"{counted(len(main.sizes), 'label')} in "
+        f"{counted(len(dataset.vocabularies[main.name]), 'label')} in "
         f"{main.name}, {rule.width_px} x {rule.height_px} px",
         *dataset.notes,
         "",
-        *_column_lines(findings.columns),
+        *_column_lines(dataset, findings.columns),
         *name_twins(dataset.vocabularies[main.name]),
         "",
         *_duplicate_lines(findings),
@@ -48,17 +48,18 @@ def _named_by(dataset: Dataset) -> str:
     return "" if column is None else f" by {column}"
 
 
-def _column_lines(columns: tuple[ColumnSizes, ...]) -> list[str]:
+def _column_lines(dataset: Dataset, columns: tuple[ColumnSizes, ...]) -> list[str]:
     width = max(len(column.name) for column in columns)
     lines = []
     for column in columns:
         largest = ", ".join(f"{label} {count:,}" for label, count in column.sizes[:4])
         rest = f", … {column.sizes[-1][0]} {column.sizes[-1][1]:,}" if column.sizes[4:] else ""
         missing = f" ({column.missing:,} images without)" if column.missing else ""
-        labels = "labels" if len(column.sizes) != 1 else "label"
-        lines.append(
-            f"  {column.name:{width}}  {len(column.sizes):>4,} {labels}: {largest}{rest}{missing}"
-        )
+        # Of images that allow several labels, the whole cell is counted.
+        known = set(dataset.vocabularies[column.name])
+        what = "label" if all(label in known for label, _ in column.sizes) else "cell"
+        count = f"{counted(len(column.sizes), what):>11}"
+        lines.append(f"  {column.name:{width}}  {count}: {largest}{rest}{missing}")
     return lines
 
 

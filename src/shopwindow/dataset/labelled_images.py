@@ -11,6 +11,8 @@ from typing import Protocol
 from shopwindow.dataset.layout import Role
 
 LABEL_COLUMN_NAME = "label"
+# Tables that are not read, but may be meant to be.
+_FOREIGN_TABLES = (".json", ".xls", ".ods", ".numbers", ".db", ".sqlite", ".xml", ".txt", ".pkl")
 # What an image is called, where it comes from, and its label in each column
 Row = tuple[str, str, tuple[str | None, ...]]
 
@@ -121,9 +123,11 @@ def nothing_left(data: Path, dropped: Sequence[DroppedRow], unused: Sequence[str
     kinds = Counter(row.kind for row in dropped).most_common(4)
     counts = "; ".join(f"{count:,} × {kind}" for kind, count in kinds)
     first = next(row for row in dropped if row.kind == kinds[0][0])
+    foreign = [name for name in unused if name.lower().endswith(_FOREIGN_TABLES)]
+    table = f" If {foreign[0]} is the table of the labels, save it as CSV." if foreign else ""
     return (
         f"No image is left in {data}: {len(dropped):,} rows and image files were left out "
-        f"({counts}). The first, {first.where} ({first.reference[:100]!r}): {first.reason}."
+        f"({counts}). The first, {first.where} ({first.reference[:100]!r}): {first.reason}.{table}"
     )
 
 

@@ -144,7 +144,7 @@ def _expect_as_before(run: Run, dataset: Dataset) -> None:
     if run.facts.setdefault("images", found) != found:
         raise DataError(
             f"{run.options.data}: expected the {count:,} images and their labels that the run in "
-            f"{run.folder} was started with, found {len(dataset):,} that are not the same; bring "
+            f"{run.folder} was started with, found {len(dataset):,} images, or other labels; bring "
             "those back, or start a new run in another --out"
         )
 
