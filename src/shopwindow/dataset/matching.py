@@ -168,4 +168,8 @@ def _surplus(path: str, file: str) -> tuple[str, str]:
     while len(steps) > 1 and len(there) > 1 and _folded(steps[-2]) == _folded(there[-2]):
         steps.pop()
         there.pop()
-    return tuple("".join(f"{step}/" for step in part[:-1]) for part in (steps, there))  # type: ignore[return-value]
+    return _folders(steps), _folders(there)
+
+
+def _folders(steps: Sequence[str]) -> str:
+    return "".join(f"{step}/" for step in steps[:-1])
