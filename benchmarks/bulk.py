@@ -33,7 +33,7 @@ import numpy as np
 
 from sections import command, machine, table, write_section
 from shopwindow.bulk.inputs import list_inputs
-from shopwindow.bulk.spool import shard_size, write_spool
+from shopwindow.bulk.manifest import shard_size, write_manifest
 from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import load_predictor
 
@@ -226,8 +226,8 @@ def listing_rate(folder: Path) -> float:
     for number in range(count):
         (names / f"{number:09}.jpg").touch()
     start = time.perf_counter()
-    spool = write_spool(list_inputs([str(names)]), folder / "inputs")
-    assert spool.count == count  # noqa: S101
+    manifest = write_manifest(list_inputs([str(names)]), folder / "inputs")
+    assert manifest.count == count  # noqa: S101
     return count / (time.perf_counter() - start)
 
 

@@ -45,7 +45,7 @@ from shopwindow.inference.engine import (
 )
 from shopwindow.inference.openvino import OpenVinoEngine
 from shopwindow.inference.predictor import load_predictor
-from shopwindow.training.eight_bits import in_eight_bits
+from shopwindow.training.int8 import to_int8
 from shopwindow.training.quantising import CALIBRATION_IMAGES
 
 Images = NDArray[np.uint8]
@@ -111,7 +111,7 @@ def models_of(bundle: Bundle, in_float: Path | None, images: Images) -> dict[str
                 f"{bundle.path} is in float itself."
             )
         graph = onnx.load_model_from_string(bundle.model)
-        small = in_eight_bits(graph, images[::2][:CALIBRATION_IMAGES])
+        small = to_int8(graph, images[::2][:CALIBRATION_IMAGES])
         return {"float32": bundle.model, "int8": small.SerializeToString()}
     if in_float is None:
         return {"int8": bundle.model}

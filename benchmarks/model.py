@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sections import table, write_section
 from shopwindow.bundle import bundled_model_path, read_bundle
-from shopwindow.dataset.label_sets import read_label_map
+from shopwindow.data.label_sets import read_label_map
 from shopwindow.errors import ImageError
 from shopwindow.evaluation.report import Evaluation
 from shopwindow.evaluation.summary import percent

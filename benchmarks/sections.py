@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from shopwindow.writing import write_atomically
+from shopwindow.atomic_write import write_atomically
 
 
 def write_section(page: Path, name: str, text: str) -> None:

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from sections import command, machine, table, write_section
 from shopwindow.bundle import read_bundle
-from shopwindow.dataset.dataset import load_dataset
-from shopwindow.dataset.label_sets import allowed_labels
+from shopwindow.data.dataset import load_dataset
+from shopwindow.data.label_sets import allowed_labels
 from shopwindow.inference.predictor import Predictor
 from shopwindow.probe import assign_folds, cross_validate, open_backbone
 from shopwindow.regression import fit_head

@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sections import machine, table, write_section
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.split import Split, split_images
+from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.split import Split, split_images
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.augmentations import standard_augmentations
 from shopwindow.training.callbacks import mixed_precision

@@ -33,8 +33,8 @@ from shopwindow.errors import (
 
 if TYPE_CHECKING:
     from shopwindow.bundle import Bundle, BundleInfo, read_bundle
-    from shopwindow.dataset.dataset import Dataset, load_dataset
-    from shopwindow.dataset.split import Split, split_images
+    from shopwindow.data.dataset import Dataset, load_dataset
+    from shopwindow.data.split import Split, split_images
     from shopwindow.feedback.opening import open_store
     from shopwindow.feedback.store import FeedbackStore
     from shopwindow.imaging.decode import decode_image
@@ -96,7 +96,7 @@ __all__ = [
 _HOMES = {
     "Bundle": "shopwindow.bundle",
     "BundleInfo": "shopwindow.bundle",
-    "Dataset": "shopwindow.dataset.dataset",
+    "Dataset": "shopwindow.data.dataset",
     "FeedbackStore": "shopwindow.feedback.store",
     "ImageLimits": "shopwindow.imaging.limits",
     "LabelScore": "shopwindow.inference.prediction",
@@ -104,15 +104,15 @@ _HOMES = {
     "Predictor": "shopwindow.inference.predictor",
     "ResizeRule": "shopwindow.imaging.preprocess",
     "Settings": "shopwindow.settings",
-    "Split": "shopwindow.dataset.split",
+    "Split": "shopwindow.data.split",
     "create_app": "shopwindow.web.app",
     "decode_image": "shopwindow.imaging.decode",
-    "load_dataset": "shopwindow.dataset.dataset",
+    "load_dataset": "shopwindow.data.dataset",
     "load_predictor": "shopwindow.inference.predictor",
     "open_store": "shopwindow.feedback.opening",
     "preprocess": "shopwindow.imaging.preprocess",
     "read_bundle": "shopwindow.bundle",
-    "split_images": "shopwindow.dataset.split",
+    "split_images": "shopwindow.data.split",
 }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle
-from shopwindow.dataset.dataset import Dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.errors import DataError
 from shopwindow.evaluation.comparison import Compared, Comparison, compare_answers
 from shopwindow.evaluation.summary import aligned, percent, printable

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from shopwindow.bundle import Bundle
 from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, read_out_of_fold
 from shopwindow.bundle.seen import read_seen
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.split import Split, split_images
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.split import Split, split_images
 from shopwindow.errors import DataError, ShopwindowError, UsageError
 from shopwindow.plain_text import counted
 

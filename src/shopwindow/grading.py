@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shopwindow.bundle import Bundle, BundleInfo
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map, bars_of
-from shopwindow.dataset.labelled_images import LABEL_COLUMN_NAME
-from shopwindow.dataset.tables import TABLE_SUFFIXES
-from shopwindow.dataset.which_table import has_table, table_columns
+from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map, bars_of
+from shopwindow.data.labelled_images import LABEL_COLUMN_NAME
+from shopwindow.data.tables import TABLE_SUFFIXES
+from shopwindow.data.which_table import has_table, table_columns
 from shopwindow.errors import DataError, ImageError
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import Evaluation, hardest_images

@@ -12,8 +12,8 @@ import pytest
 from command_line import Run, assert_one_line
 
 from colour_bundle import colour_info, write_colour_bundle
-from shopwindow.dataset.dataset import load_dataset
-from shopwindow.dataset.split import split_images
+from shopwindow.data.dataset import load_dataset
+from shopwindow.data.split import split_images
 from shopwindow.feedback.feedback import Photo
 from shopwindow.feedback.opening import default_place, open_store
 from some_feedback import some_feedback

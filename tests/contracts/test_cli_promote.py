@@ -17,8 +17,8 @@ from command_line import Run, assert_one_line
 from colour_bundle import colour_info, write_colour_bundle
 from served import Served, running_app
 from shopwindow.bundle import LabelColumn
-from shopwindow.dataset.dataset import load_dataset
-from shopwindow.dataset.split import split_images
+from shopwindow.data.dataset import load_dataset
+from shopwindow.data.split import split_images
 
 LIMIT_S = 60
 

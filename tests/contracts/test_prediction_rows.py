@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from shopwindow.bulk.inputs import Input
-from shopwindow.bulk.local import InlineEngine
+from shopwindow.bulk.job import JobSpec
+from shopwindow.bulk.local import InlineRunner
+from shopwindow.bulk.manifest import Shard
 from shopwindow.bulk.rows import format_of
-from shopwindow.bulk.run import Written, predict_to_file, predict_to_stream, start_local
-from shopwindow.bulk.spool import Shard
-from shopwindow.bulk.work import Work
+from shopwindow.bulk.run import RunTotals, predict_to_file, predict_to_stream, start_local
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import MissingExtraError, UsageError
 
-Write = Callable[..., Written]
+Write = Callable[..., RunTotals]
 
 COLUMNS = ["path", "label", "confidence", "sure", "top", "attributes", "error"]
 
@@ -37,9 +37,9 @@ def inputs(tmp_path: Path, image_bytes: Callable[..., bytes]) -> list[Path]:
 def write(colour_bundle: Path) -> Write:
     """Predict into a file, in this process."""
 
-    def predict(paths: list[Path], output: Path, *, top: int = 5) -> Written:
-        work = Work(read_bundle(colour_bundle), format_of(output, None), "onnxruntime", top)
-        return predict_to_file(work, [Input(str(path)) for path in paths], output, start_local(1))
+    def predict(paths: list[Path], output: Path, *, top: int = 5) -> RunTotals:
+        job = JobSpec(read_bundle(colour_bundle), format_of(output, None), "onnxruntime", top)
+        return predict_to_file(job, [Input(str(path)) for path in paths], output, start_local(1))
 
     return predict
 
@@ -142,9 +142,9 @@ def test_rows_go_to_a_stream_in_order(
     colour_bundle: Path, inputs: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     stream = io.BytesIO()
-    work = Work(read_bundle(colour_bundle), "csv", "onnxruntime")
+    job = JobSpec(read_bundle(colour_bundle), "csv", "onnxruntime")
     paths = [Input(str(path)) for path in inputs * 100]
-    written = predict_to_stream(work, paths, stream, start_local(2))
+    written = predict_to_stream(job, paths, stream, start_local(2))
     rows = list(csv.DictReader(io.StringIO(stream.getvalue().decode("utf-8"))))
     assert [row["label"] for row in rows] == ["red", "", "black"] * 100
     assert (written.rows, written.failed) == (300, 100)
@@ -161,7 +161,7 @@ def test_an_unknown_format_is_refused() -> None:
         format_of(None, "xlsx")
 
 
-class _Interrupted(InlineEngine):
+class _Interrupted(InlineRunner):
     """Somebody presses Ctrl-C in the second shard."""
 
     def submit(self, shard: Shard, inputs: list[Input]) -> None:
@@ -178,18 +178,18 @@ def test_ctrl_c_leaves_the_old_file_and_the_next_run_goes_on(
     folder.mkdir()
     write(inputs[:1], folder / name)
     before = (folder / name).read_bytes()
-    work = Work(read_bundle(colour_bundle), format_of(folder / name, None), "onnxruntime")
+    job = JobSpec(read_bundle(colour_bundle), format_of(folder / name, None), "onnxruntime")
     many = inputs * 100
     with pytest.raises(KeyboardInterrupt):
         predict_to_file(
-            work,
+            job,
             [Input(str(path)) for path in many],
             folder / name,
-            lambda work, _: _Interrupted(work),
+            lambda job, _: _Interrupted(job),
         )
     assert (folder / name).read_bytes() == before
     assert {path.name for path in folder.iterdir()} == {name, f"{name}.partial"}
-    assert write(many, folder / name) == Written(300, 100)
+    assert write(many, folder / name) == RunTotals(300, 100)
     write(many, tmp_path / name)
     assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
     assert [path.name for path in folder.iterdir()] == [name]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.data.dataset import Dataset, load_dataset
 from shopwindow.feedback.opening import open_store
 from shopwindow.feedback.store import FeedbackStore
 from shopwindow.imaging.preprocess import ResizeRule

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from shopwindow.bundle import Bundle, arithmetic_of, bundled_model_path, read_bundle
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.label_sets import read_label_map
-from shopwindow.dataset.split import split_images
+from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.label_sets import read_label_map
+from shopwindow.data.split import split_images
 from shopwindow.grading import Reading, grade_bundle, recorded_reading
 
 

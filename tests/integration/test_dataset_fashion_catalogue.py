@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shopwindow.dataset.catalogue import read_catalogue
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.inspection import summarise_dataset
-from shopwindow.dataset.split import split_images
+from shopwindow.data.catalogue import read_catalogue
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.inspection import summarise_dataset
+from shopwindow.data.split import split_images
 
 
 @pytest.fixture(scope="module")

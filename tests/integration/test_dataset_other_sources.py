@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from shopwindow.dataset.dataset import load_dataset
+from shopwindow.data.dataset import load_dataset
 from shopwindow.imaging.preprocess import ResizeRule
 
 

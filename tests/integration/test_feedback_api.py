@@ -107,10 +107,14 @@ def test_preview_of_the_page_without_script_may_be_handed_in_as_the_photo(
     client: FlaskClient, store: FeedbackStore, image_bytes: MakeImage, predictor: Predictor
 ) -> None:
     app = client.application
-    inside = app.extensions["shopwindow"]
-    with inside.batcher.admit() as ticket:
+    state = app.extensions["shopwindow"]
+    with state.batcher.admit() as admission:
         (one,) = answer_all(
-            ticket, [("x.png", image_bytes("red"))], top=3, limits=ImageLimits(), desk=inside.desk
+            admission,
+            [("x.png", image_bytes("red"))],
+            top=3,
+            limits=ImageLimits(),
+            feedback_service=state.feedback_service,
         )
     assert one.prediction is not None
     assert one.preview is not None
@@ -195,14 +199,14 @@ def test_label_that_the_answer_had_stays_good_when_the_model_knows_it_no_more(
     predictor: Predictor, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     app = create_app(predictor, store=store)
-    desk = app.extensions["shopwindow"].desk
+    feedback_service = app.extensions["shopwindow"].feedback_service
     (prediction,) = predictor.predict_bytes([image_bytes("red")])
     main = predictor.bundle.info.main.name
     model = ("older", "0.9", "ab" * 32)
 
     def receipt(column: str, label: str) -> str:
         top = (replace(prediction.top[0], label=label), *prediction.top[1:])
-        return desk._receipts.sign(
+        return feedback_service._receipts.sign(
             replace(prediction, label=label, top=top),
             column=column,
             model=model,

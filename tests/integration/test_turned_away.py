@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web import server
-from shopwindow.web.app import Inside, create_app
+from shopwindow.web.app import AppState, create_app
 
 PREDICT = "/api/v1/predict"
 KEY = "correct-horse-battery-staple"
@@ -35,9 +35,9 @@ class Running:
     port: int
 
     @property
-    def inside(self) -> Inside:
-        inside: Inside = self.app.extensions["shopwindow"]
-        return inside
+    def state(self) -> AppState:
+        state: AppState = self.app.extensions["shopwindow"]
+        return state
 
     def counted(self, name: str, **labels: str) -> float:
         with_key = {"Authorization": f"Bearer {KEY}"}
@@ -86,7 +86,7 @@ def test_refusal_is_to_the_letter_what_the_app_says(
     given = {"X-Request-ID": "of-the-proxy"}
     blob = image_bytes("red")
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
-    with running.inside.batcher.admit():
+    with running.state.batcher.admit():
         by_the_app = running.app.test_client().post(
             PREDICT, data=blob, content_type="image/png", headers=given
         )
@@ -110,7 +110,7 @@ def test_refusal_takes_no_thread_and_is_counted(
     running.app.before_request(lambda: taken_up.append(1))
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
     caplog.set_level("INFO", "shopwindow.access")
-    with running.inside.batcher.admit():
+    with running.state.batcher.admit():
         for _ in range(3):
             assert ask(connection, image_bytes("red"))[0] == 503
     connection.close()
@@ -130,7 +130,7 @@ def both(running: Running, **headers: str) -> tuple[int, str, dict[str, str]]:
     """Return what app and loop answer alike to one request each, while the line is full."""
     given = {"X-Request-ID": "same", **headers}
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
-    with running.inside.batcher.admit():
+    with running.state.batcher.admit():
         app = running.app.test_client().post(
             PREDICT, data=b"x", headers={"Content-Type": "image/png", **given}
         )
@@ -178,7 +178,7 @@ def test_everything_else_is_let_in_also_behind_a_refusal_on_the_same_connection(
         f"Content-Length: {len(blob)}\r\n\r\n"
     ).encode() + blob
     live = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-    with running.inside.batcher.admit(), socket.create_connection(("127.0.0.1", running.port)) as s:
+    with running.state.batcher.admit(), socket.create_connection(("127.0.0.1", running.port)) as s:
         s.settimeout(20)
         s.sendall(post + live + post + b"GET /health/ready HTTP/1.0\r\n\r\n")
         heard = b""
@@ -193,7 +193,7 @@ def test_connection_is_closed_behind_a_refusal_where_its_client_wants_that(
 ) -> None:
     version, header = close
     head = f"POST {PREDICT} HTTP/{version}\r\nHost: x\r\n{header}Content-Length: 1\r\n\r\nx"
-    with running.inside.batcher.admit(), socket.create_connection(("127.0.0.1", running.port)) as s:
+    with running.state.batcher.admit(), socket.create_connection(("127.0.0.1", running.port)) as s:
         s.settimeout(20)
         s.sendall(head.encode())
         heard = b""
@@ -206,7 +206,7 @@ def test_connection_is_closed_behind_a_refusal_where_its_client_wants_that(
 def test_client_that_hangs_up_at_once_harms_nobody(
     running: Running, image_bytes: Callable[..., bytes]
 ) -> None:
-    with running.inside.batcher.admit():
+    with running.state.batcher.admit():
         for _ in range(50):
             with socket.create_connection(("127.0.0.1", running.port)) as s:
                 s.sendall(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from shopwindow.dataset.split import Split
+from shopwindow.data.split import Split
 from shopwindow.errors import UsageError
 from shopwindow.training import TrainingOptions
 from shopwindow.training.balance import draw_pass, expected_draws

@@ -9,7 +9,7 @@ import pytest
 
 from shopwindow.calibration.confidence import MIN_IMAGES
 from shopwindow.calibration.fitting import ValidationSet, calibrate, families_of
-from shopwindow.dataset.dataset import Dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.training import TrainingOptions
 from shopwindow.training.reading import open_dataset
 

@@ -155,7 +155,7 @@ class _Photos(CalibrationDataReader):  # type: ignore[misc]
         return {"images": self.left.pop()} if self.left else None
 
 
-def in_eight_bits(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+def to_int8(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """Weights and activations as int8 with QuantizeLinear and DequantizeLinear, softmax too."""
     onnx.save_model(with_softmax(model), folder / "float.onnx")
     quantize_static(
@@ -204,7 +204,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
         (of_any_size, [*PREPARED, "--size", str(SIZE)], 1e-4),
         (in_half_precision, PREPARED, 0.05),
         (that_takes_bytes, ["--resize", "squish"], 1e-4),
-        (in_eight_bits, PREPARED, 0.01),
+        (to_int8, PREPARED, 0.01),
     ],
 )
 def test_classifier_from_elsewhere_becomes_a_bundle_that_answers_like_it(
@@ -223,9 +223,9 @@ def test_classifier_from_elsewhere_becomes_a_bundle_that_answers_like_it(
     expected = softmax(session.run(None, {"images": normal.transpose(0, 3, 1, 2)})[0])
 
     model = onnx.load(exported)
-    model = change(model, tmp_path) if change is in_eight_bits else change(model)
+    model = change(model, tmp_path) if change is to_int8 else change(model)
     onnx.save_model(model, tmp_path / "model.onnx")
-    if change is in_eight_bits:
+    if change is to_int8:
         session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
         shares = session.run(None, {"images": normal.transpose(0, 3, 1, 2)})[0]
         expected = shares / shares.sum(axis=1, keepdims=True)

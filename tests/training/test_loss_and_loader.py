@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from shopwindow.dataset.split import Split
+from shopwindow.data.split import Split
 from shopwindow.training import TrainingOptions
 from shopwindow.training.loaders import CachedLoader
 from shopwindow.training.loss import ColumnsLoss, column_accuracy

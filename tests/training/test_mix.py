@@ -18,8 +18,8 @@ from PIL import Image, ImageOps
 from shopwindow.bundle import read_bundle
 from shopwindow.calibration import confidence
 from shopwindow.calibration.fitting import Calibration, ValidationSet
-from shopwindow.dataset.label_sets import read_label_map
-from shopwindow.dataset.split import split_images
+from shopwindow.data.label_sets import read_label_map
+from shopwindow.data.split import split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.grading import Reading, grade_bundle
 from shopwindow.training import TrainingOptions, export, quantise_run, train

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from shopwindow.bundle import bundled_model_path, read_bundle
-from shopwindow.dataset.dataset import Dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.errors import WeightsError
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.training import TrainingOptions, settle_options, train

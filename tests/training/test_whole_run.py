@@ -15,8 +15,8 @@ import torch
 import shopwindow
 from shopwindow.bundle import read_bundle
 from shopwindow.bundle.seen import read_seen
-from shopwindow.dataset.dataset import load_dataset
-from shopwindow.dataset.split import Split
+from shopwindow.data.dataset import load_dataset
+from shopwindow.data.split import Split
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.imaging.digest import digest_of
 from shopwindow.imaging.preprocess import ResizeRule

@@ -13,8 +13,8 @@ from PIL import Image
 from colour_bundle import COLOURS, colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, LabelColumn, read_bundle
 from shopwindow.comparing import BundleComparison, compare_bundles, format_comparison
-from shopwindow.dataset.dataset import load_dataset
-from shopwindow.dataset.split import split_images
+from shopwindow.data.dataset import load_dataset
+from shopwindow.data.split import split_images
 from shopwindow.errors import DataError
 from shopwindow.grading import Reading
 

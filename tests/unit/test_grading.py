@@ -16,8 +16,8 @@ from colour_bundle import colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, Threshold, read_bundle
 from shopwindow.bundle.seen import SeenImages
 from shopwindow.cli.evaluate import wanted_reading
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.split import split_images
+from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.split import split_images
 from shopwindow.errors import BundleError, DataError, UsageError
 from shopwindow.evaluation.report import write_report
 from shopwindow.evaluation.summary import format_summary

@@ -26,13 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from shopwindow.atomic_write import atomic_write, write_atomically
 from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.job import JobSpec, ShardResult
+from shopwindow.bulk.manifest import InputManifest, shard_size, write_manifest
 from shopwindow.bulk.rows import RowFormat, is_output, join_parts
-from shopwindow.bulk.spool import Spool, shard_size, write_spool
-from shopwindow.bulk.work import Part, Work
 from shopwindow.errors import UsageError
 from shopwindow.inference.engine import ChosenEngine
-from shopwindow.writing import replacing, write_atomically
 
 FORMAT = 1
 MANIFEST = "_manifest.json"
@@ -40,7 +40,7 @@ MAX_FILE_ROWS = 1_000_000  # with more, Parquet stays a folder of parts
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ShardRecord:
     """A finished shard."""
 
     name: str
@@ -86,7 +86,7 @@ class PartialOutput:
             )
         self.output = output
         self.folder = _partial(output)
-        self.done: dict[str, Done] = {}
+        self.done: dict[str, ShardRecord] = {}
         try:
             self.folder.mkdir(exist_ok=True)
             self._lock = os.open(self.folder, os.O_RDONLY)
@@ -98,27 +98,27 @@ class PartialOutput:
             os.close(self._lock)
             raise UsageError(f"Another run is writing {output} now: wait for it.") from error
 
-    def begin(self, inputs: Iterable[Input], work: Work) -> tuple[Spool, int]:
+    def begin(self, inputs: Iterable[Input], job: JobSpec) -> tuple[InputManifest, int]:
         """List the inputs, and see what an earlier run has done. Returns list and shard size.
 
         Raises:
             UsageError: What was begun here was another run.
         """
-        manifest = self.folder / MANIFEST
-        earlier = json.loads(manifest.read_text("utf-8")) if manifest.exists() else None
-        spool = write_spool(inputs, self.folder / "_inputs")
-        info = work.bundle.info
+        record = self.folder / MANIFEST
+        earlier = json.loads(record.read_text("utf-8")) if record.exists() else None
+        manifest = write_manifest(inputs, self.folder / "_inputs")
+        info = job.bundle.info
         wanted: dict[str, Any] = {
             "format": FORMAT,
-            "model": {"name": info.name, "version": info.version, "sha256": work.bundle.sha256},
-            "inputs": {"count": spool.count, "sha256": spool.sha256},
-            "output": {"format": work.fmt, "top": work.top},
-            "engine": work.engine,
-            "shard_inputs": shard_size(spool.count),
+            "model": {"name": info.name, "version": info.version, "sha256": job.bundle.sha256},
+            "inputs": {"count": manifest.count, "sha256": manifest.sha256},
+            "output": {"format": job.fmt, "top": job.top},
+            "engine": job.engine,
+            "shard_inputs": shard_size(manifest.count),
         }
         if earlier is None:
-            write_atomically(manifest, json.dumps(wanted, indent=2).encode("utf-8"))
-            return spool, wanted["shard_inputs"]
+            write_atomically(record, json.dumps(wanted, indent=2).encode("utf-8"))
+            return manifest, wanted["shard_inputs"]
         earlier = {"engine": _FIRST_ENGINE} | earlier
         for key, what in _MEANINGS.items():
             if earlier.get(key) != wanted[key]:
@@ -127,13 +127,13 @@ class PartialOutput:
                     f"{_told(earlier.get(key))}, got {_told(wanted[key])}. Finish that one, choose "
                     "another --output, or remove the folder."
                 )
-        self._read_done(work.fmt)
-        return spool, int(earlier["shard_inputs"])
+        self._read_done(job.fmt)
+        return manifest, int(earlier["shard_inputs"])
 
-    def store(self, part: Part, fmt: RowFormat) -> None:
+    def store(self, part: ShardResult, fmt: RowFormat) -> None:
         """Write a part, then the line that makes it count."""
         write_atomically(self._path(part.shard.name, fmt), part.content)
-        done = Done(part.shard.name, part.shard.size, part.failed)
+        done = ShardRecord(part.shard.name, part.shard.size, part.failed)
         line = json.dumps({"shard": done.name, "rows": done.rows, "failed": done.failed}) + "\n"
         with (self.folder / "_done.jsonl").open("a", encoding="ascii") as file:
             file.write(line)
@@ -149,7 +149,7 @@ class PartialOutput:
         if fmt == "parquet" and sum(one.rows for one in self.done.values()) > MAX_FILE_ROWS:
             self._finish_as_folder(names)
             return
-        with replacing(self.output) as file:
+        with atomic_write(self.output) as file:
             join_parts([self._path(name, fmt) for name in names], file, fmt)
         shutil.rmtree(self.folder)
 
@@ -183,7 +183,7 @@ class PartialOutput:
             for line in (self.folder / "_done.jsonl").read_text("ascii").splitlines():
                 try:
                     told = json.loads(line)
-                    done = Done(told["shard"], told["rows"], told["failed"])
+                    done = ShardRecord(told["shard"], told["rows"], told["failed"])
                 except (ValueError, TypeError, KeyError):
                     continue  # the machine went down in the middle of the line
                 if self._path(done.name, fmt).exists():

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from shopwindow.bulk.folders import Notes, has_wildcard, match_pattern, walk_folder
 from shopwindow.bulk.remote import is_url, list_url
 from shopwindow.bulk.tables import bytes_columns, is_table, open_parquet, read_table
-from shopwindow.dataset.tables import TABLE_SUFFIXES
+from shopwindow.data.tables import TABLE_SUFFIXES
 from shopwindow.errors import UsageError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 

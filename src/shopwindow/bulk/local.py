@@ -18,27 +18,27 @@ from multiprocessing.process import BaseProcess
 from typing import NamedTuple, cast
 
 from shopwindow.bulk.inputs import Input
-from shopwindow.bulk.spool import Shard
-from shopwindow.bulk.work import Part, ShardPredictor, Work
+from shopwindow.bulk.job import JobSpec, ShardPredictor, ShardResult
+from shopwindow.bulk.manifest import Shard
 from shopwindow.errors import BulkError
 
 MAX_DEATHS = 2  # of workers on one shard, before it is the shard's fault
 
 
-class InlineEngine:
+class InlineRunner:
     """The engine for a handful of images: this very process, which need not start another."""
 
     capacity = 1
 
-    def __init__(self, work: Work) -> None:
-        self._predictor = ShardPredictor(work)
+    def __init__(self, job: JobSpec) -> None:
+        self._predictor = ShardPredictor(job)
         self._waiting: list[tuple[Shard, list[Input]]] = []
 
     def submit(self, shard: Shard, inputs: list[Input]) -> None:
         """Take a shard."""
         self._waiting.append((shard, inputs))
 
-    def wait(self) -> Part:
+    def wait(self) -> ShardResult:
         """Predict the shard, and return it."""
         return self._predictor.predict(*self._waiting.pop())
 
@@ -51,7 +51,7 @@ class _Worker(NamedTuple):
     task: tuple[Shard, list[Input]] | None
 
 
-class LocalEngine:
+class LocalRunner:
     """Predicts shards in processes of its own.
 
     Args:
@@ -59,21 +59,21 @@ class LocalEngine:
         workers: How many processes, at least 1.
     """
 
-    def __init__(self, work: Work, workers: int) -> None:
+    def __init__(self, job: JobSpec, workers: int) -> None:
         self.capacity = workers
-        self._work = work
+        self._job = job
         self._workers: dict[Connection, _Worker] = {}
         self._deaths: Counter[Shard] = Counter()
         # All start before the first is talked to: each takes half a second to load its packages.
         for pipe in [self._start() for _ in range(workers)]:
-            pipe.send(work)
+            pipe.send(job)
 
     def submit(self, shard: Shard, inputs: list[Input]) -> None:
         """Give a shard to a worker that has none."""
         pipe = next(pipe for pipe, worker in self._workers.items() if worker.task is None)
         self._give(pipe, (shard, inputs))
 
-    def wait(self) -> Part:
+    def wait(self) -> ShardResult:
         """Return the next part that is ready.
 
         Raises:
@@ -89,7 +89,7 @@ class LocalEngine:
                 if isinstance(answer, Exception):
                     raise answer
                 self._workers[pipe] = self._workers[pipe]._replace(task=None)
-                part: Part = answer
+                part: ShardResult = answer
                 return part
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class LocalEngine:
                     "may be too little memory. The same command goes on, with --workers 1 in less."
                 )
         new = self._start()
-        new.send(self._work)
+        new.send(self._job)
         if worker.task is not None:
             self._give(new, worker.task)
 
@@ -142,7 +142,7 @@ def _serve(pipe: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):  # the other end is closed
         while True:
             message = pipe.recv()
-            answer: Part | Exception | None = None
+            answer: ShardResult | Exception | None = None
             try:
                 if predictor is None:
                     predictor = ShardPredictor(message)

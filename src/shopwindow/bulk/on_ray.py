@@ -10,8 +10,8 @@ import logging
 from typing import Any
 
 from shopwindow.bulk.inputs import Input
-from shopwindow.bulk.spool import Shard
-from shopwindow.bulk.work import Part, ShardPredictor, StartEngine, Work
+from shopwindow.bulk.job import JobSpec, ShardPredictor, ShardResult, StartRunner
+from shopwindow.bulk.manifest import Shard
 from shopwindow.errors import BulkError, MissingExtraError
 
 _PER_CPU = 2  # shards under way for each processor, so that none waits for us
@@ -20,7 +20,7 @@ _PER_CPU = 2  # shards under way for each processor, so that none waits for us
 _predictors: dict[tuple[str, str, int, str], ShardPredictor] = {}
 
 
-def start_ray(address: str | None = None) -> StartEngine:
+def start_ray(address: str | None = None) -> StartRunner:
     """Return what starts an engine on Ray.
 
     Args:
@@ -35,13 +35,13 @@ def start_ray(address: str | None = None) -> StartEngine:
     except ImportError as error:
         raise MissingExtraError("--engine ray", "ray") from error
     del ray
-    return lambda work, _: RayEngine(work, address)
+    return lambda job, _: RayRunner(job, address)
 
 
-class RayEngine:
+class RayRunner:
     """Predicts shards on a Ray cluster. The nodes need shopwindow, and access to the inputs."""
 
-    def __init__(self, work: Work, address: str | None) -> None:
+    def __init__(self, job: JobSpec, address: str | None) -> None:
         import ray
 
         self._ray: Any = ray
@@ -53,7 +53,7 @@ class RayEngine:
                 raise BulkError(f"No Ray cluster answers at {address}: {error}") from error
         # A lost machine is no fault of the shard: as many tries as it takes.
         self._task = ray.remote(num_cpus=1, max_retries=-1)(_predict)
-        self._work = ray.put(work)
+        self._job = ray.put(job)
         self._under_way: list[Any] = []
 
     @property
@@ -63,9 +63,9 @@ class RayEngine:
 
     def submit(self, shard: Shard, inputs: list[Input]) -> None:
         """Hand a shard to Ray."""
-        self._under_way.append(self._task.remote(self._work, shard, inputs))
+        self._under_way.append(self._task.remote(self._job, shard, inputs))
 
-    def wait(self) -> Part:
+    def wait(self) -> ShardResult:
         """Return the next part that is ready.
 
         Raises:
@@ -73,7 +73,7 @@ class RayEngine:
         """
         (ready, *_), self._under_way = self._ray.wait(self._under_way)
         try:
-            part: Part = self._ray.get(ready)
+            part: ShardResult = self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
             cause = str(error).strip().splitlines()[-1]
             raise BulkError(f"Ray could not predict a shard: {cause}") from error
@@ -88,9 +88,9 @@ class RayEngine:
             self._ray.cancel(task, force=True)
 
 
-def _predict(work: Work, shard: Shard, inputs: list[Input]) -> Part:
-    key = work.bundle.sha256, work.fmt, work.top, work.engine
+def _predict(job: JobSpec, shard: Shard, inputs: list[Input]) -> ShardResult:
+    key = job.bundle.sha256, job.fmt, job.top, job.engine
     if key not in _predictors:
         _predictors.clear()
-        _predictors[key] = ShardPredictor(work)
+        _predictors[key] = ShardPredictor(job)
     return _predictors[key].predict(shard, inputs)

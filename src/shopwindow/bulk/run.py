@@ -14,36 +14,36 @@ from tqdm import tqdm
 
 from shopwindow.bulk.folder import PartialOutput
 from shopwindow.bulk.inputs import Input
-from shopwindow.bulk.local import InlineEngine, LocalEngine
+from shopwindow.bulk.job import Engine, JobSpec, ShardResult, StartRunner
+from shopwindow.bulk.local import InlineRunner, LocalRunner
+from shopwindow.bulk.manifest import Shard, shard_size, write_manifest
 from shopwindow.bulk.rows import header_of
-from shopwindow.bulk.spool import Shard, shard_size, write_spool
-from shopwindow.bulk.work import Engine, Part, StartEngine, Work
 from shopwindow.inference.engine import available_cores
 
 _MAX_SPREAD = 16  # parts per worker that wait in memory for one that comes before them
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class RunTotals:
     """How many rows were written, and how many of them say why there is no prediction."""
 
     rows: int
     failed: int
 
 
-def start_local(workers: int | None = None) -> StartEngine:
+def start_local(workers: int | None = None) -> StartRunner:
     """Return what starts an engine on this machine; None takes a worker per core."""
 
-    def start(work: Work, shards: int) -> Engine:
+    def start(job: JobSpec, shards: int) -> Engine:
         count = min(workers or available_cores(), shards)
-        return InlineEngine(work) if count < 2 else LocalEngine(work, count)
+        return InlineRunner(job) if count < 2 else LocalRunner(job, count)
 
     return start
 
 
 def predict_to_file(
-    work: Work, inputs: Iterable[Input], output: Path, start_engine: StartEngine
-) -> Written:
+    job: JobSpec, inputs: Iterable[Input], output: Path, start_runner: StartRunner
+) -> RunTotals:
     """Predict inputs into a file that appears when it is complete.
 
     A run that was stopped, however, is taken up where it stopped: `bulk.folder` tells how. The
@@ -56,30 +56,30 @@ def predict_to_file(
     """
     partial = PartialOutput(output)
     try:
-        spool, size = partial.begin(_counted(inputs), work)
-        before = Written(
+        manifest, size = partial.begin(_counted(inputs), job)
+        before = RunTotals(
             sum(done.rows for done in partial.done.values()),
             sum(done.failed for done in partial.done.values()),
         )
         if before.rows:
-            _say(f"Going on: {before.rows:,} of {spool.count:,} rows are there already.")
-        left = (task for task in spool.shards(size) if task[0].name not in partial.done)
-        shards = -(-spool.count // size) - len(partial.done)
+            _say(f"Going on: {before.rows:,} of {manifest.count:,} rows are there already.")
+        left = (task for task in manifest.shards(size) if task[0].name not in partial.done)
+        shards = -(-manifest.count // size) - len(partial.done)
         failed = before.failed
-        with _progress(spool.count, before.rows) as bar:
-            for part in _run(work, left, shards, start_engine):
-                partial.store(part, work.fmt)
+        with _progress(manifest.count, before.rows) as bar:
+            for part in _run(job, left, shards, start_runner):
+                partial.store(part, job.fmt)
                 failed += part.failed
                 bar.update(part.shard.size)
-        partial.finish(work.fmt)
-        return Written(spool.count, failed)
+        partial.finish(job.fmt)
+        return RunTotals(manifest.count, failed)
     finally:
         partial.close()
 
 
 def predict_to_stream(
-    work: Work, inputs: Iterable[Input], stream: IO[bytes], start_engine: StartEngine
-) -> Written:
+    job: JobSpec, inputs: Iterable[Input], stream: IO[bytes], start_runner: StartRunner
+) -> RunTotals:
     """Predict inputs and write the rows as they come, in order.
 
     Raises:
@@ -88,32 +88,32 @@ def predict_to_stream(
         OSError: The stream cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="shopwindow-") as folder:
-        spool = write_spool(_counted(inputs), Path(folder) / "inputs")
-        size = shard_size(spool.count)
-        stream.write(header_of(work.fmt))
+        manifest = write_manifest(_counted(inputs), Path(folder) / "inputs")
+        size = shard_size(manifest.count)
+        stream.write(header_of(job.fmt))
         stream.flush()
         failed = 0
-        parts = _run(work, spool.shards(size), -(-spool.count // size), start_engine)
+        parts = _run(job, manifest.shards(size), -(-manifest.count // size), start_runner)
         # On a terminal that shows the rows themselves, a bar would only get between them.
-        with _progress(spool.count, shown=not stream.isatty()) as bar:
+        with _progress(manifest.count, shown=not stream.isatty()) as bar:
             for part in _in_order(parts):
                 stream.write(part.content)
                 stream.flush()
                 failed += part.failed
                 bar.update(part.shard.size)
-    return Written(spool.count, failed)
+    return RunTotals(manifest.count, failed)
 
 
 def _run(
-    work: Work,
+    job: JobSpec,
     tasks: Iterator[tuple[Shard, list[Input]]],
     shards: int,
-    start_engine: StartEngine,
-) -> Iterator[Part]:
+    start_runner: StartRunner,
+) -> Iterator[ShardResult]:
     """Yield parts as they become ready, and never run far ahead of the one that takes longest."""
     if not shards:
         return
-    with contextlib.closing(start_engine(work, shards)) as engine:
+    with contextlib.closing(start_runner(job, shards)) as engine:
         under_way: set[int] = set()
         task = next(tasks, None)
         while task is not None or under_way:
@@ -131,8 +131,8 @@ def _run(
             yield part
 
 
-def _in_order(parts: Iterable[Part]) -> Iterator[Part]:
-    waiting: dict[int, Part] = {}
+def _in_order(parts: Iterable[ShardResult]) -> Iterator[ShardResult]:
+    waiting: dict[int, ShardResult] = {}
     following = 0
     for part in parts:
         waiting[part.shard.number] = part

@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from shopwindow.atomic_write import write_page
 from shopwindow.bulk.inputs import parse_input
 from shopwindow.bulk.outputs import Block, read_blocks
 from shopwindow.bulk.stream import read_input
@@ -22,7 +23,6 @@ from shopwindow.evaluation.summary import aligned, percent
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.thumbnail import jpeg_data_uri
 from shopwindow.plain_text import counted
-from shopwindow.writing import write_page
 
 BINS = 20
 _LISTED = 12  # labels in the terminal

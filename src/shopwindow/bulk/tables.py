@@ -18,11 +18,11 @@ from typing import Any
 
 from shopwindow.bulk.folders import Notes
 from shopwindow.bulk.remote import is_url, open_url
-from shopwindow.dataset.columns import choose_image_column, open_table
-from shopwindow.dataset.folder import ImageFolder
-from shopwindow.dataset.matching import match_names
-from shopwindow.dataset.parquet import ParquetTable
-from shopwindow.dataset.tables import TABLE_SUFFIXES, LabelTable, TableRow
+from shopwindow.data.columns import choose_image_column, open_table
+from shopwindow.data.folder import ImageFolder
+from shopwindow.data.matching import match_names
+from shopwindow.data.parquet import ParquetTable
+from shopwindow.data.tables import TABLE_SUFFIXES, LabelTable, TableRow
 from shopwindow.errors import DataError, MissingExtraError, UsageError
 
 BUFFER_BYTES = 1 << 20  # read by the piece, not by the column chunk, which may have gigabytes

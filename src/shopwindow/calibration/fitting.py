@@ -18,8 +18,8 @@ from shopwindow.calibration.confidence import (
     softmax,
 )
 from shopwindow.calibration.temperature import choose_threshold, fit_temperature
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.label_sets import allowed_labels, likeliest_allowed
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.label_sets import allowed_labels, likeliest_allowed
 from shopwindow.inference.predictor import family_shares
 
 # Softmax of the logarithm of a probability is that probability, so a bundle's answers do as logits.

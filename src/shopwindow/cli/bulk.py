@@ -84,9 +84,9 @@ def predict(
     from shopwindow.bulk.folder import begun_engine
     from shopwindow.bulk.folders import Notes
     from shopwindow.bulk.inputs import list_inputs
+    from shopwindow.bulk.job import JobSpec
     from shopwindow.bulk.rows import format_of
     from shopwindow.bulk.run import predict_to_file, predict_to_stream, start_local
-    from shopwindow.bulk.work import Work
     from shopwindow.inference.engine import choose_engine
     from shopwindow.inference.predictor import load_bundle
 
@@ -100,21 +100,21 @@ def predict(
     wanted: EngineName | ChosenEngine = wanted_engine()
     if wanted == "auto":
         wanted = begun_engine(output) or wanted
-    work = Work(bundle, fmt, choose_engine(bundle.model, wanted), top)
+    job = JobSpec(bundle, fmt, choose_engine(bundle.model, wanted), top)
     read = bundle.info.data.get("read")
     usual = read.get("image_column") if isinstance(read, dict) else None
     notes = Notes()
     inputs = list_inputs(paths, image_column=image_column, usual_column=usual, notes=notes)
-    start_engine = start_local(workers)
+    start_runner = start_local(workers)
     if engine == "ray":
         from shopwindow.bulk.on_ray import start_ray
 
-        start_engine = start_ray(ray_address)
+        start_runner = start_ray(ray_address)
     if output is None:
-        written = predict_to_stream(work, inputs, sys.stdout.buffer, start_engine)
+        written = predict_to_stream(job, inputs, sys.stdout.buffer, start_runner)
     else:
         try:
-            written = predict_to_file(work, inputs, output, start_engine)
+            written = predict_to_file(job, inputs, output, start_runner)
         except KeyboardInterrupt:
             if begun_engine(output) is None:
                 raise  # nothing is kept yet, or never is, as of what goes to a device

@@ -51,9 +51,9 @@ def compare(
     Both answer the same images, those with labels that both know. DATA is read as it was for the
     training of A, as far as it has those columns, and as the options say.
     """
+    from shopwindow.atomic_write import write_atomically
     from shopwindow.bundle import read_bundle
     from shopwindow.comparing import compare_bundles, format_comparison
-    from shopwindow.writing import write_atomically
 
     bundle_a, bundle_b = read_bundle(a), read_bundle(b)
     options = given(context)

@@ -47,9 +47,9 @@ def inspect(context: click.Context, /, size: tuple[int, int], out: Path, **_: An
     The page has a contact sheet, the sizes of the labels, duplicates, and every row and image that
     was left out, with the reason.
     """
-    from shopwindow.dataset.dataset import load_dataset
-    from shopwindow.dataset.inspection import summarise_dataset, write_inspection
-    from shopwindow.dataset.label_sets import read_label_map
+    from shopwindow.data.dataset import load_dataset
+    from shopwindow.data.inspection import summarise_dataset, write_inspection
+    from shopwindow.data.label_sets import read_label_map
     from shopwindow.imaging.preprocess import ResizeRule
 
     options = {k: v for k, v in given(context).items() if k not in ("size", "out")}
@@ -73,7 +73,7 @@ def inspect(context: click.Context, /, size: tuple[int, int], out: Path, **_: An
 )
 def download(name: str, out: Path | None) -> None:
     """Fetch the public data set NAME, such as fashion-product-images-small."""
-    from shopwindow.dataset.download import PUBLIC_DATASETS, download_dataset
+    from shopwindow.data.download import PUBLIC_DATASETS, download_dataset
 
     folder = download_dataset(name, out or Path(name))
     click.echo(f"Train on it: shopwindow train {folder} {PUBLIC_DATASETS[name].train_options}")

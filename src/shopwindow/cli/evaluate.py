@@ -105,7 +105,7 @@ def wanted_reading(options: dict[str, Any], bundle: Bundle, data: Path) -> Readi
         bundle: Knows how its own training data was read.
         data: What is to be read.
     """
-    from shopwindow.dataset.label_sets import read_label_map
+    from shopwindow.data.label_sets import read_label_map
     from shopwindow.grading import Reading, recorded_reading
 
     given = {name: options[name] for name in _OPTIONS if name in options}

@@ -70,9 +70,9 @@ def promote(
     from shopwindow.bundle import read_bundle
     from shopwindow.evaluation.summary import printable
     from shopwindow.promotion.judging import MARGIN_POINTS, judge
-    from shopwindow.promotion.succession import Succession
+    from shopwindow.promotion.succession import ModelHistory
 
-    succession = Succession(in_service)
+    succession = ModelHistory(in_service)
     candidate = read_bundle(new)
     with succession.alone():
         current = read_bundle(in_service)
@@ -117,9 +117,9 @@ def rollback(in_service: Path) -> None:
 
     Once more goes back one further. What was in service is kept.
     """
-    from shopwindow.promotion.succession import Succession
+    from shopwindow.promotion.succession import ModelHistory
 
-    succession = Succession(in_service)
+    succession = ModelHistory(in_service)
     with succession.alone():
         bundle = succession.back()
     click.echo(f"In service again: {_title(bundle)}.")

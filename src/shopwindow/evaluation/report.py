@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
 
+from shopwindow.atomic_write import write_atomically
 from shopwindow.errors import UsageError
 from shopwindow.evaluation.charts import (
     FULL_SHARE,
@@ -25,7 +26,6 @@ from shopwindow.evaluation.metrics import highest_loss
 from shopwindow.evaluation.summary import percent
 from shopwindow.imaging.thumbnail import jpeg_data_uri
 from shopwindow.plain_text import counted
-from shopwindow.writing import write_atomically
 
 FORMAT = 1
 WEAKEST_SUPPORT = 10  # a label with fewer images is not called weak: its F1 is mostly chance

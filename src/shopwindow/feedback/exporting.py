@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shopwindow.atomic_write import write_atomically
 from shopwindow.errors import UsageError
 from shopwindow.feedback.feedback import Feedback, Status
 from shopwindow.feedback.store import FeedbackStore
 from shopwindow.formulas import escape_formula
-from shopwindow.writing import write_atomically
 
 TABLE = "corrections.csv"
 COLUMNS = ("image", "label", "predicted", "confidence", "given_at", "status")

@@ -93,12 +93,12 @@ class FeedbackStore:
         """
         values = _as_values(feedback)
         # "Insert or update" is one step: who adds the same at the same time waits for the row.
-        replacing = self._insert_or_update(rows).values(values)
-        replacing = replacing.on_conflict_do_update(
+        atomic_write = self._insert_or_update(rows).values(values)
+        atomic_write = atomic_write.on_conflict_do_update(
             index_elements=[rows.c.id], set_=values, where=rows.c.status == "pending"
         ).returning(rows.c.id)
         with self._writing() as connection:
-            if connection.execute(replacing).first() is None:
+            if connection.execute(atomic_write).first() is None:
                 raise ReviewedError("This has been reviewed already, and stays as it was said.")
             out = photos.c.feedback_id == feedback.id
             if photo is not None:

@@ -55,7 +55,7 @@ class Observer:
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Deadline:
     """Who waits for an answer.
 
     Attributes:
@@ -71,10 +71,10 @@ class Caller:
 class _Entry:
     """Pixels in line for the model, and what became of them."""
 
-    ticket: Ticket
+    admission: Admission
     images_nhwc: NDArray[np.uint8]
     explain: bool
-    leads: bool = False
+    is_leader: bool = False
     scores: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     error: BaseException | None = None
     # Taken from the start, and released once: when the entry is answered, or is to lead.
@@ -148,7 +148,7 @@ class Batcher:
         self.predictor = predictor
 
     @contextmanager
-    def admit(self, caller: Caller | None = None) -> Iterator[Ticket]:
+    def admit(self, caller: Deadline | None = None) -> Iterator[Admission]:
         """Let a caller in, for as long as the context lasts.
 
         Raises:
@@ -162,7 +162,7 @@ class Batcher:
             raise self.turn_away()
         self.observer.line_changed(length)
         try:
-            yield Ticket(self, self.predictor, caller or Caller())
+            yield Admission(self, self.predictor, caller or Deadline())
         finally:
             with self._lock:
                 self._inside -= 1
@@ -175,7 +175,7 @@ class Batcher:
         *,
         top: int = 5,
         explain: bool = False,
-        caller: Caller | None = None,
+        caller: Deadline | None = None,
     ) -> list[Prediction | ImageError]:
         """Return one entry per image file, in order: the prediction, or why there is none.
 
@@ -189,24 +189,24 @@ class Batcher:
             BusyError: The line is full, or the caller's time was up.
             ValueError: `top` is below 1.
         """
-        with self.admit(caller) as ticket:
-            return ticket.predict_bytes(blobs, top=top, explain=explain)
+        with self.admit(caller) as admission:
+            return admission.predict_bytes(blobs, top=top, explain=explain)
 
     def _run(
-        self, ticket: Ticket, images_nhwc: NDArray[np.uint8], *, explain: bool
+        self, admission: Admission, images_nhwc: NDArray[np.uint8], *, explain: bool
     ) -> dict[str, NDArray[np.float32]]:
         """Return what `Predictor.probabilities` does, for images that are run with others."""
-        entry = _Entry(ticket, images_nhwc, explain)
+        entry = _Entry(admission, images_nhwc, explain)
         entry.turn.acquire()
         with self._lock:
             if self._streams_left:
                 self._streams_left -= 1
-                entry.leads = True
+                entry.is_leader = True
             else:
                 self._line.append(entry)
-        if not entry.leads:
+        if not entry.is_leader:
             entry.turn.acquire()
-        if entry.leads:
+        if entry.is_leader:
             self._lead(entry)
         if entry.error is not None:
             raise entry.error
@@ -218,7 +218,7 @@ class Batcher:
         try:
             with self._lock:
                 images = len(first.images_nhwc)
-                while self._line and self._line[0].ticket.predictor is first.ticket.predictor:
+                while self._line and self._line[0].admission.predictor is first.admission.predictor:
                     images += len(self._line[0].images_nhwc)
                     if images > self._max_batch:
                         break
@@ -230,7 +230,7 @@ class Batcher:
                 if successor is None:
                     self._streams_left += 1
                 else:
-                    successor.leads = True
+                    successor.is_leader = True
             # The stream first: it should not stand idle while answers are written.
             for entry in [successor, *batch[1:]]:
                 if entry is not None:
@@ -241,7 +241,7 @@ class Batcher:
         wanted: list[_Entry] = []
         for entry in batch:
             try:
-                entry.ticket.check(needed_s=self._run_s)
+                entry.admission.check(needed_s=self._run_s)
                 wanted.append(entry)
             except BusyError as error:
                 entry.error = error
@@ -251,7 +251,7 @@ class Batcher:
         try:
             images_nhwc = np.concatenate([entry.images_nhwc for entry in wanted])
             start = time.perf_counter()
-            scores = wanted[0].ticket.predictor.probabilities(
+            scores = wanted[0].admission.predictor.probabilities(
                 images_nhwc, with_activation=any(entry.explain for entry in wanted)
             )
             self._run_s = time.perf_counter() - start
@@ -270,14 +270,14 @@ class Batcher:
             }
 
 
-class Ticket:
+class Admission:
     """The right to have images decoded and answered, for one caller. Not thread-safe.
 
     Attributes:
         predictor: Who answers: the one that was in place when the caller was let in.
     """
 
-    def __init__(self, batcher: Batcher, predictor: Predictor, caller: Caller) -> None:
+    def __init__(self, batcher: Batcher, predictor: Predictor, caller: Deadline) -> None:
         self.predictor = predictor
         self._batcher = batcher
         self._caller = caller

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from shopwindow.dataset.dataset import Dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.errors import BundleError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.inference.engine import Engine, EngineName, open_engine

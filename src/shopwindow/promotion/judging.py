@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle
 from shopwindow.comparing import figure_lines, right_answers
-from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.data.dataset import Dataset, load_dataset
 from shopwindow.errors import BundleError, DataError, PromotionError, ShopwindowError
 from shopwindow.evaluation.comparison import Compared, compare_answers
 from shopwindow.fairness import standing_of
@@ -40,7 +40,7 @@ _TITLES = ("in service", "new", "difference")
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PromotionReport:
     """How a new bundle fared beside the one in service.
 
     Attributes:
@@ -119,7 +119,7 @@ def judge(
     cache_dir: Path | None = None,
     progress: bool = True,
     engine: EngineName = "auto",
-) -> Judgement:
+) -> PromotionReport:
     """Ask both bundles about the held-out images and the corrections.
 
     Args:
@@ -164,7 +164,7 @@ def judge(
             if found is not None:
                 everything = np.arange(len(found), dtype=np.int64)
                 compared = compare(found, everything)
-    return Judgement(
+    return PromotionReport(
         held_out=compare(dataset, held_out),
         corrections=compared,
         margin_points=margin_points,

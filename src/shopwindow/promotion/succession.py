@@ -23,15 +23,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from shopwindow.atomic_write import write_atomically
 from shopwindow.bundle import Bundle, read_bundle
 from shopwindow.errors import BundleError, PromotionError
-from shopwindow.writing import write_atomically
 
 FORMAT = 1
 _DIGITS = 16  # of a checksum, in file names: 64 bits, and the rest is compared on reading
 
 
-class Succession:
+class ModelHistory:
     """Changes what is in service at a path.
 
     Args:

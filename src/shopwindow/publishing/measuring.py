@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
 from shopwindow.calibration.fitting import ValidationSet
-from shopwindow.dataset.dataset import Dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.evaluation.grades import Grades
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.summary import percent

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from shopwindow.atomic_write import write_atomically
 from shopwindow.bundle import BundleInfo, read_bundle
 from shopwindow.errors import TrainingError
 from shopwindow.inference.predictor import Predictor
 from shopwindow.publishing.onnx_file import with_info
-from shopwindow.writing import write_atomically
 
 Answers = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
 

@@ -23,7 +23,7 @@ from shopwindow.calibration.fitting import (
     calibrate,
 )
 from shopwindow.calibration.graph import with_calibration
-from shopwindow.dataset.dataset import Dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.errors import DataError
 from shopwindow.fairness import out_of_fold_answers
 from shopwindow.inference.predictor import Predictor

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from shopwindow.dataset.label_sets import allowed_labels
+from shopwindow.data.label_sets import allowed_labels
 
 
 def expected_draws(

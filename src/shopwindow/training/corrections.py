@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.duplicates import resemble
-from shopwindow.dataset.split import Split
+from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.duplicates import resemble
+from shopwindow.data.split import Split
 from shopwindow.errors import DataError
 from shopwindow.training.mix import ExtraDataset, LoadedExtra
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from shopwindow.bundle import ACTIVATION_OUTPUT
 from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, calibrate, families_of
 from shopwindow.calibration.graph import with_confidence
-from shopwindow.dataset.dataset import Dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.errors import TrainingError
 from shopwindow.publishing.measuring import ask, quality_of, verdict
 from shopwindow.publishing.onnx_file import in_half_precision

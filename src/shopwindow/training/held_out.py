@@ -9,9 +9,9 @@ from itertools import chain
 import numpy as np
 
 from shopwindow.bundle import Bundle
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.duplicates import resemble
-from shopwindow.dataset.split import Split
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.duplicates import resemble
+from shopwindow.data.split import Split
 from shopwindow.errors import DataError
 from shopwindow.training.mix import LoadedExtra
 

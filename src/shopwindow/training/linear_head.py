@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.label_sets import allowed_labels
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.label_sets import allowed_labels
 from shopwindow.regression import fit_head
 from shopwindow.training.mix import TrainingMix
 from shopwindow.training.network import Classifier

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.label_sets import NO_LABEL, read_label_map
-from shopwindow.dataset.split import Split, split_images
+from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.label_sets import NO_LABEL, read_label_map
+from shopwindow.data.split import Split, split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.training.balance import expected_draws
 

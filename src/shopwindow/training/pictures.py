@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from shopwindow.writing import write_atomically
+from shopwindow.atomic_write import write_atomically
 
 _BLUE, _ORANGE, _GREY = "#2456a6", "#c4551c", "#6b6b6b"
 

@@ -22,10 +22,10 @@ from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, read_bundle
 from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers
 from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, calibrate, families_of
 from shopwindow.calibration.graph import with_confidence
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.duplicates import resemble
-from shopwindow.dataset.label_sets import allowed_labels, name_twins
-from shopwindow.dataset.split import Split, connected_groups, split_images
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.duplicates import resemble
+from shopwindow.data.label_sets import allowed_labels, name_twins
+from shopwindow.data.split import Split, connected_groups, split_images
 from shopwindow.errors import DataError
 from shopwindow.inference.engine import EngineName
 from shopwindow.plain_text import counted, printable

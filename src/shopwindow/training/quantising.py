@@ -22,8 +22,8 @@ from shopwindow.bundle import Bundle, BundleInfo, Threshold, arithmetic_of, read
 from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, as_logits, calibrate
 from shopwindow.calibration.graph import with_calibration
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.split import Split
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.split import Split
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.evaluation.metrics import grade
 from shopwindow.evaluation.summary import aligned, percent, printable
@@ -34,9 +34,9 @@ from shopwindow.publishing.measuring import ask, quality_of
 from shopwindow.publishing.onnx_file import with_info
 from shopwindow.publishing.proof import Proof, write_proven_bundle
 from shopwindow.publishing.recalibrating import recalibrated
-from shopwindow.training.eight_bits import PERCENTILE, in_eight_bits
 from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
 from shopwindow.training.held_out import keep_apart
+from shopwindow.training.int8 import PERCENTILE, to_int8
 from shopwindow.training.mix import ExtraDataset, LoadedExtra, batch_fractions, open_extra
 
 MAX_LOSS = 0.003
@@ -190,7 +190,7 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
         )
     dataset, valid = origin.dataset, origin.split.valid
     images = origin.training_images(CALIBRATION_IMAGES)
-    graph = in_eight_bits(onnx.load_model_from_string(bundle.model), images)
+    graph = to_int8(onnx.load_model_from_string(bundle.model), images)
     draft = Bundle(bundle.info, with_info(graph, bundle.info), "")
     judged = origin.judge(Predictor(draft, engine="onnxruntime"))
     calibration = calibrate(

@@ -10,9 +10,9 @@ import numpy as np
 
 from shopwindow.bundle import INPUT_NAME
 from shopwindow.bundle.seen import SeenImages
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.label_sets import read_label_map
-from shopwindow.dataset.split import Split
+from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.label_sets import read_label_map
+from shopwindow.data.split import Split
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.training.corrections import open_corrections

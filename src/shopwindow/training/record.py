@@ -15,7 +15,7 @@ from shopwindow.bundle import BundleInfo, LabelColumn
 from shopwindow.bundle.out_of_fold import METHOD
 from shopwindow.bundle.seen import SeenImages, read_seen
 from shopwindow.calibration.fitting import Calibration
-from shopwindow.dataset.label_sets import read_label_map
+from shopwindow.data.label_sets import read_label_map
 from shopwindow.training.mix import TrainingMix, describe
 from shopwindow.training.options import TrainingOptions
 from shopwindow.training.run import Run

@@ -24,9 +24,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from shopwindow.atomic_write import write_atomically
 from shopwindow.errors import TrainingError
 from shopwindow.training.options import TrainingOptions
-from shopwindow.writing import write_atomically
 
 # fastai's finder keeps the weights here while it tries learning rates.
 FINDER_DIR = ".shopwindow-lr-find"

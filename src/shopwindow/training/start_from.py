@@ -13,8 +13,8 @@ from typing import Any
 from shopwindow.bundle import Bundle, read_bundle
 from shopwindow.bundle.out_of_fold import METHOD
 from shopwindow.bundle.seen import read_seen
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.split import Split
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.split import Split
 from shopwindow.errors import UsageError
 from shopwindow.training.options import RECIPES, TrainingOptions
 

@@ -12,8 +12,8 @@ from fastai.callback.core import Callback
 from fastai.torch_core import default_device, num_distrib
 
 from shopwindow.bundle import bundled_model_path, read_bundle
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.split import Split, split_images
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.split import Split, split_images
 from shopwindow.errors import DataError, TrainingError
 from shopwindow.training.callbacks import Checkpoint, KeepStatistics, WeightAverage
 from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process

@@ -11,12 +11,12 @@ from shopwindow.errors import ImageError
 from shopwindow.imaging.decode import decode_image, identify
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
-from shopwindow.inference.batching import Ticket
+from shopwindow.inference.batching import Admission
 from shopwindow.inference.prediction import Prediction
-from shopwindow.web.desk import LISTED, Desk
+from shopwindow.web.feedback_service import LISTED, FeedbackService
 from shopwindow.web.heatmap import heatmap_uri
+from shopwindow.web.messages import Words, in_words
 from shopwindow.web.preview import PREVIEW_SIDE_PX, Preview, make_preview
-from shopwindow.web.wording import Words, in_words
 
 _TILE_PX = 256  # previews of one among many
 
@@ -45,19 +45,19 @@ class Answer:
 
 
 def answer_all(
-    ticket: Ticket,
+    admission: Admission,
     files: Sequence[tuple[str, bytes]],
     *,
     top: int,
     limits: ImageLimits,
-    desk: Desk | None = None,
+    feedback_service: FeedbackService | None = None,
 ) -> list[Answer]:
     """Answer every (name, content), least sure first; what could not be read comes last.
 
     Raises:
         BusyError: The caller's time was up before it was its turn.
     """
-    bundle = ticket.predictor.bundle
+    bundle = admission.predictor.bundle
     info = bundle.info
     side_px = PREVIEW_SIDE_PX if len(files) == 1 else _TILE_PX
     # Enough for the model and for the preview.
@@ -66,7 +66,7 @@ def answer_all(
     failed, seen = [], []
     for name, blob in _told_apart(files):
         try:
-            image_hwc = ticket.decode(decode, blob, identify=partial(identify, limits=limits))
+            image_hwc = admission.decode(decode, blob, identify=partial(identify, limits=limits))
         except ImageError as error:
             failed.append(Answer(name, error=error))
             continue
@@ -74,7 +74,7 @@ def answer_all(
         preview = make_preview(image_hwc, side_px=side_px)
         seen.append((name, blob, preview, preprocess(image_hwc, info.rule)))
     images = [image for *_, image in seen]
-    predictions = ticket.predict(images, top=max(top, LISTED), explain=len(files) == 1)
+    predictions = admission.predict(images, top=max(top, LISTED), explain=len(files) == 1)
     answers = [
         Answer(
             name,
@@ -82,7 +82,9 @@ def answer_all(
             in_words(prediction, info),
             preview,
             map_of(prediction, info.rule),
-            desk.receipt(prediction, bundle, [blob, preview.jpeg]) if desk else None,
+            feedback_service.receipt(prediction, bundle, [blob, preview.jpeg])
+            if feedback_service
+            else None,
         )
         for (name, blob, preview, _), prediction in zip(seen, predictions, strict=True)
     ]

@@ -16,13 +16,15 @@ from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.answers import map_of
-from shopwindow.web.desk import LISTED, Desk
+from shopwindow.web.feedback_service import LISTED, FeedbackService
+from shopwindow.web.messages import in_words
 from shopwindow.web.problem import Problem, note_image_errors
 from shopwindow.web.uploads import caller_of, read_files, read_images
-from shopwindow.web.wording import in_words
 
 
-def make_api(batcher: Batcher, settings: Settings, desk: Desk | None) -> Blueprint:
+def make_api(
+    batcher: Batcher, settings: Settings, feedback_service: FeedbackService | None
+) -> Blueprint:
     """Return the routes that answer in JSON; those for feedback only where there is a desk."""
     api = Blueprint("api", __name__)
 
@@ -31,20 +33,22 @@ def make_api(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluepri
         batcher.require_room()  # before the request is read, as in the server's loop
         explain = _read_explain(request.args.get("explain"))
         blobs = read_images(request, max_files=settings.max_files)
-        with batcher.admit(caller_of(request, settings)) as ticket:
-            bundle = ticket.predictor.bundle
+        with batcher.admit(caller_of(request, settings)) as admission:
+            bundle = admission.predictor.bundle
             info = bundle.info
             top = _read_top(
                 request.args.get("top"), default=settings.top, label_count=len(info.main.labels)
             )
-            entries = ticket.predict_bytes(blobs, top=max(top, LISTED), explain=explain)
+            entries = admission.predict_bytes(blobs, top=max(top, LISTED), explain=explain)
         note_image_errors(entries)
         if len(entries) == 1 and isinstance(entries[0], ImageError):
             return Problem.from_image_error(entries[0]).as_response()
         predictions = [
             {"error": Problem.from_image_error(entry).as_json()}
             if isinstance(entry, ImageError)
-            else _answer(entry, bundle, blob, top=top, explain=explain, desk=desk)
+            else _answer(
+                entry, bundle, blob, top=top, explain=explain, feedback_service=feedback_service
+            )
             for entry, blob in zip(entries, blobs, strict=True)
         ]
         return jsonify(predictions=predictions, model=_name(info))
@@ -62,33 +66,39 @@ def make_api(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluepri
         # `serve` answers its first request only after the model has run once.
         return jsonify(status="ready", model=_name(batcher.predictor.bundle.info))
 
-    if desk is not None:
-        _add_feedback(api, desk, settings)
+    if feedback_service is not None:
+        _add_feedback(api, feedback_service, settings)
     return api
 
 
-def _add_feedback(api: Blueprint, desk: Desk, settings: Settings) -> None:
+def _add_feedback(api: Blueprint, feedback_service: FeedbackService, settings: Settings) -> None:
     @api.post("/api/v1/feedback")
     def give_feedback() -> ResponseReturnValue:
         receipt, label, image = _read_feedback(request)
-        taken = desk.take(receipt, label, image, caller_of(request, settings))
+        taken = feedback_service.take(receipt, label, image, caller_of(request, settings))
         return jsonify(taken.as_json()), 201
 
     @api.delete("/api/v1/feedback/<feedback_id>")
     def take_feedback_back(feedback_id: str) -> ResponseReturnValue:
-        desk.undo(feedback_id, request.headers.get("X-Undo-Token", ""))
+        feedback_service.undo(feedback_id, request.headers.get("X-Undo-Token", ""))
         return "", 204
 
 
 def _answer(
-    entry: Prediction, bundle: Bundle, blob: bytes, *, top: int, explain: bool, desk: Desk | None
+    entry: Prediction,
+    bundle: Bundle,
+    blob: bytes,
+    *,
+    top: int,
+    explain: bool,
+    feedback_service: FeedbackService | None,
 ) -> dict[str, Any]:
     answer = entry.as_json()
     answer["top"] = answer["top"][:top]
     if explain:
         answer |= _explanation(entry, bundle.info)
-    if desk is not None:
-        answer["receipt"] = desk.receipt(entry, bundle, [blob])
+    if feedback_service is not None:
+        answer["receipt"] = feedback_service.receipt(entry, bundle, [blob])
     return answer
 
 

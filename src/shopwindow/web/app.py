@@ -18,9 +18,10 @@ from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import Predictor
 from shopwindow.plain_text import counted
 from shopwindow.settings import Settings
-from shopwindow.web import wording
+from shopwindow.web import messages
 from shopwindow.web.api import make_api
-from shopwindow.web.desk import Desk
+from shopwindow.web.feedback_pages import make_feedback_pages
+from shopwindow.web.feedback_service import FeedbackService
 from shopwindow.web.logs import log_requests
 from shopwindow.web.metrics import Metrics, measure
 from shopwindow.web.pages import make_pages
@@ -34,7 +35,6 @@ from shopwindow.web.problem import (
 from shopwindow.web.reference import make_reference
 from shopwindow.web.review import add_review
 from shopwindow.web.security import Access, secure
-from shopwindow.web.told import make_told
 from shopwindow.web.uploads import UploadRequest, refuse_compressed
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
@@ -44,13 +44,13 @@ _ASSET_AGE_S = 365 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class AppState:
     """What a server may reach inside an app, as `app.extensions["shopwindow"]`."""
 
     batcher: Batcher
     metrics: Metrics
     access: Access
-    desk: Desk | None
+    feedback_service: FeedbackService | None
 
     def replace_model(self, predictor: Predictor) -> None:
         """Let another model answer whoever asks from now on; who is being answered is not hurt."""
@@ -63,7 +63,7 @@ def create_app(
     settings: Settings | None = None,
     observer: Observer | None = None,
     store: FeedbackStore | None = None,
-    inside: Inside | None = None,
+    state: AppState | None = None,
 ) -> Flask:
     """Return the web app around one model.
 
@@ -73,7 +73,7 @@ def create_app(
         observer: Is told what becomes of the requests for an answer, instead of `/metrics`.
         store: Where feedback is kept; without one, none is taken. `settings.feedback` is for
             `serve`, which opens it.
-        inside: Of an app whose place this one takes: its line, model, figures and limits go on.
+        state: Of an app whose place this one takes: its line, model, figures and limits go on.
     """
     settings = settings or Settings()
     app = Flask(__name__)
@@ -87,9 +87,9 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
-        display_name=wording.display_name,
-        per_cent=wording.per_cent,
-        measured_per_cent=wording.measured_per_cent,
+        display_name=messages.display_name,
+        per_cent=messages.per_cent,
+        measured_per_cent=messages.measured_per_cent,
         counted=counted,
     )
     asset_versions = _digest_assets(Path(app.static_folder or ""))
@@ -100,27 +100,29 @@ def create_app(
 
     app.jinja_env.globals.update(asset=asset, app_version=__version__)
     log_requests(app)  # first, so that a request that is turned away has its id and its line too
-    metrics = Metrics(predictor.bundle) if inside is None else inside.metrics
+    metrics = Metrics(predictor.bundle) if state is None else state.metrics
     measure(app, metrics)
-    access = Access(settings) if inside is None else inside.access
+    access = Access(settings) if state is None else state.access
     secure(app, settings, access)
     app.before_request(lambda: refuse_compressed(request))
-    batcher = inside.batcher if inside else _batcher(predictor, settings, observer or metrics)
-    desk = None if store is None else Desk(store, settings, batcher, metrics)
-    app.extensions["shopwindow"] = Inside(batcher, metrics, access, desk)
+    batcher = state.batcher if state else _batcher(predictor, settings, observer or metrics)
+    feedback_service = None if store is None else FeedbackService(store, settings, batcher, metrics)
+    app.extensions["shopwindow"] = AppState(batcher, metrics, access, feedback_service)
 
     @app.context_processor
     def name_the_model() -> dict[str, str]:
-        return {"title": wording.title_of(batcher.predictor.bundle.info)}
+        return {"title": messages.title_of(batcher.predictor.bundle.info)}
 
-    app.register_blueprint(make_pages(batcher, settings, desk))
-    if desk is not None:
-        app.register_blueprint(make_told(desk, settings))
-    app.register_blueprint(make_api(batcher, settings, desk))
-    if desk is not None:
-        add_review(app, desk, batcher, settings, metrics, access)
+    app.register_blueprint(make_pages(batcher, settings, feedback_service))
+    if feedback_service is not None:
+        app.register_blueprint(make_feedback_pages(feedback_service, settings))
+    app.register_blueprint(make_api(batcher, settings, feedback_service))
+    if feedback_service is not None:
+        add_review(app, feedback_service, batcher, settings, metrics, access)
     app.register_blueprint(
-        make_reference(lambda: batcher.predictor.bundle.info, settings, feedback=desk is not None)
+        make_reference(
+            lambda: batcher.predictor.bundle.info, settings, feedback=feedback_service is not None
+        )
     )
 
     @app.errorhandler(HTTPException)

@@ -14,7 +14,7 @@ from shopwindow.bundle import BundleInfo
 from shopwindow.imaging.suffixes import MEDIA_TYPES
 from shopwindow.inference.prediction import DOUBTS
 from shopwindow.settings import Settings
-from shopwindow.web.wording import list_in_words, size_in_words, title_of
+from shopwindow.web.messages import list_in_words, size_in_words, title_of
 
 Json = dict[str, Any]
 

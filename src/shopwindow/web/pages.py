@@ -21,10 +21,10 @@ from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.suffixes import ENDINGS, MEDIA_TYPES
 from shopwindow.inference.batching import Batcher
 from shopwindow.settings import Settings
-from shopwindow.web import wording
+from shopwindow.web import messages
 from shopwindow.web.answers import Answer, answer_all
-from shopwindow.web.desk import Desk
 from shopwindow.web.examples import Example, find_examples
+from shopwindow.web.feedback_service import FeedbackService
 from shopwindow.web.heatmap import FIT
 from shopwindow.web.problem import (
     Problem,
@@ -41,7 +41,9 @@ _SHOWN_LABELS = 20
 _FORMAT_NAMES = {"WEBP": "WebP"}
 
 
-def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Blueprint:
+def make_pages(
+    batcher: Batcher, settings: Settings, feedback_service: FeedbackService | None
+) -> Blueprint:
     """Return the routes that answer in HTML."""
     pages = Blueprint("pages", __name__)
     limits = ImageLimits.of(settings)
@@ -58,24 +60,24 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
         """Return what the page needs in every state, and its script to do the same in place."""
         labels = info.main.labels
         return {
-            "question": wording.QUESTION,
-            "summary": wording.summary_of(info),
+            "question": messages.QUESTION,
+            "summary": messages.summary_of(info),
             "field": _FIELD,
             "accept": ",".join(
                 one for name in limits.formats for one in MEDIA_TYPES[name] + ENDINGS.get(name, ())
             ),
             "empty": EMPTY_FILE,
-            "formats": wording.list_in_words(formats),
+            "formats": messages.list_in_words(formats),
             # Twice what is enough, so that the server still has something to choose from.
             "least_px": 2 * max(info.rule.enough_px) if "JPEG" in limits.formats else never_px,
             "max_upload_bytes": settings.max_upload_bytes,
-            "max_upload": wording.size_in_words(settings.max_upload_bytes),
+            "max_upload": messages.size_in_words(settings.max_upload_bytes),
             "top": min(settings.top, len(labels)),
             "label_count": len(labels),
             "labels": labels,
             "shown_labels": _spread(labels, _SHOWN_LABELS),
             "fit": FIT[info.rule.method],
-            "feedback": desk and wording.feedback_words(desk.keep_days),
+            "feedback": feedback_service and messages.feedback_words(feedback_service.keep_days),
             "examples": list(examples_of(info).values()),
         }
 
@@ -90,9 +92,11 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
         return Response(html, status=status)
 
     def answer_files(files: Sequence[tuple[str, bytes]]) -> Response:
-        with batcher.admit(caller_of(request, settings)) as ticket:
-            info = ticket.predictor.bundle.info
-            answers = answer_all(ticket, files, top=settings.top, limits=limits, desk=desk)
+        with batcher.admit(caller_of(request, settings)) as admission:
+            info = admission.predictor.bundle.info
+            answers = answer_all(
+                admission, files, top=settings.top, limits=limits, feedback_service=feedback_service
+            )
         errors = [one.error for one in answers if one.error is not None]
         note_image_errors(errors)
         if len(answers) == 1 and errors:
@@ -148,7 +152,7 @@ def make_pages(batcher: Batcher, settings: Settings, desk: Desk | None) -> Bluep
             measured=bundle.info.measured,
             sha256=bundle.sha256,
             arithmetic=arithmetic_of(bundle.model),
-            summary=wording.summary_of(bundle.info),
+            summary=messages.summary_of(bundle.info),
         )
 
     return pages

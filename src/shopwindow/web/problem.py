@@ -17,7 +17,7 @@ from werkzeug.exceptions import (
 )
 
 from shopwindow.errors import BusyError, ImageError
-from shopwindow.web.wording import size_in_words
+from shopwindow.web.messages import size_in_words
 
 MEDIA_TYPE = "application/problem+json"
 # What only programs ask for; the other addresses are for people, unless a program asks for JSON.

@@ -27,7 +27,7 @@ from shopwindow.bundle import BundleInfo
 from shopwindow.feedback.feedback import Feedback, Status
 from shopwindow.inference.batching import Batcher
 from shopwindow.settings import Settings
-from shopwindow.web.desk import Desk
+from shopwindow.web.feedback_service import FeedbackService
 from shopwindow.web.metrics import Metrics
 from shopwindow.web.security import Access, RateLimit
 
@@ -51,7 +51,7 @@ class _ReviewSession(SecureCookieSessionInterface):
 
 def add_review(
     app: Flask,
-    desk: Desk,
+    feedback_service: FeedbackService,
     batcher: Batcher,
     settings: Settings,
     metrics: Metrics,
@@ -60,7 +60,9 @@ def add_review(
     """Add the routes under /review, and the session that they need."""
     password = settings.review_password
     # Another password ends every session: the cookie is signed with it too.
-    app.secret_key = hmac.digest(desk.key, b"review " + password.encode(), hashlib.sha256)
+    app.secret_key = hmac.digest(
+        feedback_service.key, b"review " + password.encode(), hashlib.sha256
+    )
     app.session_interface = _ReviewSession()
     app.permanent_session_lifetime = _STAYS_IN
     app.config.update(
@@ -73,7 +75,7 @@ def add_review(
     attempts = RateLimit(_ATTEMPTS_A_MINUTE)
 
     def is_in() -> bool:
-        return "in" in session and session["in"] == desk.store.sessions()
+        return "in" in session and session["in"] == feedback_service.store.sessions()
 
     @review.before_request
     def let_in() -> ResponseReturnValue | None:
@@ -93,17 +95,17 @@ def add_review(
         if not is_in():
             return _login_form()
         skip = _read_skip(request.args.get("skip"))
-        item = desk.store.queue(skip=skip)
-        done = desk.store.find(request.args.get("done", ""))
+        item = feedback_service.store.queue(skip=skip)
+        done = feedback_service.store.find(request.args.get("done", ""))
         return render_template(
             "review.html",
             token=session["token"],
             item=item,
             done=done,
             skip=skip,
-            waiting=desk.store.waiting(),
+            waiting=feedback_service.store.waiting(),
             labels=() if item is None else _labels(batcher.predictor.bundle.info, item),
-            kept_until=None if item is None else desk.store.kept_until(item.id),
+            kept_until=None if item is None else feedback_service.store.kept_until(item.id),
         )
 
     @review.post("/login")
@@ -122,13 +124,13 @@ def add_review(
             return _login_form("This is not the password.", status=403)
         metrics.tried_to_log_in("in")
         session.permanent = True
-        session["in"] = desk.store.sessions()
+        session["in"] = feedback_service.store.sessions()
         session["token"] = secrets.token_urlsafe()  # somebody may have planted the one before
         return redirect(url_for("review.show"), 303)
 
     @review.post("/logout")
     def log_out() -> ResponseReturnValue:
-        desk.store.end_sessions()
+        feedback_service.store.end_sessions()
         session.clear()
         return redirect(url_for("review.show"), 303)
 
@@ -140,7 +142,7 @@ def add_review(
             return redirect(url_for("review.show", skip=skip + 1), 303)
         if decision not in _STATUSES:
             raise BadRequest(f"decision: expected later or one of {', '.join(_STATUSES)}.")
-        item = desk.store.find(feedback_id)
+        item = feedback_service.store.find(feedback_id)
         if item is None:
             raise NotFound(_TAKEN_BACK)
         label = item.given
@@ -155,7 +157,9 @@ def add_review(
         status = _STATUSES[decision]
         if status == "changed" and label == item.given:
             status = "accepted"
-        if not desk.store.review(feedback_id, status, label):  # taken back since it was looked up
+        if not feedback_service.store.review(
+            feedback_id, status, label
+        ):  # taken back since it was looked up
             raise NotFound(_TAKEN_BACK)
         metrics.reviewed(status)
         done = None if status == "pending" else feedback_id
@@ -163,14 +167,16 @@ def add_review(
 
     @review.get("/photo/<feedback_id>")
     def show_photo(feedback_id: str) -> Response:
-        photo = desk.store.photo(feedback_id)
+        photo = feedback_service.store.photo(feedback_id)
         if photo is None:
             raise NotFound("This photo is not kept any more.")
         return Response(photo.content, mimetype=photo.media_type)
 
     @review.get("/figures")
     def show_figures() -> str:
-        return render_template("figures.html", token=session["token"], figures=desk.store.figures())
+        return render_template(
+            "figures.html", token=session["token"], figures=feedback_service.store.figures()
+        )
 
     app.register_blueprint(review)
 

@@ -26,14 +26,14 @@ from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.engine import EngineName, available_cores
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.inference.watching import ModelWatch
-from shopwindow.repeating import Repeating
+from shopwindow.periodic import Periodic
 from shopwindow.settings import Settings
-from shopwindow.web.app import Inside, create_app
-from shopwindow.web.bodies import MOST_BYTES, Bodies
-from shopwindow.web.channel import Channel, Dispatcher
-from shopwindow.web.doorkeeper import Doorkeeper
-from shopwindow.web.late import EVERY_S, LateFeedback, open_feedback
-from shopwindow.web.wording import title_of
+from shopwindow.web.app import AppState, create_app
+from shopwindow.web.feedback_opening import EVERY_S, LateFeedback, open_feedback
+from shopwindow.web.http_connection import Dispatcher, HttpConnection
+from shopwindow.web.messages import title_of
+from shopwindow.web.overload import OverloadGuard
+from shopwindow.web.upload_budget import MOST_BYTES, UploadBudget
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
@@ -64,7 +64,7 @@ def _serve(predictor: Predictor, settings: Settings, at_last: contextlib.ExitSta
     if store is not None:
         at_last.callback(store.close)
     app = create_app(predictor, settings, store=store)
-    inside: Inside = app.extensions["shopwindow"]
+    state: AppState = app.extensions["shopwindow"]
     sockets: dict[int, Any] = {}
     _allow_open_files(settings.max_connections + _OTHER_FILES)
     server = _listen(app, settings, sockets)
@@ -72,21 +72,21 @@ def _serve(predictor: Predictor, settings: Settings, at_last: contextlib.ExitSta
 
     def keep(store: FeedbackStore) -> None:
         forget = partial(forget_old_photos, store)
-        retention = Repeating(forget, every_s=FORGET_EVERY_S, name="retention", at_once=True)
+        retention = Periodic(forget, every_s=FORGET_EVERY_S, name="retention", at_once=True)
         at_last.callback(retention.stop)
         retention.start()
 
     def take_feedback(store: FeedbackStore) -> None:
         at_last.callback(store.close)
         keep(store)
-        later = create_app(inside.batcher.predictor, settings, store=store, inside=inside)
+        later = create_app(state.batcher.predictor, settings, store=store, state=state)
         for listener in listeners:
             listener.application = later  # for requests that begin from now on
 
-    repeated = [_watch(inside, predictor, settings)] if settings.model_check_s else []
+    repeated = [_watch(state, predictor, settings)] if settings.model_check_s else []
     if store is None and settings.feedback != "off":
         late = LateFeedback(settings, info, take_feedback)
-        repeated.append(Repeating(late.look, every_s=EVERY_S, name="late-feedback"))
+        repeated.append(Periodic(late.look, every_s=EVERY_S, name="late-feedback"))
     stopping = threading.Event()
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -136,15 +136,15 @@ def load_served(settings: Settings, path: Path | None = None) -> Predictor:
     )
 
 
-def _watch(inside: Inside, predictor: Predictor, settings: Settings) -> Repeating:
+def _watch(state: AppState, predictor: Predictor, settings: Settings) -> Periodic:
     watch = ModelWatch(
         predictor.bundle.path or bundled_model_path(),
         predictor,
         load=partial(load_served, settings),
-        take=inside.replace_model,
-        refuse=partial(inside.metrics.replaced, None),
+        take=state.replace_model,
+        refuse=partial(state.metrics.replaced, None),
     )
-    return Repeating(watch.look, every_s=settings.model_check_s, name="model-watch")
+    return Periodic(watch.look, every_s=settings.model_check_s, name="model-watch")
 
 
 def _turn(sockets: dict[int, Any], *, timeout_s: float) -> None:
@@ -159,7 +159,7 @@ def _drain(listeners: list[Any], sockets: dict[int, Any], most_s: float) -> None
     _turn(sockets, timeout_s=0)  # reads what has arrived already
     until_s = time.monotonic() + most_s
     while time.monotonic() < until_s:
-        channels = [one for one in sockets.values() if isinstance(one, Channel)]
+        channels = [one for one in sockets.values() if isinstance(one, HttpConnection)]
         for channel in channels:
             if not channel.busy:
                 channel.handle_close()
@@ -189,17 +189,17 @@ def _warm_up(predictor: Predictor) -> None:
 def _listen(app: Flask, settings: Settings, sockets: dict[int, Any]) -> Any:
     """Take the port, for the thread that calls this to serve; return waitress's server."""
     server = _create_server(app, settings, sockets)
-    inside: Inside = app.extensions["shopwindow"]
-    doorkeeper = Doorkeeper(inside.batcher, inside.metrics, inside.access)
+    state: AppState = app.extensions["shopwindow"]
+    overload_guard = OverloadGuard(state.batcher, state.metrics, state.access)
     of_channels = {
         "receive_s": settings.receive_s,
-        "doorkeeper": doorkeeper,
+        "doorkeeper": overload_guard,
         "foreign": set(),
         # Where a larger picture is allowed, two of them have to fit.
-        "bodies": Bodies(max(MOST_BYTES, 2 * settings.max_upload_bytes)),
+        "bodies": UploadBudget(max(MOST_BYTES, 2 * settings.max_upload_bytes)),
     }
     for listener in _listeners_of(sockets):
-        listener.channel_class = type("Channel", (Channel,), of_channels)
+        listener.channel_class = type("Channel", (HttpConnection,), of_channels)
         listener.task_dispatcher = Dispatcher(listener.task_dispatcher)
     return server
 

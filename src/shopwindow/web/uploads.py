@@ -9,7 +9,7 @@ from typing import IO
 from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from shopwindow.inference.batching import Caller
+from shopwindow.inference.batching import Deadline
 from shopwindow.settings import Settings
 
 _HOW = "Send the picture in the multipart field 'image', or as the body with an image/* type."
@@ -32,11 +32,11 @@ class UploadRequest(Request):
         return BytesIO()
 
 
-def caller_of(request: Request, settings: Settings) -> Caller:
+def caller_of(request: Request, settings: Settings) -> Deadline:
     """Return who sent a request, and until when the answer is worth something."""
     # Waitress's own addition to WSGI; with other servers a client that has gone goes unnoticed.
     is_gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    return Caller(time.monotonic() + settings.deadline_s, is_gone)
+    return Deadline(time.monotonic() + settings.deadline_s, is_gone)
 
 
 def read_files(request: Request, field: str) -> list[tuple[str, bytes]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from shopwindow.bulk.inputs import Input, list_inputs
+from shopwindow.bulk.job import JobSpec
 from shopwindow.bulk.rows import RowFormat
 from shopwindow.bulk.run import predict_to_file, start_local
 from shopwindow.bulk.summary import format_answers, read_answers, write_answers_page
-from shopwindow.bulk.work import Work
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError
 
@@ -26,8 +26,8 @@ def output(tmp_path: Path, colour_bundle: Path, image_bytes: Callable[..., bytes
         (tmp_path / f"{number}.png").write_bytes(image_bytes(colour))
     names = [*(f"{number}.png" for number in range(10)), "gone.png", "<b>.png"]
     inputs = [Input(str(tmp_path / name)) for name in names]
-    work = Work(read_bundle(colour_bundle), "parquet", "onnxruntime")
-    predict_to_file(work, inputs, tmp_path / "out.parquet", start_local(1))
+    job = JobSpec(read_bundle(colour_bundle), "parquet", "onnxruntime")
+    predict_to_file(job, inputs, tmp_path / "out.parquet", start_local(1))
     return tmp_path / "out.parquet"
 
 
@@ -36,8 +36,8 @@ def test_all_formats_are_counted_alike(
     output: Path, tmp_path: Path, colour_bundle: Path, fmt: RowFormat
 ) -> None:
     inputs = [Input(path) for path in arrow.parquet.read_table(output)["path"].to_pylist()]
-    work = Work(read_bundle(colour_bundle), fmt, "onnxruntime")
-    predict_to_file(work, inputs, tmp_path / f"out.{fmt}", start_local(1))
+    job = JobSpec(read_bundle(colour_bundle), fmt, "onnxruntime")
+    predict_to_file(job, inputs, tmp_path / f"out.{fmt}", start_local(1))
     expected, found = read_answers(output), read_answers(tmp_path / f"out.{fmt}")
     found.name = expected.name
     assert format_answers(found) == format_answers(expected)
@@ -54,8 +54,8 @@ def test_names_like_formulas_are_text_in_the_file_and_come_back(
     names = ["=cmd|' _C calc'!A0.jpg", "@SUM(1+1).jpg", "Schöne Schuhe.jpg", "-1.jpg"]
     for name in names:
         Path(name).write_bytes(image_bytes("red"))
-    work = Work(read_bundle(colour_bundle), "csv", "onnxruntime")
-    predict_to_file(work, map(Input, names), Path("out.csv"), start_local(1))
+    job = JobSpec(read_bundle(colour_bundle), "csv", "onnxruntime")
+    predict_to_file(job, map(Input, names), Path("out.csv"), start_local(1))
     raw = Path("out.csv").read_bytes()
     assert raw.startswith(b"\xef\xbb\xbfpath,"), "by which Excel knows UTF-8"
     rows = list(csv.DictReader(raw.decode("utf-8-sig").splitlines()))
@@ -92,12 +92,12 @@ def test_a_file_that_predict_did_not_write_is_not_replaced(
     output, inputs = tmp_path / name, [Input(str(tmp_path / "a.png"))]
     arrow.parquet.write_table(arrow.table({"image": ["a.png"]}), tmp_path / "labels.parquet")
     (tmp_path / "labels.csv").write_text("image,label\na.png,red\n")
-    work = Work(read_bundle(colour_bundle), "csv", "onnxruntime")
+    job = JobSpec(read_bundle(colour_bundle), "csv", "onnxruntime")
     with pytest.raises(UsageError, match="found another file; name a new one"):
-        predict_to_file(work, inputs, output, start_local(1))
+        predict_to_file(job, inputs, output, start_local(1))
     output.unlink()
     for fmt in ("csv", "jsonl", "parquet", "csv"):  # its own of any kind, and again
-        predict_to_file(replace(work, fmt=fmt), inputs, output, start_local(1))
+        predict_to_file(replace(job, fmt=fmt), inputs, output, start_local(1))
 
 
 def test_every_row_is_counted_once(output: Path) -> None:
@@ -158,8 +158,8 @@ def test_pictures_in_the_cells_of_a_table_are_found_again(
     table = tmp_path / "shop.parquet"
     parquet.write_table(arrow.table({"raw": [image_bytes("red"), image_bytes("blue")]}), table)
     inputs = [Input(str(table), "raw", row) for row in range(2)]
-    work = Work(read_bundle(colour_bundle), "parquet", "onnxruntime")
-    predict_to_file(work, inputs, tmp_path / "out.parquet", start_local(1))
+    job = JobSpec(read_bundle(colour_bundle), "parquet", "onnxruntime")
+    predict_to_file(job, inputs, tmp_path / "out.parquet", start_local(1))
     page = write_answers_page(read_answers(tmp_path / "out.parquet"), tmp_path / "page.html")
     assert page.read_text("utf-8").count('src="data:image/jpeg;base64,') == 2
 

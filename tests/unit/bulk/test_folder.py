@@ -8,8 +8,8 @@ import pytest
 from shopwindow.bulk import folder as folder_module
 from shopwindow.bulk.folder import PartialOutput, begun_engine
 from shopwindow.bulk.inputs import Input
-from shopwindow.bulk.run import Written, predict_to_file, start_local
-from shopwindow.bulk.work import ShardPredictor, Work
+from shopwindow.bulk.job import JobSpec, ShardPredictor
+from shopwindow.bulk.run import RunTotals, predict_to_file, start_local
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError
 from shopwindow.inference.engine import ChosenEngine
@@ -18,54 +18,54 @@ INPUTS = [Input(f"gone/{number}.png") for number in range(300)]
 
 
 @pytest.fixture
-def work(colour_bundle: Path) -> Work:
-    return Work(read_bundle(colour_bundle), "csv", "onnxruntime")
+def job(colour_bundle: Path) -> JobSpec:
+    return JobSpec(read_bundle(colour_bundle), "csv", "onnxruntime")
 
 
-def store_all(partial: PartialOutput, work: Work) -> None:
-    spool, size = partial.begin(INPUTS, work)
-    predictor = ShardPredictor(work)
-    for shard, inputs in spool.shards(size):
+def store_all(partial: PartialOutput, job: JobSpec) -> None:
+    manifest, size = partial.begin(INPUTS, job)
+    predictor = ShardPredictor(job)
+    for shard, inputs in manifest.shards(size):
         if shard.name not in partial.done:
-            partial.store(predictor.predict(shard, inputs), work.fmt)
+            partial.store(predictor.predict(shard, inputs), job.fmt)
 
 
-def test_two_runs_cannot_write_the_same_output(work: Work, tmp_path: Path) -> None:
+def test_two_runs_cannot_write_the_same_output(job: JobSpec, tmp_path: Path) -> None:
     output = tmp_path / "rows.csv"
     first = PartialOutput(output)
-    first.begin(INPUTS, work)
+    first.begin(INPUTS, job)
     with pytest.raises(UsageError, match=r"Another run is writing .* now: wait for it"):
         PartialOutput(output)
     first.close()
     PartialOutput(output).close()
 
 
-def test_a_run_that_never_began_leaves_nothing(work: Work, tmp_path: Path) -> None:
+def test_a_run_that_never_began_leaves_nothing(job: JobSpec, tmp_path: Path) -> None:
     PartialOutput(tmp_path / "rows.csv").close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_killed_before_its_parts_were_joined_only_joins_them(
-    work: Work, tmp_path: Path
+    job: JobSpec, tmp_path: Path
 ) -> None:
     output = tmp_path / "rows.csv"
     partial = PartialOutput(output)
-    store_all(partial, work)
+    store_all(partial, job)
     partial.close()
 
-    def no_engine(work: Work, shards: int) -> None:
+    def no_engine(job: JobSpec, shards: int) -> None:
         raise AssertionError("everything was predicted already")
 
-    written = predict_to_file(work, INPUTS, output, no_engine)  # type: ignore[arg-type]
-    assert written == Written(300, 300)
+    written = predict_to_file(job, INPUTS, output, no_engine)  # type: ignore[arg-type]
+    assert written == RunTotals(300, 300)
     assert len(output.read_text().splitlines()) == 301
 
 
 def test_a_part_without_its_line_or_a_line_without_its_part_does_not_count(
-    work: Work, tmp_path: Path
+    job: JobSpec, tmp_path: Path
 ) -> None:
     partial = PartialOutput(tmp_path / "rows.csv")
-    store_all(partial, work)
+    store_all(partial, job)
     partial.close()
     journal = partial.folder / "_done.jsonl"
     lines = journal.read_text().splitlines()
@@ -73,36 +73,36 @@ def test_a_part_without_its_line_or_a_line_without_its_part_does_not_count(
     journal.write_text(f"{lines[0]}\n{lines[1]}\n" + lines[2][:20])
     (partial.folder / "part-000001.csv").unlink()
     again = PartialOutput(tmp_path / "rows.csv")
-    again.begin(INPUTS, work)
+    again.begin(INPUTS, job)
     assert list(again.done) == ["part-000000"]
     again.close()
 
 
-def test_a_run_goes_on_with_its_own_engine_only(work: Work, tmp_path: Path) -> None:
-    by_openvino = replace(work, engine="openvino float32")
+def test_a_run_goes_on_with_its_own_engine_only(job: JobSpec, tmp_path: Path) -> None:
+    by_openvino = replace(job, engine="openvino float32")
     partial = PartialOutput(tmp_path / "rows.csv")
     partial.begin(INPUTS, by_openvino)
     partial.close()
     again = PartialOutput(tmp_path / "rows.csv")
     with pytest.raises(UsageError, match=r"another engine \(SHOPWINDOW_ENGINE\): .*, got onn"):
-        again.begin(INPUTS, work)
+        again.begin(INPUTS, job)
     again.begin(INPUTS, by_openvino)
     again.close()
 
 
 @pytest.mark.parametrize("engine", get_args(ChosenEngine))
-def test_shards_are_predicted_by_the_engine_of_the_run(work: Work, engine: ChosenEngine) -> None:
+def test_shards_are_predicted_by_the_engine_of_the_run(job: JobSpec, engine: ChosenEngine) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
-    ran = ShardPredictor(replace(work, engine=engine)).engine_name
+    ran = ShardPredictor(replace(job, engine=engine)).engine_name
     assert ran == ("onnxruntime float32" if engine == "onnxruntime" else engine)
 
 
-def test_a_run_that_goes_on_keeps_its_engine(work: Work, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_keeps_its_engine(job: JobSpec, tmp_path: Path) -> None:
     output = tmp_path / "rows.csv"
     assert begun_engine(output) is None
     assert begun_engine(None) is None
     partial = PartialOutput(output)
-    partial.begin(INPUTS, replace(work, engine="openvino bfloat16"))
+    partial.begin(INPUTS, replace(job, engine="openvino bfloat16"))
     partial.close()
     assert begun_engine(output) == "openvino bfloat16"
     manifest = partial.folder / "_manifest.json"
@@ -117,10 +117,10 @@ def test_a_run_that_goes_on_keeps_its_engine(work: Work, tmp_path: Path) -> None
 
 
 def test_a_run_of_a_version_that_knew_one_engine_goes_on_with_it(
-    work: Work, tmp_path: Path
+    job: JobSpec, tmp_path: Path
 ) -> None:
     partial = PartialOutput(tmp_path / "rows.csv")
-    store_all(partial, work)
+    store_all(partial, job)
     partial.close()
     manifest = partial.folder / "_manifest.json"
     told = json.loads(manifest.read_text())
@@ -128,14 +128,14 @@ def test_a_run_of_a_version_that_knew_one_engine_goes_on_with_it(
     manifest.write_text(json.dumps(told))
     again = PartialOutput(tmp_path / "rows.csv")
     with pytest.raises(UsageError, match=r"another engine .* onnxruntime, got openv"):
-        again.begin(INPUTS, replace(work, engine="openvino float32"))
-    again.begin(INPUTS, work)
+        again.begin(INPUTS, replace(job, engine="openvino float32"))
+    again.begin(INPUTS, job)
     assert again.done
     again.close()
 
 
 def test_very_many_rows_of_parquet_stay_a_folder_that_reads_as_one_table(
-    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     monkeypatch.setattr(folder_module, "MAX_FILE_ROWS", 200)
@@ -143,15 +143,15 @@ def test_very_many_rows_of_parquet_stay_a_folder_that_reads_as_one_table(
     output.write_text("path,label,confidence,sure,top,attributes,error\n")  # from last time
     for _ in range(2):  # the second time it takes the place of a folder
         written = predict_to_file(
-            Work(work.bundle, "parquet", "onnxruntime"), INPUTS, output, start_local(1)
+            JobSpec(job.bundle, "parquet", "onnxruntime"), INPUTS, output, start_local(1)
         )
-        assert written == Written(300, 300)
+        assert written == RunTotals(300, 300)
         table = parquet.read_table(output)
         assert table.column("path").to_pylist() == [one.path for one in INPUTS]
         assert table.column_names[:2] == ["path", "label"]
         told = json.loads((output / "_manifest.json").read_text())
         assert [shard["failed"] for shard in told["shards"]] == [128, 128, 44]
-        assert told["model"]["sha256"] == work.bundle.sha256
+        assert told["model"]["sha256"] == job.bundle.sha256
         assert sorted(path.name for path in output.iterdir()) == [
             "_manifest.json",
             "part-000000.parquet",

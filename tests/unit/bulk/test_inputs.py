@@ -13,7 +13,7 @@ import pytest
 from shopwindow.bulk.folders import Notes, sort_names
 from shopwindow.bulk.inputs import Input, list_inputs
 from shopwindow.bulk.stream import TableCells, predict_inputs, read_input
-from shopwindow.dataset.catalogue import read_catalogue
+from shopwindow.data.catalogue import read_catalogue
 from shopwindow.errors import ImageError, UsageError
 from shopwindow.inference.predictor import Predictor
 

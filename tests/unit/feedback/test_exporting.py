@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.label_sets import NONE_OF_THEM, allowed_labels
+from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.label_sets import NONE_OF_THEM, allowed_labels
 from shopwindow.errors import UsageError
 from shopwindow.feedback import exporting
 from shopwindow.feedback.exporting import Exported, export_feedback

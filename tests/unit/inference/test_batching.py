@@ -13,7 +13,7 @@ import pytest
 
 from shopwindow.bundle import bundled_model_path
 from shopwindow.errors import BusyError, UnsupportedImageError
-from shopwindow.inference.batching import Batcher, Caller, DropReason, Observer
+from shopwindow.inference.batching import Batcher, Deadline, DropReason, Observer
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import Predictor, load_predictor
 
@@ -56,7 +56,7 @@ class Slow:
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.answer = threading.Event()
-        self.caller = Caller(is_gone=self._is_gone)
+        self.caller = Deadline(is_gone=self._is_gone)
 
     def _is_gone(self) -> bool:
         self.asked.set()
@@ -68,9 +68,9 @@ def plain(colour: str) -> np.ndarray:
     return np.full((8, 6, 3), COLOURS[colour], np.uint8)
 
 
-def ask(batcher: Batcher, *colours: str, caller: Caller | None = None) -> list[str]:
-    with batcher.admit(caller) as ticket:
-        return [answer.label for answer in ticket.predict([*map(plain, colours)], top=2)]
+def ask(batcher: Batcher, *colours: str, caller: Deadline | None = None) -> list[str]:
+    with batcher.admit(caller) as admission:
+        return [answer.label for answer in admission.predict([*map(plain, colours)], top=2)]
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -173,8 +173,8 @@ def test_file_that_is_no_image_hears_so_while_others_wait_for_their_turn(
 
     with ThreadPoolExecutor(2) as pool:
         try:
-            with batcher.admit() as ticket:
-                slow = pool.submit(ticket.decode, decode_slowly, b"")
+            with batcher.admit() as admission:
+                slow = pool.submit(admission.decode, decode_slowly, b"")
                 assert decoding.wait(20)
                 (answer,) = pool.submit(batcher.predict_bytes, [b"no image"]).result(20)
                 assert isinstance(answer, UnsupportedImageError)
@@ -185,10 +185,10 @@ def test_file_that_is_no_image_hears_so_while_others_wait_for_their_turn(
 
 @pytest.mark.parametrize(
     ("caller", "reason"),
-    [(Caller(deadline_s=0), "late"), (Caller(is_gone=lambda: True), "gone")],
+    [(Deadline(deadline_s=0), "late"), (Deadline(is_gone=lambda: True), "gone")],
 )
 def test_work_that_nobody_waits_for_is_neither_decoded_nor_run(
-    predictor: Predictor, caller: Caller, reason: str
+    predictor: Predictor, caller: Deadline, reason: str
 ) -> None:
     record = Record()
     batcher = Batcher(predictor, observer=record)
@@ -205,7 +205,7 @@ def test_caller_who_goes_while_waiting_takes_no_place_in_the_batch(predictor: Pr
     gone = threading.Event()
     with held_stream(batcher) as pool:
         before = wait_in_line(batcher, pool, "red")
-        leaver = pool.submit(ask, batcher, "green", caller=Caller(is_gone=gone.is_set))
+        leaver = pool.submit(ask, batcher, "green", caller=Deadline(is_gone=gone.is_set))
         until(lambda: len(batcher._line) == 2)
         behind = wait_in_line(batcher, pool, "blue")
         gone.set()
@@ -223,7 +223,7 @@ def test_batch_that_nobody_waits_for_is_not_run_and_the_stream_goes_on(
     batcher = Batcher(predictor, observer=record)
     with held_stream(batcher) as pool:
         deadline_s = time.monotonic() + 0.05
-        late = pool.submit(ask, batcher, "red", caller=Caller(deadline_s))
+        late = pool.submit(ask, batcher, "red", caller=Deadline(deadline_s))
         until(lambda: len(batcher._line) == 1 or late.done())
         until(lambda: time.monotonic() >= deadline_s)
     with pytest.raises(BusyError, match="too long"):
@@ -239,10 +239,10 @@ def test_answer_that_would_come_too_late_is_not_begun_but_tried_again_for_the_ne
     batcher = Batcher(predictor, observer=record)
     batcher._run_s = 100.0  # as if the last run had taken that long
     with pytest.raises(BusyError, match="too long"):
-        ask(batcher, "red", caller=Caller(time.monotonic() + 60))
+        ask(batcher, "red", caller=Deadline(time.monotonic() + 60))
     assert record.batches == []
     assert record.reasons == ["late"]
-    assert ask(batcher, "red", caller=Caller(time.monotonic() + 60)) == ["red"]
+    assert ask(batcher, "red", caller=Deadline(time.monotonic() + 60)) == ["red"]
     assert batcher._run_s < 50
 
 
@@ -265,9 +265,9 @@ def test_files_are_decoded_only_so_many_at_a_time(
         return pixels
 
     def ask_slowly(colour: str) -> str:
-        with batcher.admit() as ticket:
-            pixels = ticket.decode(decode, image_bytes(colour))
-            return ticket.predict([pixels], top=1)[0].label
+        with batcher.admit() as admission:
+            pixels = admission.decode(decode, image_bytes(colour))
+            return admission.predict([pixels], top=1)[0].label
 
     colours = ["red", "blue"] * 6
     with ThreadPoolExecutor(12) as pool:
@@ -295,8 +295,8 @@ def test_only_who_asks_why_is_told(predictor: Predictor) -> None:
     batcher = Batcher(predictor, observer=record)
 
     def ask_why(explain: bool) -> Prediction:
-        with batcher.admit() as ticket:
-            return ticket.predict([plain("red")], top=1, explain=explain)[0]
+        with batcher.admit() as admission:
+            return admission.predict([plain("red")], top=1, explain=explain)[0]
 
     with held_stream(batcher) as pool:
         answers = [pool.submit(ask_why, explain) for explain in (True, False)]
@@ -307,8 +307,8 @@ def test_only_who_asks_why_is_told(predictor: Predictor) -> None:
 
 def test_image_of_another_shape_is_the_error_of_its_own_caller(predictor: Predictor) -> None:
     batcher = Batcher(predictor)
-    with batcher.admit() as ticket, pytest.raises(ValueError, match=r"expected \(N, 8, 6, 3\)"):
-        ticket.predict([np.zeros((6, 8, 3), np.uint8)], top=1)
+    with batcher.admit() as admission, pytest.raises(ValueError, match=r"expected \(N, 8, 6, 3\)"):
+        admission.predict([np.zeros((6, 8, 3), np.uint8)], top=1)
     assert ask(batcher, "red") == ["red"]
 
 
@@ -361,8 +361,8 @@ def test_every_answer_of_the_bundled_model_belongs_to_its_own_image(streams: int
     batcher = Batcher(predictor, streams=streams, observer=record)
 
     def ask_about(index: int) -> Prediction:
-        with batcher.admit() as ticket:
-            return ticket.predict([images[index]], top=3)[0]
+        with batcher.admit() as admission:
+            return admission.predict([images[index]], top=3)[0]
 
     order = random.permutation(np.arange(96) % 48)
     with ThreadPoolExecutor(16) as pool:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from shopwindow.dataset.dataset import Dataset, load_dataset
+from shopwindow.data.dataset import Dataset, load_dataset
 from shopwindow.errors import BundleError
 from shopwindow.inference.engine import Engine
 from shopwindow.probe import Backbone, bundled_backbone_path, open_backbone

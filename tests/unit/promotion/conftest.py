@@ -12,8 +12,8 @@ from painting import PAINTS, MakeBundle, write_photo
 
 from colour_bundle import COLOURS, colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, LabelColumn, read_bundle
-from shopwindow.dataset.dataset import Dataset, load_dataset
-from shopwindow.dataset.split import split_images
+from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.split import split_images
 
 
 @pytest.fixture(autouse=True)

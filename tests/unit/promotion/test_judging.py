@@ -14,8 +14,8 @@ from painting import PAINTS, MakeBundle, write_photo
 from colour_bundle import colour_graph, write_colour_bundle
 from shopwindow.bundle import Bundle, Threshold, read_bundle
 from shopwindow.bundle.seen import SeenImages
-from shopwindow.dataset.dataset import Dataset
-from shopwindow.dataset.split import split_images
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.split import split_images
 from shopwindow.errors import BundleError, PromotionError
 from shopwindow.evaluation.comparison import (
     Compared,
@@ -24,12 +24,12 @@ from shopwindow.evaluation.comparison import (
     mcnemar_exact,
 )
 from shopwindow.grading import Reading
-from shopwindow.promotion.judging import Judgement, judge
+from shopwindow.promotion.judging import PromotionReport, judge
 
 SWAPPED = ("blue", "green", "red", "black", "white")
 
 
-def judged(in_service: Bundle, new: Bundle, photos: Path, **options: Any) -> Judgement:
+def judged(in_service: Bundle, new: Bundle, photos: Path, **options: Any) -> PromotionReport:
     readings = (Reading(), Reading())
     return judge(in_service, new, photos, readings=readings, progress=False, **options)
 
@@ -57,7 +57,7 @@ def compared(images: int, only_a: int, only_b: int) -> Compared:
 def test_rule_is_what_the_documentation_says(
     held_out: Compared, corrections: Compared | None, reason: str | None
 ) -> None:
-    found = Judgement(held_out, corrections, 0.5, (), ("", "")).objections
+    found = PromotionReport(held_out, corrections, 0.5, (), ("", "")).objections
     assert len(found) == (reason is not None)
     assert not reason or reason in found[0]
 

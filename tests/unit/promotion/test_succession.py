@@ -12,35 +12,35 @@ from painting import MakeBundle
 
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import BundleError, PromotionError
-from shopwindow.promotion.succession import Succession
+from shopwindow.promotion.succession import ModelHistory
 
 
 @pytest.fixture
-def succession(tmp_path: Path, make_bundle: MakeBundle) -> Succession:
+def succession(tmp_path: Path, make_bundle: MakeBundle) -> ModelHistory:
     """`first` is in service."""
     (tmp_path / "service").mkdir()
     path = tmp_path / "service" / "model.onnx"
     path.write_bytes(make_bundle("first").model)
-    return Succession(path)
+    return ModelHistory(path)
 
 
-def name_in_service(succession: Succession) -> str:
+def name_in_service(succession: ModelHistory) -> str:
     return read_bundle(succession.path).info.name
 
 
-def put(succession: Succession, *bundles: object) -> None:
+def put(succession: ModelHistory, *bundles: object) -> None:
     for bundle in bundles:
         with succession.alone():
             succession.put(bundle, read_bundle(succession.path), {"why": "a test"})  # type: ignore[arg-type]
 
 
-def back(succession: Succession) -> str:
+def back(succession: ModelHistory) -> str:
     with succession.alone():
         return succession.back().info.name
 
 
 def test_rollback_goes_back_one_by_one_to_the_first(
-    succession: Succession, make_bundle: MakeBundle
+    succession: ModelHistory, make_bundle: MakeBundle
 ) -> None:
     put(succession, make_bundle("second"), make_bundle("third"))
     assert name_in_service(succession) == "third"
@@ -52,7 +52,7 @@ def test_rollback_goes_back_one_by_one_to_the_first(
 
 
 def test_record_says_what_was_judged_and_all_bundles_are_kept(
-    succession: Succession, make_bundle: MakeBundle
+    succession: ModelHistory, make_bundle: MakeBundle
 ) -> None:
     first, second = read_bundle(succession.path), make_bundle("second")
     put(succession, second)
@@ -64,7 +64,7 @@ def test_record_says_what_was_judged_and_all_bundles_are_kept(
 
 
 def test_bundle_that_came_by_hand_since_the_judgement_stays(
-    succession: Succession, make_bundle: MakeBundle
+    succession: ModelHistory, make_bundle: MakeBundle
 ) -> None:
     first, second, third = read_bundle(succession.path), make_bundle("second"), make_bundle("third")
     succession.path.write_bytes(third.model)
@@ -74,7 +74,7 @@ def test_bundle_that_came_by_hand_since_the_judgement_stays(
 
 
 def test_damaged_bundle_in_service_is_left_behind(
-    succession: Succession, make_bundle: MakeBundle
+    succession: ModelHistory, make_bundle: MakeBundle
 ) -> None:
     """A copy that stopped half-way is not on record; what promote put there is named."""
     put(succession, make_bundle("second"))
@@ -83,7 +83,9 @@ def test_damaged_bundle_in_service_is_left_behind(
         back(succession)
 
 
-def test_damaged_bundle_does_not_come_back(succession: Succession, make_bundle: MakeBundle) -> None:
+def test_damaged_bundle_does_not_come_back(
+    succession: ModelHistory, make_bundle: MakeBundle
+) -> None:
     first, second = read_bundle(succession.path), make_bundle("second")
     put(succession, second)
     kept = succession.history / f"{first.sha256[:16]}.onnx"
@@ -96,19 +98,19 @@ def test_damaged_bundle_does_not_come_back(succession: Succession, make_bundle: 
     assert name_in_service(succession) == "second"
 
 
-def test_link_is_refused_and_stays(succession: Succession) -> None:
+def test_link_is_refused_and_stays(succession: ModelHistory) -> None:
     link = succession.path.with_name("current.onnx")
     link.symlink_to(succession.path.name)
     with (
         pytest.raises(PromotionError, match=r"found a link to model\.onnx"),
-        Succession(link).alone(),
+        ModelHistory(link).alone(),
     ):
         pass
     assert link.is_symlink()
     assert not link.with_name("current.onnx.history").exists()
 
 
-def test_second_process_is_told_to_wait(succession: Succession) -> None:
+def test_second_process_is_told_to_wait(succession: ModelHistory) -> None:
     script = (
         "import sys; from pathlib import Path; "
         "from shopwindow.promotion.succession import Succession\n"
@@ -157,7 +159,7 @@ for moment in range(1, 5000):
 """
 
 
-def killed_at_every_moment(succession: Succession, step: str, new: Path) -> list[str]:
+def killed_at_every_moment(succession: ModelHistory, step: str, new: Path) -> list[str]:
     """Return what was in service after each time that a step was killed, until it was done."""
     completed = subprocess.run(
         [sys.executable, "-c", _KILLED, step, succession.path, new],
@@ -170,7 +172,7 @@ def killed_at_every_moment(succession: Succession, step: str, new: Path) -> list
 
 
 def test_killed_at_any_moment_one_of_the_two_is_in_service_and_again_completes_it(
-    succession: Succession, make_bundle: MakeBundle, tmp_path: Path
+    succession: ModelHistory, make_bundle: MakeBundle, tmp_path: Path
 ) -> None:
     make_bundle("second")
     (tmp_path / "kept.onnx").write_bytes(succession.path.read_bytes())

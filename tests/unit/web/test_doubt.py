@@ -11,7 +11,7 @@ import pytest
 from colour_bundle import colour_info
 from shopwindow.bundle import Threshold
 from shopwindow.inference.prediction import DOUBTS, LabelScore, Prediction
-from shopwindow.web.wording import Words, in_words
+from shopwindow.web.messages import Words, in_words
 
 _DOCS = Path(__file__).parents[3] / "docs" / "page.md"
 

@@ -1,0 +1,99 @@
+"""Requests for an answer that there is no room for, refused before a thread takes them up.
+
+When three times as much is asked as can be answered, two of three requests are refused, and what
+that costs is taken from the answers: a change of threads, Flask's way of handling a request, one
+more turn of the server's loop. So this is done where the request was read, in the app's own words,
+and it is counted and logged as everything else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from werkzeug.datastructures import Authorization
+from werkzeug.exceptions import HTTPException
+
+from shopwindow.inference.batching import Batcher
+from shopwindow.web.logs import ID_HEADER, log_answer, request_id_of
+from shopwindow.web.metrics import Metrics
+from shopwindow.web.problem import MEDIA_TYPE, Problem, as_http_error, kind_of_status
+from shopwindow.web.security import SECURITY_HEADERS, Access
+
+_METHOD, _PATH = "POST", "/api/v1/predict"  # what programs ask for; people get a page
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorResponse:
+    """An answer that is ready to be written.
+
+    Attributes:
+        code: HTTP status.
+        headers: All but those that the server adds itself.
+        body: Its content.
+    """
+
+    code: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class OverloadGuard:
+    """Looks whether there is room for a request.
+
+    Args:
+        batcher: Whose line may be full.
+        metrics: Where a refusal is counted.
+        access: Who is let in at all.
+    """
+
+    def __init__(self, batcher: Batcher, metrics: Metrics, access: Access) -> None:
+        self._batcher = batcher
+        self._metrics = metrics
+        self._access = access
+
+    def refuse(self, request: Any, peer: str | None) -> ErrorResponse | None:
+        """Return what to answer to waitress's `HTTPRequestParser` at once; None for those let in.
+
+        Never more is refused than the app would: what is let in may still find the line full.
+
+        Args:
+            request: As it arrived.
+            peer: The address that it came from.
+        """
+        if not self._batcher.full or request.command != _METHOD or request.path != _PATH:
+            return None
+        error = self._why(request, peer)
+        problem = Problem.from_http_error(error)
+        request_id = request_id_of(_header(request, ID_HEADER) or "")
+        kinds = [kind_of_status(problem.status)]
+        self._metrics.count_answer(_PATH, _METHOD, problem.status, None, kinds)
+        log_answer(_METHOD, _PATH, problem.status, 0.0, kinds, request_id=request_id)
+        headers = [
+            ("Content-Type", MEDIA_TYPE),
+            *((name, value) for name, value in error.get_headers() if name != "Content-Type"),
+            (ID_HEADER, request_id),
+            ("Cache-Control", "no-store"),
+            *SECURITY_HEADERS.items(),
+        ]
+        body = json.dumps(problem.as_json(), ensure_ascii=False).encode()
+        return ErrorResponse(problem.status, headers, body)
+
+    def _why(self, request: Any, peer: str | None) -> HTTPException:
+        """Return what the app would raise; see `security.secure`."""
+        header = partial(_header, request)
+        try:
+            given = Authorization.from_header(header("Authorization"))
+            self._access.check_key(given, json=True)
+            self._access.check_rate(peer, header)
+        except HTTPException as error:
+            return error
+        return as_http_error(self._batcher.turn_away())
+
+
+def _header(request: Any, name: str) -> str | None:
+    """Return a header from the names that waitress gives them."""
+    value: str | None = request.headers.get(name.upper().replace("-", "_"))
+    return value
