@@ -21,11 +21,11 @@ from sections import table, write_section
 from shopwindow.bundle import bundled_model_path, read_bundle
 from shopwindow.data.label_sets import read_label_map
 from shopwindow.errors import ImageError
+from shopwindow.evaluation.grading import Reading, grade_bundle
 from shopwindow.evaluation.report import Evaluation
-from shopwindow.evaluation.summary import percent
-from shopwindow.grading import Reading, grade_bundle
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
+from shopwindow.plain_text import percent
 
 CONFUSIONS, FAILURES = 20, 20
 PICTURES = (".png", ".jpg", ".webp")

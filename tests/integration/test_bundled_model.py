@@ -14,7 +14,7 @@ from shopwindow.bundle import Bundle, arithmetic_of, bundled_model_path, read_bu
 from shopwindow.data.dataset import Dataset, load_dataset
 from shopwindow.data.label_sets import read_label_map
 from shopwindow.data.split import split_images
-from shopwindow.grading import Reading, grade_bundle, recorded_reading
+from shopwindow.evaluation.grading import Reading, grade_bundle, recorded_reading
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shopwindow.calibration.confidence import MIN_IMAGES
-from shopwindow.calibration.fitting import ValidationSet, calibrate, families_of
+from shopwindow.calibration.calibrating import calibrate, families_of
+from shopwindow.calibration.curves import MIN_IMAGES
 from shopwindow.data.dataset import Dataset
+from shopwindow.evaluation.asking import ValidationSet
 from shopwindow.training import TrainingOptions
 from shopwindow.training.reading import open_dataset
 

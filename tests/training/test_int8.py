@@ -17,14 +17,14 @@ from elsewhere import run
 from onnx import numpy_helper
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, Threshold, arithmetic_of, read_bundle
-from shopwindow.calibration.graph import with_temperatures
+from shopwindow.bundle.writing import with_info
+from shopwindow.calibration.calibrated_graph import with_temperatures
 from shopwindow.calibration.temperature import fit_temperature
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.split import Split
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.inference.engine import open_engine
 from shopwindow.inference.predictor import Predictor, load_predictor
-from shopwindow.publishing.onnx_file import with_info
 from shopwindow.training import TrainingOptions, quantise_bundle, quantise_run
 from shopwindow.training.export import Servable
 from shopwindow.training.graph import to_onnx

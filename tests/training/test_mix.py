@@ -16,12 +16,13 @@ from fastai.torch_core import TensorImage
 from PIL import Image, ImageOps
 
 from shopwindow.bundle import read_bundle
-from shopwindow.calibration import confidence
-from shopwindow.calibration.fitting import Calibration, ValidationSet
+from shopwindow.calibration import curves
+from shopwindow.calibration.calibrating import Calibration
 from shopwindow.data.label_sets import read_label_map
 from shopwindow.data.split import split_images
 from shopwindow.errors import DataError, UsageError
-from shopwindow.grading import Reading, grade_bundle
+from shopwindow.evaluation.asking import ValidationSet
+from shopwindow.evaluation.grading import Reading, grade_bundle
 from shopwindow.training import TrainingOptions, export, quantise_run, train
 from shopwindow.training.augmentations import build_augmentations
 from shopwindow.training.held_out import keep_apart
@@ -152,7 +153,7 @@ def test_run_with_extra_data_sets_is_exported_with_figures_for_each(
 
     monkeypatch.setattr(export, "calibrate", watched)
     # So few images would have no curves; with them, export proves that the graph does the same.
-    monkeypatch.setattr(confidence, "MIN_IMAGES", 5)
+    monkeypatch.setattr(curves, "MIN_IMAGES", 5)
     options = replace(
         shapes_options,
         extras=(extra_file,),
@@ -167,7 +168,7 @@ def test_run_with_extra_data_sets_is_exported_with_figures_for_each(
     counts = [bundle.info.data["valid"], record["valid"]]
     assert [one["images"] for one in bundle.info.data["curves"]] == counts
     steps = onnx.load_model_from_string(bundle.model).graph.node
-    assert sum("/confidence-" in node.output[0] for node in steps) > 30
+    assert sum("/calibration-" in node.output[0] for node in steps) > 30
     assert (record["source"], record["left_out"]) == ("negatives", 0)
     assert str(extra_file.parent) not in json.dumps(bundle.info.as_json()), "names, never paths"
     (also,) = bundle.info.quality["also"]

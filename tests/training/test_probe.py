@@ -15,13 +15,13 @@ from PIL import Image
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, Bundle, read_bundle
 from shopwindow.cli import main
-from shopwindow.comparing import compare_bundles
 from shopwindow.errors import DataError, PromotionError, UsageError
+from shopwindow.evaluation.comparison import compare_bundles
+from shopwindow.evaluation.grading import grade_bundle, recorded_reading
+from shopwindow.evaluation.leakage import out_of_fold_answers
+from shopwindow.evaluation.promotion import compare_for_promotion
 from shopwindow.evaluation.report import Evaluation
-from shopwindow.fairness import out_of_fold_answers
-from shopwindow.grading import grade_bundle, recorded_reading
 from shopwindow.inference.predictor import Predictor, load_predictor
-from shopwindow.promotion.judging import judge
 from shopwindow.training import TrainingOptions, probe_run, settle_options
 from shopwindow.training.probe_run import CROSS_VALIDATED_BELOW, train_probe
 from shopwindow.training.run import Run
@@ -320,7 +320,7 @@ def test_labels_that_no_one_could_learn_are_told_and_not_promoted(
     assert "Serve it" not in said
     reading = recorded_reading(bundle, folder)
     with pytest.raises(PromotionError, match="expected a model that has learned something"):
-        judge(probed, bundle, folder, readings=(reading, reading), progress=False)
+        compare_for_promotion(probed, bundle, folder, readings=(reading, reading), progress=False)
 
 
 def test_good_model_is_told_how_to_serve_it(
@@ -386,7 +386,7 @@ def test_two_probes_are_compared_and_the_better_one_is_promoted(
     found = compare_bundles(worse, better, folder, **shared)
     assert found.comparison.overall.counts.images == IMAGES
     assert found.comparison.overall.counts.difference >= 0
-    judged = judge(worse, better, folder, **shared)
+    judged = compare_for_promotion(worse, better, folder, **shared)
     assert not judged.objections
     assert judged.held_out.counts.images == IMAGES
 
@@ -403,7 +403,7 @@ def test_training_starts_from_a_probe_with_its_labels_and_options(
     assert bundle.info.columns == probed.info.columns, "colour too, which was not asked for again"
     assert bundle.info.training["started_from"]["sha256"] == probed.sha256
     reading = recorded_reading(probed, folder)
-    judged = judge(
+    judged = compare_for_promotion(
         probed,
         bundle,
         folder,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from colour_bundle import COLOURS
 from shopwindow.bundle import read_bundle
-from shopwindow.calibration.graph import with_temperatures
+from shopwindow.calibration.calibrated_graph import with_temperatures
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
 

@@ -96,7 +96,7 @@ def test_bundle_maps_what_its_linear_layer_weighs(
 
 def test_bundle_tells_its_quality_in_detail(shapes_run: Path) -> None:
     info = read_bundle(shapes_run / "model.onnx").info
-    measured, images = info.measured, info.quality["images"]
+    measured, images = info.quality_table, info.quality["images"]
     assert [row.label for row in measured.labels] == ["circle", "cross", "square"]
     assert sum(row.images for row in measured.labels) == images
     assert sum(row.images for row in measured.reliability) == images

@@ -34,7 +34,7 @@ sys.meta_path.insert(0, Blocked())
 
 CALIBRATE_TWO_KINDS = """
 import numpy as np
-from shopwindow.calibration.confidence import fit_confidence, softmax
+from shopwindow.calibration.curves import fit_confidence, softmax
 
 rng = np.random.default_rng(1)
 logits = rng.normal(scale=3, size=(2, 300, 4)).astype(np.float32)
@@ -53,10 +53,10 @@ def run_without_torch(script: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "calibration.fitting",
-        "calibration.graph",
-        "publishing.measuring",
-        "publishing.recalibrating",
+        "calibration.calibrating",
+        "calibration.calibrated_graph",
+        "evaluation.measuring",
+        "evaluation.verify",
         "training.options",
         "training.probe_run",
         "training.record",

@@ -21,8 +21,8 @@ from shopwindow.bundle import (
     read_bundle,
     reading,
 )
+from shopwindow.bundle.quality import QualityTable
 from shopwindow.errors import BundleError
-from shopwindow.measured import Measured
 
 
 def test_a_bundle_is_read_with_all_it_says(colour_bundle: Path) -> None:
@@ -190,7 +190,7 @@ Change = Callable[[dict[str, Any]], object]
         ),
         (
             lambda data: data["quality"]["reliability"][0].pop("to"),
-            "reliability: expected 0 <= from < to <= 1",
+            "reliability: expected the keys ['accuracy', 'from', 'images', 'to'], found",
         ),
         (
             lambda data: data["quality"]["labels"][0].pop("recall"),
@@ -293,14 +293,14 @@ def test_a_bundle_without_a_map_and_details_is_read_as_before(tmp_path: Path) ->
     path = write_colour_bundle(tmp_path / "old.onnx", metadata=json.dumps(data), graph=graph)
     info = read_bundle(path).info
     assert not info.activation_map
-    assert info.measured == Measured()
+    assert info.quality_table == QualityTable()
 
 
 @pytest.mark.parametrize(
     ("confidence", "accuracy"), [(0.0, 0.54), (0.8, 0.92), (0.989, 0.92), (0.99, 1.0), (1.0, 1.0)]
 )
 def test_answers_of_like_confidence_are_found(confidence: float, accuracy: float) -> None:
-    like = colour_info().measured.like(confidence)
+    like = colour_info().quality_table.bin_for(confidence)
     assert like is not None
     assert like.accuracy == accuracy
 

@@ -19,10 +19,9 @@ from shopwindow.bulk.inputs import parse_input
 from shopwindow.bulk.outputs import Block, read_blocks
 from shopwindow.bulk.stream import read_input
 from shopwindow.errors import ImageError, UsageError
-from shopwindow.evaluation.summary import aligned, percent
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.thumbnail import jpeg_data_uri
-from shopwindow.plain_text import counted
+from shopwindow.plain_text import aligned, counted, percent
 
 BINS = 20
 _LISTED = 12  # labels in the terminal

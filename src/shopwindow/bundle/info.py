@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
+from shopwindow.bundle.quality import QualityTable, is_fraction, read_quality
 from shopwindow.errors import BundleError
 from shopwindow.imaging.preprocess import ResizeRule
-from shopwindow.measured import Measured, read_measured
 
 FORMAT = 1
 # An output that a bundle may have after those of its label columns; see docs/bundle.md.
@@ -58,7 +59,7 @@ class Threshold:
     def __post_init__(self) -> None:
         for name in ("min_confidence", "precision", "coverage"):
             value = getattr(self, name)
-            _require(_is_share(value), f"threshold.{name}", "a number from 0 to 1", value)
+            _require(is_fraction(value), f"threshold.{name}", "a number from 0 to 1", value)
 
     @property
     def least(self) -> float | None:
@@ -155,14 +156,14 @@ class BundleInfo:
             names,
         )
         try:
-            read_measured(self.quality)
+            _ = self.quality_table
         except ValueError as error:
             raise BundleError(f"The bundle's metadata are wrong: {error}.") from error
 
-    @property
-    def measured(self) -> Measured:
-        """What `quality` says by confidence, by label and by mix-up."""
-        return read_measured(self.quality)
+    @cached_property
+    def quality_table(self) -> QualityTable:
+        """The rows of `quality`: by confidence, by label, and confusions."""
+        return read_quality(self.quality)
 
     @property
     def main(self) -> LabelColumn:
@@ -249,11 +250,6 @@ def _is_utc(text: str) -> bool:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value.strip()) <= MAX_LABEL_CHARS
-
-
-def _is_share(value: object) -> bool:
-    # True is an int to Python. The comparison refuses NaN and infinity, and takes any whole number.
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _require(holds: bool, what: str, expected: object, found: object) -> None:

@@ -1,6 +1,6 @@
-"""Make confidences mean what they say, and find where "sure" begins.
+"""Temperature scaling: one number that makes softmax mean what it says.
 
-Both are fitted on validation images: never on those that the network was trained on, where it is
+It is fitted on validation images: never on those that the network was trained on, where it is
 nearly always right and nearly always certain.
 """
 
@@ -11,13 +11,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle import Threshold
+from shopwindow.evaluation.asking import Probs
 
 # Networks trained as usual need 1 to 3; beyond these bounds something else is wrong.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-# Three right answers of three promise nothing; of thirty, one may be wrong at 95 % precision.
-MIN_SURE_ANSWERS = 30
-_ROUNDING = 1e-9  # what sums of weights may lose: 38 of 40 is 95 % whatever each of them counts
+# The least normal float32 stands for a probability of 0, which has no logarithm.
+LEAST = float(np.finfo(np.float32).tiny)
 
 
 def fit_temperature(
@@ -74,63 +73,13 @@ def fit_temperature(
     return math.exp((low + high) / 2)
 
 
-def choose_threshold(
-    confidences: NDArray[np.floating],
-    correct: NDArray[np.bool_],
-    *,
-    precision: float = 0.95,
-    weights: NDArray[np.floating] | None = None,
-) -> Threshold:
-    """Return the lowest confidence above which at least `precision` of the answers are right.
+def as_logits(probs: Probs) -> Probs:
+    """Return finite numbers (n, C) whose softmax is these probabilities, per label column.
 
-    Args:
-        confidences: (N,) confidence of each answer, 0 to 1.
-        correct: (N,) whether the answer was right.
-        precision: The share of right answers, 0 to 1, that is asked of the sure ones.
-        weights: (N,) what each answer counts, above 0; 1 each where left out.
-
-    Returns:
-        The threshold with the precision that it reached, and the share of answers above it, both
-        as `weights` count. Where even the most confident answers are wrong too often, or fewer than
-        `MIN_SURE_ANSWERS` would be sure, nothing is: the threshold is 1.0 with coverage 0 and
-        precision 0.
-
-    Raises:
-        ValueError: No images, shapes that do not fit, or values out of range.
+    The softmax of the logarithm of a probability is that probability, so that the answers of a
+    bundle, whose logits nobody knows, can be calibrated too.
     """
-    confidences = np.asarray(confidences, np.float64)
-    correct = np.asarray(correct)
-    if confidences.ndim != 1 or confidences.shape != correct.shape or correct.dtype != np.bool_:
-        raise ValueError(
-            "expected confidences (N,) and correct (N,) bool, got "
-            f"{confidences.shape} and {correct.shape} {correct.dtype}"
-        )
-    if len(confidences) == 0:
-        raise ValueError("a threshold needs validation images, got none")
-    if not (np.isfinite(confidences) & (confidences >= 0) & (confidences <= 1 + 1e-5)).all():
-        raise ValueError("confidences: expected 0 to 1")
-    if not 0 <= precision <= 1:
-        raise ValueError(f"precision: expected 0 to 1, got {precision}")
-    weights = np.ones(len(confidences)) if weights is None else np.asarray(weights, np.float64)
-    if weights.shape != confidences.shape or not (np.isfinite(weights) & (weights > 0)).all():
-        raise ValueError(f"weights: expected {len(confidences)} numbers above 0")
-    order = np.argsort(-confidences, kind="stable")
-    ranked = confidences[order]
-    hits, sums = np.cumsum((weights * correct)[order]), np.cumsum(weights[order])
-    counts = np.arange(1, len(ranked) + 1)
-    # Answers of equal confidence are sure together or not at all: only the last of them counts.
-    last_of_equals = np.append(ranked[1:] != ranked[:-1], True)
-    good = np.flatnonzero(
-        last_of_equals & (hits / sums >= precision - _ROUNDING) & (counts >= MIN_SURE_ANSWERS)
-    )
-    if len(good) == 0:
-        return Threshold(min_confidence=1.0, precision=0.0, coverage=0.0)
-    chosen = good[-1]
-    return Threshold(
-        min_confidence=min(1.0, float(ranked[chosen])),
-        precision=float(hits[chosen] / sums[chosen]),
-        coverage=float(sums[chosen] / sums[-1]),
-    )
+    return {name: np.log(np.maximum(rows, np.float32(LEAST))) for name, rows in probs.items()}
 
 
 def _check_rows(logits: NDArray[np.float64], targets: NDArray[np.integer]) -> None:

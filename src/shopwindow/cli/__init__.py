@@ -15,14 +15,14 @@ import click
 
 from shopwindow import __version__
 from shopwindow.cli.bulk import predict, summary
-from shopwindow.cli.calibrating import calibrate
+from shopwindow.cli.calibrate import calibrate
 from shopwindow.cli.card import card
 from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
 from shopwindow.cli.evaluate import evaluate
 from shopwindow.cli.feedback import feedback
 from shopwindow.cli.importing import import_model
-from shopwindow.cli.promotion import promote, rollback
+from shopwindow.cli.promote import promote, rollback
 from shopwindow.cli.serving import serve
 from shopwindow.cli.training import export, find_lr, train
 from shopwindow.errors import ShopwindowError

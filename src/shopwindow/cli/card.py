@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shopwindow.cli.options import example
-from shopwindow.plain_text import counted
+from shopwindow.plain_text import aligned, counted, percent, printable
 
 if TYPE_CHECKING:
     from shopwindow.bundle import Bundle
 
 _SHOWN_LABELS = 12
-_TOP = 5  # of fewer labels, the right one is always among the first five
+_TOP = 5  # with fewer labels, the right one is always among the first five
 
 
 @click.command(
@@ -24,11 +24,13 @@ _TOP = 5  # of fewer labels, the right one is always among the first five
 @click.argument(
     "model", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("--json", "as_json", is_flag=True, help="All that the bundle says, as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print everything that the bundle says, as JSON."
+)
 def card(model: Path | None, as_json: bool) -> None:
-    """Print what the bundle MODEL is: what it can tell, how well, and what it was made from.
+    """Print what the bundle MODEL is: what it can recognise, how well, and what it was made from.
 
-    Without MODEL, the one that comes with shopwindow.
+    Without MODEL, print that of the one that comes with shopwindow.
     """
     from shopwindow.bundle import bundled_model_path, read_bundle
 
@@ -42,7 +44,6 @@ def card(model: Path | None, as_json: bool) -> None:
 
 def _card_text(bundle: Bundle) -> str:
     from shopwindow.bundle import arithmetic_of
-    from shopwindow.evaluation.summary import aligned, percent, printable
 
     info = bundle.info
     texts, quality, training, data = info.card, info.quality, info.training, info.data
@@ -62,7 +63,7 @@ def _card_text(bundle: Bundle) -> str:
     for families in info.families:
         kinds = len(set(families.of))
         rows.append(
-            (families.name, f"{kinds:,} families of them, said where the label is not sure")
+            (families.name, f"{kinds:,} families of them, shown where the label is not sure")
         )
     if quality.get("images"):
         rows.append(("accuracy", _measured(quality, data, len(info.main.labels))))
@@ -81,7 +82,7 @@ def _card_text(bundle: Bundle) -> str:
         )
     else:
         rows.append(("sure", "never: no confidence was found from which answers can be relied on"))
-    rows.append(("recipe", _told(training, ("recipe", "arch", "weights"))))
+    rows.append(("recipe", _facts(training, ("recipe", "arch", "weights"))))
     if source := data.get("source"):
         rows.append(("trained on", f"{source}{_counts(data, quality.get('folds'))}"))
     rows += [
@@ -89,7 +90,7 @@ def _card_text(bundle: Bundle) -> str:
     ]
     limits = texts.get("limits")
     rows += [("limit", str(limit)) for limit in limits] if isinstance(limits, list) else []
-    return printable([*lines, "", *aligned(rows, "<<")])
+    return "\n".join(map(printable, [*lines, "", *aligned(rows, "<<")]))
 
 
 def _counts(data: dict[str, Any], measured_in: object) -> str:
@@ -104,8 +105,6 @@ def _counts(data: dict[str, Any], measured_in: object) -> str:
 
 
 def _measured(quality: dict[str, Any], data: dict[str, Any], labels: int) -> str:
-    from shopwindow.evaluation.summary import percent
-
     figures = [
         f"{percent(quality[key], 2)} {words}"
         for key, words in (("accuracy", "right"), ("top5_accuracy", "among the first five"))
@@ -119,5 +118,5 @@ def _of_what(data: dict[str, Any]) -> str:
     return f" of {measured_on.get('source')}" if isinstance(measured_on, dict) else ""
 
 
-def _told(facts: dict[str, Any], keys: tuple[str, ...]) -> str:
-    return ", ".join(str(facts[key]) for key in keys if facts.get(key)) or "not told"
+def _facts(facts: dict[str, Any], keys: tuple[str, ...]) -> str:
+    return ", ".join(str(facts[key]) for key in keys if facts.get(key)) or "not recorded"

@@ -13,7 +13,7 @@ from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.cli.options import data_argument, data_options, example, given, wanted_engine
 
 if TYPE_CHECKING:
-    from shopwindow.fairness import Part
+    from shopwindow.evaluation.leakage import Part
 
 
 @click.command(
@@ -53,7 +53,7 @@ def compare(
     """
     from shopwindow.atomic_write import write_atomically
     from shopwindow.bundle import read_bundle
-    from shopwindow.comparing import compare_bundles, format_comparison
+    from shopwindow.evaluation.comparison import compare_bundles, format_comparison
 
     bundle_a, bundle_b = read_bundle(a), read_bundle(b)
     options = given(context)

@@ -16,8 +16,8 @@ from shopwindow.errors import TrainingError
 
 if TYPE_CHECKING:
     from shopwindow.bundle import Bundle
-    from shopwindow.fairness import Part
-    from shopwindow.grading import Reading
+    from shopwindow.evaluation.grading import Reading
+    from shopwindow.evaluation.leakage import Part
 
 # What says which labels there are, and what else says how data is read.
 _LABEL_OPTIONS = ("label_column", "also", "label_map")
@@ -59,18 +59,17 @@ def evaluate(
     """Grade MODEL on DATA.
 
     MODEL is a bundle (.onnx), graded through the predictor that serves it, or a run folder, whose
-    trained model is asked itself. DATA is read by the columns of the training, as far as it has
-    them, and as the options say; with --label-column, --also or --label-map, its labels are those.
+    trained model itself is graded. DATA is read by the columns of the training, as far as it has
+    them, and as the options say; --label-column, --also and --label-map choose other labels.
     """
     from shopwindow.bundle import read_bundle
-    from shopwindow.evaluation.report import write_report
-    from shopwindow.evaluation.summary import format_summary
-    from shopwindow.grading import grade_bundle
+    from shopwindow.evaluation.grading import grade_bundle
+    from shopwindow.evaluation.report import format_summary, write_report
 
     answer = None
     bundle_path = model
     if model.is_dir():
-        # The bundle in the run tells how the data was read and split, and which labels there are.
+        # The bundle in the run says how the data was read and split, and which labels there are.
         bundle_path = model / "model.onnx"
         if not bundle_path.exists():
             raise TrainingError(
@@ -106,7 +105,7 @@ def wanted_reading(options: dict[str, Any], bundle: Bundle, data: Path) -> Readi
         data: What is to be read.
     """
     from shopwindow.data.label_sets import read_label_map
-    from shopwindow.grading import Reading, recorded_reading
+    from shopwindow.evaluation.grading import Reading, recorded_reading
 
     given = {name: options[name] for name in _OPTIONS if name in options}
     if "label_map" in given:

@@ -15,9 +15,9 @@ from shopwindow.cli.training import import_training
 from shopwindow.errors import UsageError
 
 if TYPE_CHECKING:
+    from shopwindow.evaluation.verify import Draft
     from shopwindow.importing import OnnxClassifier, Preparation, Source
     from shopwindow.importing.labels import StatedLabels
-    from shopwindow.publishing.proof import Proof
 
 _INPUT_NAME = "images"  # as in `shopwindow.bundle`, which would load numpy for --help
 _WEIGHTS = (".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors")
@@ -162,13 +162,13 @@ def import_model(
     for line in source.told:
         click.echo(line)
 
-    def approve(proof: Proof) -> None:
+    def approve(draft: Draft) -> None:
         click.echo(
             f"Its answers to {len(images)} images differ from those of {model.name} by at most "
-            f"{proof.difference:.6f}."
+            f"{draft.difference:.6f}."
         )
         if shown:
-            _show(proof, shown, images)
+            _show(draft, shown, images)
         if not yes:
             _confirm(out)
 
@@ -349,12 +349,12 @@ def _ask(name: str, hint: str | None) -> Any:
     return click.prompt(f"--{name} ({text})", default=hint, value_proc=read)
 
 
-def _show(proof: Proof, paths: list[Path], images: list[bytes]) -> None:
+def _show(draft: Draft, paths: list[Path], images: list[bytes]) -> None:
     import numpy as np
 
     width = max(len(path.name) for path in paths)
-    pixels = np.stack([proof.predictor.prepare(image) for image in images[: len(paths)]])
-    answers = proof.predictor.predict_images(pixels, top=3)
+    pixels = np.stack([draft.predictor.prepare(image) for image in images[: len(paths)]])
+    answers = draft.predictor.predict_images(pixels, top=3)
     for path, answer in zip(paths, answers, strict=True):
         words = ", ".join(f"{one.label} {one.confidence:.2f}" for one in answer.top)
         line = f"  {path.name:{width}}  {words}"

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.evaluation.grades import Grades
-from shopwindow.evaluation.metrics import wilson_interval
+from shopwindow.evaluation.grades import Grades, wilson_interval
 
 MAX_LABELS = 60  # more than this, and the labels of the confusion picture can't be read
 _CELL_PX = 15
@@ -184,7 +183,7 @@ def _marks(grades: Grades, order: NDArray[np.int64], cell_px: float) -> tuple[Ma
     for row, column in zip(*np.nonzero(block), strict=True):
         true, predicted = grades.per_class[order[row]], grades.labels[order[column]]
         count = int(block[row, column])
-        share = count / true.support
+        share = count / true.images
         # One wrong answer of two images is half of them, and yet says little: it gets the strong
         # colour of a large share, but a small square. From 10 images on the square is full.
         side = cell_px * min(1.0, 0.4 + 0.6 * math.sqrt(min(count, 10) / 10)) - 1
@@ -195,7 +194,7 @@ def _marks(grades: Grades, order: NDArray[np.int64], cell_px: float) -> tuple[Ma
                 side_px=side,
                 opacity=colour_strength(share),
                 right=bool(row == column),
-                title=f"{true.label} → {predicted}: {count:,} of {true.support:,} "
+                title=f"{true.label} → {predicted}: {count:,} of {true.images:,} "
                 f"({100 * share:.1f} %)",
             )
         )

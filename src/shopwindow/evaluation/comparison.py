@@ -1,249 +1,275 @@
-"""Is B better than A, by how much, and could it be chance? Answers in, figures out.
-
-Both models answered the same images, so their mistakes are paired, and only images on which exactly
-one of them is right tell them apart. That is far more than two accuracies with two intervals would.
-
-Images are taken as drawn independently of each other. Where they come in groups (several photos by
-one sender), the truth is less certain than the interval says.
-"""
+"""Compare two bundles on a data set: read it, find what is fair to both, ask both, add up."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from shopwindow.bundle import Bundle
+from shopwindow.data.dataset import Dataset
 from shopwindow.errors import DataError
+from shopwindow.evaluation.asking import allowed_in, open_predictor, right_answers
+from shopwindow.evaluation.grading import Reading, read_dataset
+from shopwindow.evaluation.leakage import Part, choose_images
+from shopwindow.evaluation.significance import Compared, Comparison, compare_answers
+from shopwindow.inference.engine import EngineName
+from shopwindow.inference.predictor import Predictor
+from shopwindow.plain_text import aligned, counted, percent, printable
 
-SIGNIFICANCE = 0.05
-RESAMPLES = 10_000
-SEED = 42
-
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class PairedCounts:
-    """How two models fared on the same images.
-
-    Attributes:
-        images: How many.
-        both: Images on which both are right.
-        only_a: Images on which A alone is right.
-        only_b: Images on which B alone is right.
-    """
-
-    images: int
-    both: int
-    only_a: int
-    only_b: int
-
-    def __post_init__(self) -> None:
-        right = self.both + self.only_a + self.only_b
-        if min(self.both, self.only_a, self.only_b) < 0 or not 1 <= self.images >= right:
-            raise ValueError(f"expected counts of images, at most all of them, got {self}")
-
-    @property
-    def accuracy_a(self) -> float:
-        """Share of images on which A is right, 0 to 1."""
-        return (self.both + self.only_a) / self.images
-
-    @property
-    def accuracy_b(self) -> float:
-        """Share of images on which B is right, 0 to 1."""
-        return (self.both + self.only_b) / self.images
-
-    @property
-    def difference(self) -> float:
-        """Accuracy of B minus that of A, -1 to 1."""
-        return (self.only_b - self.only_a) / self.images
+FORMAT = 1
+SHOWN_LABELS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Two models on all images, or on those of one label, where accuracy is the label's recall.
+@dataclass(frozen=True)
+class BundleComparison:
+    """Two bundles, compared on the same images.
 
     Attributes:
-        counts: How often each was right.
-        interval: 95 % interval of the difference of the accuracies (B - A), -1 to 1 each.
-        p_value: How probable such a difference, or a larger one, would be if the models were
-            equally good, 0 to 1. For labels, raised so that it holds for all labels together.
+        a: The first bundle.
+        b: The second.
+        data: What was read.
+        compared: Which images of it, and which labels, in words.
+        notes: What else a reader must know, such as images that were left out and why.
+        comparison: The figures.
+        engines: What computed the answers of either; see `Predictor.engine_name`.
     """
 
-    counts: PairedCounts
-    interval: Interval
-    p_value: float
-
-    @property
-    def better(self) -> Literal["a", "b"] | None:
-        """Which one is better; None where these images cannot tell."""
-        low, high = self.interval
-        if self.p_value >= SIGNIFICANCE or low <= 0 <= high:
-            return None
-        return "b" if low > 0 else "a"
+    a: Bundle
+    b: Bundle
+    data: str
+    compared: str
+    notes: tuple[str, ...]
+    comparison: Comparison
+    engines: tuple[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """Return all figures as JSON-ready data."""
+        """Return everything as JSON-ready data, in the shape that docs/evaluation.md promises."""
         return {
-            "images": self.counts.images,
-            "accuracy_a": round(self.counts.accuracy_a, 6),
-            "accuracy_b": round(self.counts.accuracy_b, 6),
-            "difference": round(self.counts.difference, 6),
-            "difference_interval_95": [round(edge, 6) for edge in self.interval],
-            "only_a_right": self.counts.only_a,
-            "only_b_right": self.counts.only_b,
-            "p_value": float(f"{self.p_value:.6g}"),
-            "better": self.better,
+            "format": FORMAT,
+            "a": _named(self.a) | {"engine": self.engines[0]},
+            "b": _named(self.b) | {"engine": self.engines[1]},
+            "data": self.data,
+            "compared": self.compared,
+            "notes": list(self.notes),
+            **self.comparison.as_json(),
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What `compare_answers` found.
+def compare_bundles(
+    a: Bundle,
+    b: Bundle,
+    data: Path,
+    *,
+    readings: tuple[Reading, Reading],
+    part: Part | None = None,
+    cache_dir: Path | None = None,
+    progress: bool = True,
+    engine: EngineName = "auto",
+) -> BundleComparison:
+    """Compare the main columns of two bundles, each through the predictor that serves it.
 
-    Attributes:
-        overall: On all images.
-        per_class: By label, for those labels that at least one image has.
-    """
-
-    overall: Compared
-    per_class: dict[str, Compared]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all figures as JSON-ready data."""
-        return {
-            "overall": self.overall.as_json(),
-            "per_class": [
-                {"label": label, **one.as_json()} for label, one in self.per_class.items()
-            ],
-        }
-
-
-def compare_answers(
-    right_a: ArrayLike, right_b: ArrayLike, targets: ArrayLike, labels: Sequence[str]
-) -> Comparison:
-    """Compare two models by their answers to the same images.
+    An image is fair to both if neither learned from it, as far as the bundles say, and if its label
+    is one that both can give. An answer is right if it is the image's label, or one of them.
 
     Args:
-        right_a: Bool (N,), whether A's answer to each image is right.
-        right_b: Bool (N,), whether B's is, in the same order.
-        targets: Integer (N,), each image's true label as an index into `labels`; -1 where it has
-            several: such an image counts overall, and for none of them.
-        labels: The C labels.
-
-    Returns:
-        Accuracies, their difference (B - A) with a 95 % interval, and a p-value: on all images,
-        and by label, with p-values that are corrected for the number of labels.
+        a: The first bundle.
+        b: The second, which is what figures are the lead of.
+        data: As for `load_dataset`.
+        readings: How to read `data`: for A, whose labels count, and for B, to find out which
+            images B learned from.
+        part: `valid` or None compares on images that are in the validation part of each bundle that
+            was trained on `data`; `all` compares on every image.
+        cache_dir: As for `load_dataset`.
+        progress: Whether to show progress on stderr.
+        engine: What runs the bundles; see `choose_engine`.
 
     Raises:
-        ValueError: Shapes or types are not as above.
-        DataError: There is no image.
+        UsageError: `part` is `valid`, but a bundle was not trained on `data`.
+        DataError: No image is fair to both.
+        BundleError: One of the bundles cannot be run.
     """
-    a, b, codes = np.asarray(right_a), np.asarray(right_b), np.asarray(targets)
-    for name, right in (("right_a", a), ("right_b", b)):
-        if right.dtype != np.bool_ or right.shape != (len(codes),):
-            raise ValueError(
-                f"{name}: expected bool ({len(codes)},), one per target, "
-                f"got {right.dtype} {right.shape}"
-            )
-    if len(codes) == 0:
-        raise DataError("expected at least one image to compare two models on, found none")
-    if not np.issubdtype(codes.dtype, np.integer) or not -1 <= codes.min() <= codes.max() < len(
-        labels
-    ):
-        raise ValueError(f"targets: expected integers from -1 to {len(labels) - 1}, got {codes}")
-    counts = {
-        labels[code]: _count(a[codes == code], b[codes == code])
-        for code in np.unique(codes[codes >= 0])
-    }
-    p_values = holm([mcnemar_exact(one.only_a, one.only_b) for one in counts.values()])
-    overall = _count(a, b)
-    return Comparison(
-        overall=Compared(
-            overall, bootstrap_interval(overall), mcnemar_exact(overall.only_a, overall.only_b)
+    asked = open_predictor(a, engine), open_predictor(b, engine)  # fails early, if at all
+    dataset, other = read_for_both(a, b, data, readings, cache_dir=cache_dir, progress=progress)
+    chosen_a, part_a, notes_a = choose_images(dataset, a, part)
+    chosen_b, part_b, notes_b = choose_images(other, b, part)
+    fair_to_b = {other.references[index] for index in chosen_b}
+    fair = np.array([i for i in chosen_a if dataset.references[i] in fair_to_b], np.int64)
+    indices, label_notes = _with_labels_of_both(a, b, dataset, fair)
+    if not len(indices):
+        raise DataError(
+            "expected images that neither model learned from, with labels that both know, found "
+            f"none in {data}; compare on other data, or on all of it with --part all"
+        )
+    comparison = ask_both(*asked, dataset, indices, progress=progress)
+    part_text = part_a if part_a == part_b else f"{part_a} for A and {part_b} for B"
+    labels = counted(len(comparison.per_class), "label")
+    return BundleComparison(
+        a=a,
+        b=b,
+        data=f"{data.resolve().name}: {counted(len(dataset), 'image')}",
+        compared=f"{counted(len(indices), 'image')} with {labels} that both know, of {part_text}",
+        notes=(
+            *(f"A: {note}" for note in notes_a),
+            *(f"B: {note}" for note in notes_b),
+            *label_notes,
         ),
-        per_class={
-            label: Compared(one, bootstrap_interval(one), p_value)
-            for (label, one), p_value in zip(counts.items(), p_values, strict=True)
-        },
+        comparison=comparison,
+        engines=(asked[0].engine_name, asked[1].engine_name),
     )
 
 
-def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Return the two-sided p-value (0 to 1) of the exact McNemar test.
+def read_for_both(
+    a: Bundle,
+    b: Bundle,
+    data: Path,
+    readings: tuple[Reading, Reading],
+    *,
+    cache_dir: Path | None,
+    progress: bool,
+) -> tuple[Dataset, Dataset]:
+    """Read a data set as each of two bundles sees it; once, where they see it alike.
 
-    If neither model were better, each image on which exactly one is right would go to either with
-    probability 1/2: twice the smaller tail of that binomial distribution, at most 1.
+    The split of a training is found again only in data that was read as for that training.
+    """
+    dataset = read_dataset(a, data, readings[0], cache_dir=cache_dir, progress=progress)
+    if (a.info.rule, readings[0]) == (b.info.rule, readings[1]):
+        return dataset, dataset
+    return dataset, read_dataset(b, data, readings[1], cache_dir=cache_dir, progress=progress)
 
-    Source: McNemar, "Note on the Sampling Error of the Difference Between Correlated Proportions or
-    Percentages", Psychometrika 12, 1947; in its exact form Dietterich, "Approximate Statistical
-    Tests for Comparing Supervised Classification Learning Algorithms", Neural Computation 10, 1998,
-    discusses it for classifiers.
+
+def ask_both(
+    a: Predictor, b: Predictor, dataset: Dataset, indices: NDArray[np.int64], *, progress: bool
+) -> Comparison:
+    """Ask two bundles about the same n images, and compare how often each is right.
 
     Args:
-        only_a: Images on which A alone is right.
-        only_b: Images on which B alone is right.
+        a: Serves the first bundle.
+        b: Serves the second.
+        dataset: Its main column has the labels that are right.
+        indices: (n,) which images.
+        progress: Whether to show progress on stderr.
 
     Raises:
-        ValueError: A count is negative.
+        BundleError: One of the bundles cannot be run.
+        DataError: There are no images.
     """
-    if min(only_a, only_b) < 0:
-        raise ValueError(f"expected counts of 0 or more, got {only_a} and {only_b}")
-    n = only_a + only_b
-    logs = (
-        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
-        for k in range(min(only_a, only_b) + 1)
+    column = dataset.label_columns[0]
+    allowed = allowed_in(dataset, column, indices)
+    right_a, right_b = (
+        right_answers(predictor, dataset, indices, allowed, progress=progress)
+        for predictor in (a, b)
     )
-    return min(1.0, 2 * math.fsum(map(math.exp, logs)))
+    targets = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
+    return compare_answers(right_a, right_b, targets, dataset.vocabularies[column])
 
 
-def bootstrap_interval(
-    counts: PairedCounts, *, resamples: int = RESAMPLES, seed: int = SEED
-) -> Interval:
-    """Return the 95 % percentile interval of the difference in accuracy, by a paired bootstrap.
+def _with_labels_of_both(
+    a: Bundle, b: Bundle, dataset: Dataset, indices: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return which of the images have labels that both know, and what a reader must know."""
+    column = dataset.label_columns[0]
+    labels, allowed = dataset.vocabularies[column], allowed_in(dataset, column, indices)
+    known = [set(bundle.info.main.labels) for bundle in (a, b)]
+    kept, notes = allowed.any(axis=1), []
+    if count := int((~kept).sum()):
+        notes.append(f"{count:,} images were left out: they show none of the labels")
+    for name, its_labels in zip("AB", known, strict=True):
+        unknown = allowed & np.array([label not in its_labels for label in labels], np.bool_)
+        kept &= ~unknown.any(axis=1)
+        if count := int(unknown.any(axis=1).sum()):
+            names = [labels[code] for code in np.flatnonzero(unknown.any(axis=0))]
+            notes.append(
+                f"{count:,} images were left out: {name} does not know their labels "
+                f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
+            )
+    for name, alone in (("A", known[0] - known[1]), ("B", known[1] - known[0])):
+        if alone:
+            notes.append(
+                f"{name} alone knows {len(alone):,} more labels, and every answer with one of "
+                "them is wrong here"
+            )
+    return indices[kept], notes
 
-    Images are drawn with replacement, each with both models' answers to it. As the difference
-    depends only on how many of the images A alone and B alone got right, the draws are made from
-    the multinomial distribution of these counts: the same as drawing images one by one.
 
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13;
-    paired, for two systems on one test set, Koehn, "Statistical Significance Tests for Machine
-    Translation Evaluation", EMNLP 2004.
+def format_comparison(found: BundleComparison) -> str:
+    """Return what a person wants to see in a terminal, as aligned lines."""
+    overall = found.comparison.overall
+    lines = [
+        f"A: {found.a.info.name} {found.a.info.version}, B: {found.b.info.name} "
+        f"{found.b.info.version}",
+        f"on {found.compared}",
+        f"with {' and '.join(dict.fromkeys(found.engines))}",
+        "",
+        *figure_lines(overall, ("accuracy of A", "accuracy of B", "B - A")),
+        "",
+        verdict(overall),
+    ]
+    apart = sorted(
+        found.comparison.per_class.items(),
+        key=lambda item: (item[1].better is None, -abs(item[1].counts.difference)),
+    )
+    rows = [
+        (
+            label,
+            f"{one.counts.images:,}",
+            percent(one.counts.accuracy_a),
+            percent(one.counts.accuracy_b),
+            _points(one.counts.difference),
+            _range(one),
+            f"{one.p_value:.2g}",
+            {"a": "A", "b": "B", None: ""}[one.better],
+        )
+        for label, one in apart[:SHOWN_LABELS]
+    ]
+    titles = ("label", "images", "A", "B", "B - A", "95 % interval", "p", "better")
+    lines += ["", *aligned([titles, *rows], "<>>>>>><")]
+    if len(apart) > SHOWN_LABELS:
+        lines.append(f"  and {len(apart) - SHOWN_LABELS:,} more labels: --out writes all")
+    if found.notes:
+        lines += ["", *(f"  note: {note}" for note in found.notes)]
+    return "\n".join(map(printable, lines))
+
+
+def figure_lines(compared: Compared, titles: tuple[str, str, str]) -> list[str]:
+    """Return the figures of two models as four aligned lines.
 
     Args:
-        counts: How often each model was right.
-        resamples: How many sets of images are drawn.
-        seed: Of the draws; the same counts and seed give the same interval.
-
-    Returns:
-        (low, high) of accuracy of B minus accuracy of A, -1 to 1 each.
+        compared: The figures.
+        titles: What to call the accuracy of either, and their difference.
     """
-    n = counts.images
-    shares = [counts.only_a / n, counts.only_b / n, (n - counts.only_a - counts.only_b) / n]
-    draws = np.random.default_rng(seed).multinomial(n, shares, size=resamples)
-    low, high = np.quantile((draws[:, 1] - draws[:, 0]) / n, [0.025, 0.975])
-    return float(low), float(high)
+    counts = compared.counts
+    a, b, lead, p = (f"  {title:<13}" for title in (*titles, "p"))
+    return [
+        f"{a}  {percent(counts.accuracy_a, 2):>8}   alone right on {counts.only_a:,}",
+        f"{b}  {percent(counts.accuracy_b, 2):>8}   alone right on {counts.only_b:,}",
+        f"{lead}  {_points(counts.difference):>8}   points; 95 % interval {_range(compared)}",
+        f"{p}  {compared.p_value:>8.2g}   if they were equally good (McNemar, exact)",
+    ]
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values (0 to 1) of tests made together, in the same order, corrected for that.
-
-    The chance that any of them falls below 0.05 by luck alone is then below 0.05.
-
-    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
-    Statistics 6, 1979.
-    """
-    order = np.argsort(p_values, kind="stable")
-    corrected, highest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = highest
-    return corrected
+def verdict(overall: Compared) -> str:
+    """Say in a sentence which is better, or that these images cannot tell."""
+    counts = overall.counts
+    if overall.better is None:
+        return (
+            f"Neither is shown to be better: a lead of {_points(counts.difference)} points on "
+            f"{counts.images:,} images may be chance."
+        )
+    lead = abs(counts.difference)
+    return f"{overall.better.upper()} is better, by {100 * lead:.2f} points."
 
 
-def _count(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> PairedCounts:
-    return PairedCounts(len(a), int((a & b).sum()), int((a & ~b).sum()), int((b & ~a).sum()))
+def _named(bundle: Bundle) -> dict[str, str]:
+    return {"name": bundle.info.name, "version": bundle.info.version, "sha256": bundle.sha256}
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.2f}"
+
+
+def _range(one: Compared) -> str:
+    return " to ".join(_points(edge) for edge in one.interval)

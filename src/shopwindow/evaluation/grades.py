@@ -1,143 +1,191 @@
-"""The figures of one label column, as value objects that refuse to contradict themselves."""
+"""The figures of one label column, each worked out from the counts that it is about."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-def _require_fraction(name: str, value: float | None) -> None:
-    """Raise ValueError unless `value` is None (undefined) or a number from 0 to 1."""
-    # Written so that NaN fails: every comparison with NaN is false.
-    if value is not None and not 0 <= value <= 1:
-        raise ValueError(f"{name}: expected 0 to 1, got {value}")
+from shopwindow.bundle.quality import Confusion, LabelScore, ReliabilityBin
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
-
-
-@dataclass(frozen=True, slots=True)
-class ClassScore:
-    """How one label fared.
+@dataclass(frozen=True, eq=False)
+class Grades:
+    """All figures of one label column. `metrics.grade` makes them.
 
     Attributes:
-        label: The label.
-        support: Images whose true label this is.
-        predicted: Images that were given this label.
-        correct: Images of which both hold.
+        labels: The column's C labels, in the order of the model's output.
+        missing: Images left out because they have no label in this column.
+        confusion: int64 (C, C) counts: row = true label, column = predicted label.
+        top3_accuracy: Share of images whose label is among the three most probable, 0 to 1.
+        top5_accuracy: Share of images whose label is among the five most probable, 0 to 1.
+        log_loss: Mean of -ln(probability of the true label), in nats.
+        reliability: The bins behind `ece`, from low to high confidence.
     """
 
-    label: str
-    support: int
-    predicted: int
-    correct: int
+    labels: tuple[str, ...]
+    missing: int
+    confusion: NDArray[np.int64]
+    top3_accuracy: float
+    top5_accuracy: float
+    log_loss: float
+    reliability: tuple[ReliabilityBin, ...]
 
     def __post_init__(self) -> None:
-        if not 0 <= self.correct <= min(self.support, self.predicted):
+        if self.confusion.shape != (len(self.labels), len(self.labels)):
             raise ValueError(
-                f"{self.label!r}: expected correct from 0 to the smaller of support "
-                f"({self.support}) and predicted ({self.predicted}), got {self.correct}"
+                f"confusion: expected {len(self.labels)} rows and columns, "
+                f"got shape {self.confusion.shape}"
             )
+        if self.images < 1 or self.missing < 0:
+            raise ValueError(f"expected at least one image, got {self.images}, {self.missing}")
+        if (binned := sum(one.images for one in self.reliability)) != self.images:
+            raise ValueError(f"reliability: expected {self.images} images in all, got {binned}")
+        if not self.accuracy <= self.top3_accuracy <= self.top5_accuracy <= 1:
+            raise ValueError(
+                "accuracy, top-3 and top-5: expected rising shares, got "
+                f"{self.accuracy}, {self.top3_accuracy}, {self.top5_accuracy}"
+            )
+        if not 0 <= self.log_loss < np.inf:
+            raise ValueError(f"log_loss: expected 0 or more, got {self.log_loss}")
+
+    @cached_property
+    def images(self) -> int:
+        """Images graded."""
+        return int(self.confusion.sum())
 
     @property
-    def precision(self) -> float | None:
-        """Share of the images given this label that have it, 0 to 1; None if none was given it."""
-        return self.correct / self.predicted if self.predicted else None
+    def correct(self) -> int:
+        """Images whose most probable label is right."""
+        return int(self.confusion.trace())
 
     @property
-    def recall(self) -> float | None:
-        """Share of the images with this label that were given it, 0 to 1; None if there is none."""
-        return self.correct / self.support if self.support else None
+    def accuracy(self) -> float:
+        """Share of images whose most probable label is right, 0 to 1."""
+        return self.correct / self.images
 
     @property
-    def f1(self) -> float | None:
-        """Harmonic mean of precision and recall, 0 to 1; None if the label occurs on no side."""
-        involved = self.support + self.predicted
-        return 2 * self.correct / involved if involved else None
+    def accuracy_interval(self) -> tuple[float, float]:
+        """The 95 % interval of `accuracy` for this many images, 0 to 1 each."""
+        return wilson_interval(self.correct, self.images)
+
+    @cached_property
+    def per_class(self) -> tuple[LabelScore, ...]:
+        """A score for each label, in the order of `labels`."""
+        support, predicted = self.confusion.sum(axis=1).tolist(), self.confusion.sum(axis=0)
+        return tuple(
+            LabelScore(
+                label,
+                images,
+                recall=correct / images if images else None,
+                precision=correct / given if given else None,
+            )
+            for label, images, given, correct in zip(
+                self.labels, support, predicted.tolist(), self._correct_by_label, strict=True
+            )
+        )
+
+    @property
+    def _correct_by_label(self) -> list[int]:
+        found: list[int] = self.confusion.diagonal().tolist()
+        return found
+
+    @property
+    def occurring(self) -> int:
+        """How many labels occur among the targets: those that `macro_f1` is the mean of."""
+        return sum(score.images > 0 for score in self.per_class)
+
+    @property
+    def macro_f1(self) -> float:
+        """Unweighted mean F1 (0 to 1) of the labels that occur among the targets.
+
+        A label that no image has says nothing about the model, and is left out even where it was
+        predicted: those wrong answers already lower the recall of the labels they took images from.
+        """
+        return float(np.mean([score.f1 for score in self.per_class if score.images]))
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, 0 to 1."""
+        return expected_calibration_error(self.reliability)
+
+    @cached_property
+    def confusions(self) -> tuple[Confusion, ...]:
+        """Every pair of labels that was confused at least once, most frequent first.
+
+        Pairs of the same count are sorted by their share of the true label, then by the labels'
+        order.
+        """
+        support = self.confusion.sum(axis=1)
+        pairs = [
+            Confusion(
+                self.labels[true],
+                self.labels[given],
+                int(self.confusion[true, given]),
+                float(self.confusion[true, given] / support[true]),
+            )
+            for true, given in zip(*np.nonzero(self.confusion), strict=True)
+            if true != given
+        ]
+        return tuple(sorted(pairs, key=lambda pair: (-pair.images, -pair.share)))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the counts and the three scores (null where undefined)."""
+        """Return everything as JSON-ready data.
+
+        The confusion matrix is not repeated: its diagonal is `correct` of `per_class`, and every
+        other count above 0 is in `confused_pairs`.
+        """
+        predicted = self.confusion.sum(axis=0).tolist()
         return {
-            "label": self.label,
-            "support": self.support,
-            "predicted": self.predicted,
-            "correct": self.correct,
-            "precision": _rounded(self.precision),
-            "recall": _rounded(self.recall),
-            "f1": _rounded(self.f1),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """The answers whose confidence lies in (low, high].
-
-    Attributes:
-        low: Lower edge, left out of the bin.
-        high: Upper edge, part of the bin.
-        images: How many answers fell here.
-        accuracy: Share of them that is right; None in an empty bin.
-        confidence: Their mean confidence; None in an empty bin.
-    """
-
-    low: float
-    high: float
-    images: int
-    accuracy: float | None
-    confidence: float | None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.low < self.high <= 1:
-            raise ValueError(f"bin: expected 0 <= low < high <= 1, got ({self.low}, {self.high}]")
-        _require_fraction("accuracy of a bin", self.accuracy)
-        _require_fraction("confidence of a bin", self.confidence)
-        undefined = (self.accuracy is None, self.confidence is None)
-        if self.images < 0 or undefined != (self.images == 0, self.images == 0):
-            raise ValueError(f"bin: expected figures exactly where there are images, got {self}")
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the bin's edges, count and means (null where empty)."""
-        return {
-            "low": _rounded(self.low),
-            "high": _rounded(self.high),
             "images": self.images,
+            "missing": self.missing,
+            "labels": len(self.labels),
+            "labels_occurring": self.occurring,
             "accuracy": _rounded(self.accuracy),
-            "confidence": _rounded(self.confidence),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class ConfusedPair:
-    """Images of one label that were given another.
-
-    Attributes:
-        true: The label they have.
-        predicted: The label they were given.
-        count: How many.
-        share: `count` divided by the number of images of the true label, above 0 to 1.
-    """
-
-    true: str
-    predicted: str
-    count: int
-    share: float
-
-    def __post_init__(self) -> None:
-        _require_fraction(f"share of {self.true!r} given {self.predicted!r}", self.share)
-        if self.true == self.predicted or self.count < 1:
-            raise ValueError(f"expected two labels and a count of at least 1, got {self}")
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the pair, its count and its share."""
-        return {
-            "true": self.true,
-            "predicted": self.predicted,
-            "count": self.count,
-            "share": _rounded(self.share),
+            "accuracy_interval_95": [_rounded(edge) for edge in self.accuracy_interval],
+            "top3_accuracy": _rounded(self.top3_accuracy),
+            "top5_accuracy": _rounded(self.top5_accuracy),
+            "macro_f1": _rounded(self.macro_f1),
+            "ece": _rounded(self.ece),
+            "log_loss": _rounded(self.log_loss),
+            "per_class": [
+                {
+                    "label": score.label,
+                    "support": score.images,
+                    "predicted": given,
+                    "correct": correct,
+                    "precision": _rounded(score.precision),
+                    "recall": _rounded(score.recall),
+                    "f1": _rounded(score.f1),
+                }
+                for score, given, correct in zip(
+                    self.per_class, predicted, self._correct_by_label, strict=True
+                )
+            ],
+            "reliability": [
+                {
+                    "low": _rounded(row.low),
+                    "high": _rounded(row.high),
+                    "images": row.images,
+                    "accuracy": _rounded(row.accuracy),
+                    "confidence": _rounded(row.confidence),
+                }
+                for row in self.reliability
+            ],
+            "confused_pairs": [
+                {
+                    "true": pair.label,
+                    "predicted": pair.taken_for,
+                    "count": pair.images,
+                    "share": _rounded(pair.share),
+                }
+                for pair in self.confusions
+            ],
         }
 
 
@@ -161,10 +209,10 @@ class SureAnswers:
     sure_correct: int
 
     def __post_init__(self) -> None:
-        if self.min_confidence is not None:
-            _require_fraction("min_confidence", self.min_confidence)
-        elif self.sure:
+        if self.min_confidence is None and self.sure:
             raise ValueError(f"expected no sure answers without a min_confidence, got {self}")
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise ValueError(f"min_confidence: expected 0 to 1, got {self.min_confidence}")
         unsure, unsure_correct = self.images - self.sure, self.correct - self.sure_correct
         if (
             self.images < 1
@@ -194,97 +242,35 @@ class SureAnswers:
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Grades:
-    """All figures of one label column. `metrics.grade` makes them.
+def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % interval (low, high), 0 to 1, of a share seen as `hits` of `trials`.
 
-    Attributes:
-        labels: The column's labels, in the order of the model's output.
-        images: Images graded.
-        missing: Images left out because they have no label in this column.
-        accuracy: Share of images whose most probable label is right, 0 to 1.
-        accuracy_interval: The 95 % interval of `accuracy` for this many images, 0 to 1 each.
-        top3_accuracy: Share of images whose label is among the three most probable, 0 to 1.
-        top5_accuracy: Share of images whose label is among the five most probable, 0 to 1.
-        macro_f1: Mean F1 of the labels that occur among the targets, 0 to 1.
-        ece: Expected calibration error, 0 to 1.
-        log_loss: Mean of -ln(probability of the true label), in nats.
-        per_class: A score for each label, in the order of `labels`.
-        reliability: The bins behind `ece`, from low to high confidence.
-        confused_pairs: Every pair that was confused at least once, most frequent first.
-        confusion: int64 (C, C) counts: row = true label, column = predicted label.
+    Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
     """
+    z = 1.959963984540054
+    share = hits / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = (
+        z
+        / (1 + z * z / trials)
+        * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    )
+    # By rounding, 0 of n could give a low edge just above 0, and n of n a high edge just below 1.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
-    labels: tuple[str, ...]
-    images: int
-    missing: int
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    top3_accuracy: float
-    top5_accuracy: float
-    macro_f1: float
-    ece: float
-    log_loss: float
-    per_class: tuple[ClassScore, ...]
-    reliability: tuple[ReliabilityBin, ...]
-    confused_pairs: tuple[ConfusedPair, ...]
-    confusion: NDArray[np.int64]
 
-    def __post_init__(self) -> None:
-        for name in ("accuracy", "top3_accuracy", "top5_accuracy", "macro_f1", "ece"):
-            _require_fraction(name, getattr(self, name))
-        low, high = self.accuracy_interval
-        if not 0 <= low <= self.accuracy <= high <= 1:
-            raise ValueError(f"accuracy_interval: expected around {self.accuracy}, got {low, high}")
-        if not 0 <= self.log_loss < np.inf:
-            raise ValueError(f"log_loss: expected 0 or more, got {self.log_loss}")
-        shares = (self.accuracy, self.top3_accuracy, self.top5_accuracy)
-        if list(shares) != sorted(shares):
-            raise ValueError(f"accuracy, top-3 and top-5: expected rising shares, got {shares}")
-        if self.images < 1 or self.missing < 0:
-            raise ValueError(f"expected at least one image, got {self.images}, {self.missing}")
-        if tuple(score.label for score in self.per_class) != self.labels:
-            raise ValueError("per_class: expected one score per label, in the order of the labels")
-        if self.confusion.shape != (len(self.labels), len(self.labels)):
-            raise ValueError(
-                f"confusion: expected {len(self.labels)} rows and columns, "
-                f"got shape {self.confusion.shape}"
-            )
-        totals = {
-            "confusion": int(self.confusion.sum()),
-            "per_class": sum(score.support for score in self.per_class),
-            "reliability": sum(one.images for one in self.reliability),
-            "confused_pairs and right answers": sum(pair.count for pair in self.confused_pairs)
-            + sum(score.correct for score in self.per_class),
-        }
-        for name, total in totals.items():
-            if total != self.images:
-                raise ValueError(f"{name}: expected {self.images} images in all, got {total}")
+def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Return the mean gap between accuracy and confidence, bins weighted by images; 0 to 1.
 
-    @property
-    def occurring(self) -> int:
-        """How many labels occur among the targets: those that `macro_f1` is the mean of."""
-        return sum(score.support > 0 for score in self.per_class)
+    Source: Naeini et al. 2015, in the form of Guo et al. 2017, equation 3.
+    """
+    images = sum(one.images for one in bins)
+    return sum(
+        one.images / images * abs(one.accuracy - one.confidence)
+        for one in bins
+        if one.accuracy is not None and one.confidence is not None
+    )
 
-    def as_json(self) -> dict[str, Any]:
-        """Return everything as JSON-ready data.
 
-        The confusion matrix is not repeated: its diagonal is `correct` of `per_class`, and every
-        other count above 0 is in `confused_pairs`.
-        """
-        return {
-            "images": self.images,
-            "missing": self.missing,
-            "labels": len(self.labels),
-            "labels_occurring": self.occurring,
-            "accuracy": _rounded(self.accuracy),
-            "accuracy_interval_95": [_rounded(edge) for edge in self.accuracy_interval],
-            "top3_accuracy": _rounded(self.top3_accuracy),
-            "top5_accuracy": _rounded(self.top5_accuracy),
-            "macro_f1": _rounded(self.macro_f1),
-            "ece": _rounded(self.ece),
-            "log_loss": _rounded(self.log_loss),
-            "per_class": [score.as_json() for score in self.per_class],
-            "reliability": [one.as_json() for one in self.reliability],
-            "confused_pairs": [pair.as_json() for pair in self.confused_pairs],
-        }
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -6,22 +6,18 @@ Arrays have one row per image. `probabilities` is float (N, C), each row from 0 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from shopwindow.bundle.quality import ReliabilityBin
 from shopwindow.errors import DataError
-from shopwindow.evaluation.grades import (
-    ClassScore,
-    ConfusedPair,
-    Grades,
-    ReliabilityBin,
-    SureAnswers,
-)
+from shopwindow.evaluation.grades import Grades, SureAnswers
 
-RELIABILITY_BINS = 15
+# Fifteen bins of equal width, as Guo et al. 2017 have them.
+BIN_EDGES = tuple(np.linspace(0.0, 1.0, 16).tolist())
 # What a bundle with fp16 weights is off by at most; a row of logits is off by far more.
 _SUM_TOLERANCE = 1e-3
 # The smallest probability a float32 softmax can say: a true label given 0 costs 87 nats, not inf.
@@ -56,26 +52,14 @@ def grade(probabilities: ArrayLike, targets: ArrayLike, labels: Sequence[str]) -
         )
     probs, codes = probs[has_label], codes[has_label]
     predicted = probs.argmax(axis=1)
-    correct = predicted == codes
-    bins = reliability(probs.max(axis=1), correct)
-    confusion = confusion_matrix(predicted, codes, len(names))
-    per_class = class_scores(confusion, names)
-    hits = int(correct.sum())
     return Grades(
         labels=names,
-        images=len(codes),
         missing=int((~has_label).sum()),
-        accuracy=hits / len(codes),
-        accuracy_interval=wilson_interval(hits, len(codes)),
+        confusion=confusion_matrix(predicted, codes, len(names)),
         top3_accuracy=top_k_accuracy(probs, codes, 3),
         top5_accuracy=top_k_accuracy(probs, codes, 5),
-        macro_f1=macro_f1(per_class),
-        ece=expected_calibration_error(bins),
         log_loss=float(losses(probs, codes).mean()),
-        per_class=per_class,
-        reliability=bins,
-        confused_pairs=confused_pairs(confusion, names),
-        confusion=confusion,
+        reliability=reliability(probs.max(axis=1), predicted == codes),
     )
 
 
@@ -167,58 +151,27 @@ def confusion_matrix(predicted: Ints, targets: Ints, classes: int) -> Ints:
     return cells.reshape(classes, classes).astype(np.int64)
 
 
-def class_scores(confusion: Ints, labels: Sequence[str]) -> tuple[ClassScore, ...]:
-    """Return support, precision, recall and F1 of each label, in the order of `labels`."""
-    support, predicted, correct = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
-    return tuple(
-        ClassScore(label, int(support[i]), int(predicted[i]), int(correct[i]))
-        for i, label in enumerate(labels)
-    )
-
-
-def macro_f1(scores: Sequence[ClassScore]) -> float:
-    """Return the unweighted mean F1 (0 to 1) of the labels that occur among the targets.
-
-    A label that no image has says nothing about the model, and is left out even where it was
-    predicted: those wrong answers already lower the recall of the labels they took images from.
-    """
-    return float(np.mean([score.f1 for score in scores if score.support]))
-
-
-def confused_pairs(confusion: Ints, labels: Sequence[str]) -> tuple[ConfusedPair, ...]:
-    """Return every (true, predicted) pair of different labels that occurs, most frequent first.
-
-    Pairs of the same count are sorted by their share of the true label, then by the labels' order.
-    """
-    support = confusion.sum(axis=1)
-    pairs = [
-        ConfusedPair(
-            labels[true],
-            labels[wrong],
-            int(confusion[true, wrong]),
-            float(confusion[true, wrong] / support[true]),
-        )
-        for true, wrong in zip(*np.nonzero(confusion), strict=True)
-        if true != wrong
-    ]
-    return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.share)))
-
-
 def reliability(
-    confidences: Floats, correct: NDArray[np.bool_], bins: int = RELIABILITY_BINS
+    confidences: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    edges: Sequence[float] = BIN_EDGES,
+    *,
+    edge_belongs: Literal["below", "above"] = "below",
 ) -> tuple[ReliabilityBin, ...]:
-    """Sort answers into `bins` bins of equal width, ((m - 1) / bins, m / bins].
+    """Sort answers into bins by confidence.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
 
     Args:
         confidences: Float (N,), the probability of the most probable label, 0 to 1.
         correct: Bool (N,), whether that label is right.
-        bins: How many.
+        edges: Of the bins, rising from 0 to 1.
+        edge_belongs: Which bin a confidence on an edge belongs to; 1 belongs to the last.
     """
-    edges = np.linspace(0.0, 1.0, bins + 1)
+    bins = len(edges) - 1
     clipped = np.clip(confidences, 0.0, 1.0)
-    where = np.clip(np.searchsorted(edges, clipped, side="left") - 1, 0, bins - 1)
+    side: Literal["left", "right"] = "left" if edge_belongs == "below" else "right"
+    where = np.clip(np.searchsorted(edges, clipped, side=side) - 1, 0, bins - 1)
     images = np.bincount(where, minlength=bins)
     hits = np.bincount(where, weights=correct, minlength=bins)
     # A mean can leave 0 to 1 by rounding alone.
@@ -233,36 +186,6 @@ def reliability(
         )
         for m in range(bins)
     )
-
-
-def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
-    """Return the mean gap between accuracy and confidence, bins weighted by images; 0 to 1.
-
-    Source: Naeini et al. 2015, in the form of Guo et al. 2017, equation 3.
-    """
-    images = sum(one.images for one in bins)
-    return sum(
-        one.images / images * abs(one.accuracy - one.confidence)
-        for one in bins
-        if one.accuracy is not None and one.confidence is not None
-    )
-
-
-def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % interval (low, high), 0 to 1, of a share seen as `hits` of `trials`.
-
-    Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
-    """
-    z = 1.959963984540054
-    share = hits / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = (
-        z
-        / (1 + z * z / trials)
-        * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    )
-    # By rounding, 0 of n could give a low edge just above 0, and n of n a high edge just below 1.
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def _labelled(probs: Floats, codes: Ints) -> tuple[Floats, Ints]:

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page and one JSON file."""
+"""An evaluation as one HTML page, one JSON file and a few lines for the terminal."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ from shopwindow.evaluation.charts import (
 )
 from shopwindow.evaluation.grades import Grades, SureAnswers
 from shopwindow.evaluation.metrics import highest_loss
-from shopwindow.evaluation.summary import percent
 from shopwindow.imaging.thumbnail import jpeg_data_uri
-from shopwindow.plain_text import counted
+from shopwindow.plain_text import aligned, counted, percent, printable
 
 FORMAT = 1
-WEAKEST_SUPPORT = 10  # a label with fewer images is not called weak: its F1 is mostly chance
+WEAKEST_IMAGES = 10  # a label with fewer images is not called weak: its F1 is mostly chance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +203,7 @@ def write_report(out_dir: Path, evaluation: Evaluation) -> tuple[Path, Path]:
     Raises:
         UsageError: If the folder or the files cannot be written.
     """
-    # Both texts before either file, so that what cannot be told leaves no page without its figures.
+    # Both texts before either file, so that a failure leaves no page without its figures.
     page = _render(evaluation)
     figures = json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
     paths = out_dir / "report.html", out_dir / "report.json"
@@ -235,18 +234,77 @@ def _render(evaluation: Evaluation) -> str:
         "counted": counted,
     }
     grades = evaluation.grades
-    by_support = sorted(grades.per_class, key=lambda score: (-score.support, score.label))
+    by_images = sorted(grades.per_class, key=lambda score: (-score.images, score.label))
     return environment.get_template("report.html").render(
         evaluation=evaluation,
         grades=grades,
         sure=evaluation.sure,
-        by_support=[score for score in by_support if score.support or score.predicted],
+        by_images=[score for score in by_images if score.f1 is not None],
         weakest=sorted(
-            (score for score in by_support if score.support >= WEAKEST_SUPPORT),
+            (score for score in by_images if score.images >= WEAKEST_IMAGES),
             key=lambda score: score.f1 or 0.0,
         )[:12],
-        weakest_support=WEAKEST_SUPPORT,
+        weakest_images=WEAKEST_IMAGES,
         bars=reliability_bars(grades),
         confusion=confusion_picture(grades),
         scale=[(share, colour_strength(share)) for share in (0.01, 0.05, 0.1, 0.25, FULL_SHARE)],
     )
+
+
+def format_summary(evaluation: Evaluation) -> str:
+    """Return the figures that a person wants to see in a terminal, as aligned lines."""
+    grades, sure = evaluation.grades, evaluation.sure
+    low, high = grades.accuracy_interval
+    if sure.min_confidence is None:
+        sure_text = f"{'none':>8}   this model never says that it is sure"
+    elif sure.precision is None:
+        sure_text = f"{'none':>8}   no answer has a confidence of {sure.min_confidence:.3f} or more"
+    else:
+        sure_text = (
+            f"{percent(sure.precision, 2):>8}   right where sure: {percent(sure.coverage)} of "
+            f"the images, confidence {sure.min_confidence:.3f} or more"
+        )
+    graded = counted(evaluation.images, "image")
+    if grades.images != evaluation.images:
+        graded = f"{grades.images:,} of {graded}"
+    lines = [
+        f"{evaluation.model_name} {evaluation.model_version}".strip()
+        + f": {evaluation.column} of {graded} "
+        f"in {evaluation.seconds:.1f} s"
+        + (f" with {evaluation.engine}" if evaluation.engine else ""),
+        "",
+        f"  accuracy     {percent(grades.accuracy, 2):>8}   {100 * low:.1f} to {percent(high)} "
+        "is the 95 % interval for this many images",
+        *(
+            f"  top-{first}        {percent(share, 2):>8}"
+            for first, share in ((3, grades.top3_accuracy), (5, grades.top5_accuracy))
+            if len(grades.labels) > first  # else it cannot be wrong
+        ),
+        f"  macro-F1     {grades.macro_f1:>8.4f}   mean of {counted(grades.occurring, 'label')}",
+        f"  ECE          {grades.ece:>8.4f}   mean gap between confidence and accuracy",
+        f"  sure         {sure_text}",
+    ]
+    if grades.confusions:
+        pairs = [
+            (pair.label, "→", pair.taken_for, f"{pair.images:,}", percent(pair.share))
+            for pair in grades.confusions[:10]
+        ]
+        header = ("confused: is", "", "taken for", "images", "share")
+        lines += ["", *aligned([header, *pairs], "<<<>>")]
+    if evaluation.attributes:
+        rows = [
+            (
+                name,
+                percent(one.accuracy, 2),
+                f"{one.macro_f1:.4f}",
+                f"{one.ece:.4f}",
+                f"{len(one.labels):,}",
+                f"{one.images:,}",
+            )
+            for name, one in evaluation.attributes.items()
+        ]
+        titles = ("attribute", "accuracy", "macro-F1", "ECE", "labels", "images")
+        lines += ["", *aligned([titles, *rows], "<>>>>>")]
+    if evaluation.notes:
+        lines += ["", *(f"  note: {note}" for note in evaluation.notes)]
+    return "\n".join(map(printable, lines))

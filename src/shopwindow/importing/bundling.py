@@ -15,11 +15,12 @@ from PIL import Image
 
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
 from shopwindow.errors import ImageError, UsageError
+from shopwindow.evaluation.asking import Probs
+from shopwindow.evaluation.verify import Draft, write_verified_bundle
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 from shopwindow.importing.source import Source
 from shopwindow.inference.predictor import Predictor
-from shopwindow.publishing.proof import Answers, Proof, write_proven_bundle
 
 PREVIEW_IMAGES = 10
 _PREVIEW_PX = (1024, 1024)  # more would only take longer
@@ -76,7 +77,7 @@ def write_import(
     *,
     name: str,
     card: dict[str, Any],
-    approve: Callable[[Proof], None],
+    approve: Callable[[Draft], None],
 ) -> BundleInfo:
     """Write a source as a bundle, once its answers are proven and approved of.
 
@@ -86,7 +87,7 @@ def write_import(
         out: Where the bundle goes.
         name: Of the model.
         card: Texts for people.
-        approve: Called with the proof before the bundle is written; what it raises stops that.
+        approve: Called with the draft before the bundle is written; what it raises stops that.
 
     Raises:
         TrainingError: The bundle would answer otherwise than its source.
@@ -108,15 +109,15 @@ def write_import(
         card=card,
     )
 
-    def ask(predictor: Predictor) -> Answers:
+    def ask(predictor: Predictor) -> Probs:
         return predictor.probabilities(np.stack([predictor.prepare(image) for image in images]))
 
-    def finish(proof: Proof) -> BundleInfo:
-        approve(proof)
-        compared = {"images": len(images), "largest_difference": round(proof.difference, 6)}
+    def finish(draft: Draft) -> BundleInfo:
+        approve(draft)
+        compared = {"images": len(images), "largest_difference": round(draft.difference, 6)}
         return replace(info, training=info.training | {"compared_with_source": compared})
 
     expected = {source.column: source.expected}
-    return write_proven_bundle(
+    return write_verified_bundle(
         out, [source.graph], info, expected, ask, finish, allowed=source.allowed
     )

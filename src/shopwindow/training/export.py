@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT
-from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, calibrate, families_of
-from shopwindow.calibration.graph import with_confidence
+from shopwindow.bundle.writing import in_half_precision
+from shopwindow.calibration.calibrated_graph import with_confidence
+from shopwindow.calibration.calibrating import calibrate, families_of
+from shopwindow.calibration.thresholds import SURE_PRECISION
 from shopwindow.data.dataset import Dataset
 from shopwindow.errors import TrainingError
-from shopwindow.publishing.measuring import ask, quality_of, verdict
-from shopwindow.publishing.onnx_file import in_half_precision
-from shopwindow.publishing.proof import write_proven_bundle
+from shopwindow.evaluation.asking import ValidationSet, ask
+from shopwindow.evaluation.measuring import quality_of, verdict
+from shopwindow.evaluation.verify import write_verified_bundle
 from shopwindow.training.graph import to_onnx
 from shopwindow.training.mix import batch_fractions
 from shopwindow.training.network import Classifier, pooled_answer
@@ -161,7 +163,7 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
     servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
     columns = list(dataset.label_columns)
     graph = to_onnx(servable, dataset.rule, columns + ([ACTIVATION_OUTPUT] if mapped else []))
-    info = write_proven_bundle(
+    info = write_verified_bundle(
         out,
         # Half precision is enough for nearly every network; for the others there is the whole.
         (
@@ -171,7 +173,10 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         info,
         calibration.probs(judged[0].logits),
         lambda predictor: ask(predictor, dataset, valid),
-        lambda proof: replace(info, quality=quality_of(judged, proof, calibration.threshold)),
+        lambda draft: replace(
+            info,
+            quality=quality_of(judged, draft.predictor, draft.answers, calibration.threshold),
+        ),
         allowed=MAX_DIFFERENCE,
     )
     print(verdict(info, out), flush=True)

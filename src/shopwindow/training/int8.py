@@ -26,8 +26,8 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from shopwindow.bundle import INPUT_NAME
+from shopwindow.bundle.writing import in_half_precision
 from shopwindow.errors import TrainingError
-from shopwindow.publishing.onnx_file import in_half_precision
 
 _KINDS = ["Conv", "Add", "Relu", "Clip"]  # a ReLU6 is a Clip
 # Of the values that an activation takes, those that its range holds; the rest is cut off.

@@ -12,7 +12,6 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +19,22 @@ from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, read_bundle
 from shopwindow.bundle.out_of_fold import MAX_ANSWERS, METHOD, OutOfFoldAnswers
-from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, calibrate, families_of
-from shopwindow.calibration.graph import with_confidence
+from shopwindow.bundle.writing import in_half_precision
+from shopwindow.calibration.calibrated_graph import with_confidence
+from shopwindow.calibration.calibrating import calibrate, families_of
+from shopwindow.calibration.thresholds import SURE_PRECISION
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.duplicates import resemble
 from shopwindow.data.label_sets import allowed_labels, name_twins
 from shopwindow.data.split import Split, connected_groups, split_images
 from shopwindow.errors import DataError
+from shopwindow.evaluation.asking import ValidationSet, ask
+from shopwindow.evaluation.measuring import quality_of, verdict
+from shopwindow.evaluation.verify import Draft, write_verified_bundle
 from shopwindow.inference.engine import EngineName
 from shopwindow.plain_text import counted, printable
 from shopwindow.probe import Backbone, assign_folds, cross_validate, open_backbone
 from shopwindow.probe.cross_validation import PENALTIES
-from shopwindow.publishing.measuring import ask, quality_of, verdict
-from shopwindow.publishing.onnx_file import in_half_precision
-from shopwindow.publishing.proof import write_proven_bundle
 from shopwindow.regression import LinearHead, fit_head
 from shopwindow.training.mix import LoadedExtra, TrainingMix, batch_fractions
 from shopwindow.training.options import TrainingOptions, read_card
@@ -361,14 +362,14 @@ def _write(
     )
     logits = {name: head(features[main.indices]) for name, head in learned.heads.items()}
 
-    def finish(proof: Any) -> BundleInfo:
+    def finish(draft: Draft) -> BundleInfo:
         # Of images that were learned from, the answers are those out of fold.
-        graded = replace(proof, answers=honest) if is_small else proof
-        quality = quality_of(judged, graded, calibration.threshold)
+        answers = honest if is_small else draft.answers
+        quality = quality_of(judged, draft.predictor, answers, calibration.threshold)
         return replace(info, quality=quality | ({"folds": learned.folds} if is_small else {}))
 
     out = run.folder / "model.onnx"
-    write_proven_bundle(
+    write_verified_bundle(
         out,
         [graph],
         info,

@@ -1,6 +1,6 @@
 """A bundle in 8 bits, and the proof that it is right as often as before.
 
-8 bits move probabilities by more than the rounding that `proof` allows, so the answers are judged
+8 bits move probabilities by more than the rounding that `verify` allows, so the answers are judged
 instead: by the validation images that the bundle was graded on when it was made.
 """
 
@@ -20,20 +20,22 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle, BundleInfo, Threshold, arithmetic_of, read_bundle
 from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
-from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, as_logits, calibrate
-from shopwindow.calibration.graph import with_calibration
+from shopwindow.bundle.writing import with_info
+from shopwindow.calibration.calibrated_graph import with_calibration
+from shopwindow.calibration.calibrating import calibrate, recalibrated
+from shopwindow.calibration.temperature import as_logits
+from shopwindow.calibration.thresholds import SURE_PRECISION
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.split import Split
 from shopwindow.errors import TrainingError, UsageError
+from shopwindow.evaluation.asking import ValidationSet, ask
+from shopwindow.evaluation.grading import read_dataset, recorded_reading
+from shopwindow.evaluation.leakage import find_split
+from shopwindow.evaluation.measuring import quality_of
 from shopwindow.evaluation.metrics import grade
-from shopwindow.evaluation.summary import aligned, percent, printable
-from shopwindow.fairness import find_split
-from shopwindow.grading import read_dataset, recorded_reading
+from shopwindow.evaluation.verify import Draft, write_verified_bundle
 from shopwindow.inference.predictor import Predictor
-from shopwindow.publishing.measuring import ask, quality_of
-from shopwindow.publishing.onnx_file import with_info
-from shopwindow.publishing.proof import Proof, write_proven_bundle
-from shopwindow.publishing.recalibrating import recalibrated
+from shopwindow.plain_text import aligned, percent, printable
 from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
 from shopwindow.training.held_out import keep_apart
 from shopwindow.training.int8 import PERCENTILE, to_int8
@@ -203,15 +205,14 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
     version_of_build = f"{bundle.info.version}+int8.{datetime.now(UTC):%Y%m%d}"
     info = recalibrated(bundle.info, calibration, version=version_of_build)
     whole = Predictor(bundle, engine="onnxruntime")
-    in_float = Proof(whole, ask(whole, dataset, valid), 0.0)
-    before = quality_of(judged, in_float, bundle.info.threshold)
+    before = quality_of(judged, whole, ask(whole, dataset, valid), bundle.info.threshold)
 
-    def finish(proof: Proof) -> BundleInfo:
-        quality = quality_of(judged, proof, info.threshold)
+    def finish(draft: Draft) -> BundleInfo:
+        quality = quality_of(judged, draft.predictor, draft.answers, info.threshold)
         print(_side_by_side((before, bundle.info.threshold), (quality, info.threshold)), flush=True)
         accuracy = {"onnxruntime": quality["accuracy"]}
         if importlib.util.find_spec("openvino") is not None:
-            accuracy["openvino"] = _accuracy_with_openvino(proof.predictor.bundle, judged[0])
+            accuracy["openvino"] = _accuracy_with_openvino(draft.predictor.bundle, judged[0])
         worst = min(accuracy, key=accuracy.__getitem__)
         if round(before["accuracy"] - accuracy[worst], 5) > MAX_LOSS:
             raise TrainingError(
@@ -230,7 +231,7 @@ def _quantise(bundle: Bundle, origin: Origin, out: Path) -> Path:
         }
         return replace(info, quality=quality, training=info.training | {"quantised": quantised})
 
-    write_proven_bundle(
+    write_verified_bundle(
         out,
         [with_calibration(graph, calibration)],
         info,
@@ -273,4 +274,4 @@ def _side_by_side(*models: tuple[dict[str, Any], Threshold]) -> str:
         add(f"{source}: calibration error", [one["ece"] for one in pair])
         add(f"{source}: sure", [one["sure"]["coverage"] for one in pair])
         add(f"{source}: right where sure", [one["sure"]["precision"] for one in pair])
-    return printable(aligned(rows, "<>>"))
+    return "\n".join(map(printable, aligned(rows, "<>>")))

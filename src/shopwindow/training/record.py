@@ -14,7 +14,7 @@ import numpy as np
 from shopwindow.bundle import BundleInfo, LabelColumn
 from shopwindow.bundle.out_of_fold import METHOD
 from shopwindow.bundle.seen import SeenImages, read_seen
-from shopwindow.calibration.fitting import Calibration
+from shopwindow.calibration.calibrating import Calibration
 from shopwindow.data.label_sets import read_label_map
 from shopwindow.training.mix import TrainingMix, describe
 from shopwindow.training.options import TrainingOptions

@@ -15,8 +15,7 @@ from accelerate import PartialState
 from fastai.torch_core import num_distrib
 
 from shopwindow.bundle import read_bundle
-from shopwindow.evaluation.summary import percent
-from shopwindow.plain_text import counted
+from shopwindow.plain_text import counted, percent
 from shopwindow.training.export import export_trained
 from shopwindow.training.held_out import find_other_split
 from shopwindow.training.learner import is_main_process

@@ -13,8 +13,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from shopwindow.bundle import BundleInfo, Threshold
+from shopwindow.bundle.quality import QualityTable
 from shopwindow.inference.prediction import Doubt, Prediction
-from shopwindow.measured import Measured
 from shopwindow.plain_text import counted
 
 QUESTION = "What is this?"
@@ -96,7 +96,7 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
     Each percentage stands beside what it is the percentage of; docs/page.md has the table.
     """
     kind, shown = prediction.doubt, prediction.shown
-    measured = like_note(info.measured, prediction.confidence)
+    measured = like_note(info.quality_table, prediction.confidence)
     guess = f"Its best guess is {prediction.label}, with {per_cent(prediction.confidence)}."
     confidence, share, verdict = None, "", NOTHING_STANDS_OUT
     if kind == "unknown":
@@ -130,10 +130,10 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
     )
 
 
-def like_note(measured: Measured, confidence: float) -> str:
+def like_note(quality: QualityTable, confidence: float) -> str:
     """Return how often answers of about this confidence were right; "" where too few were seen."""
-    like = measured.like(confidence)
-    if like is None or like.images < MIN_LIKE:
+    like = quality.bin_for(confidence)
+    if like is None or like.accuracy is None or like.images < MIN_LIKE:
         return ""
     if like.accuracy > 0.995:
         return "Of answers like this, more than 99 in 100 were right in tests."

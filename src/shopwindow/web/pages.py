@@ -149,7 +149,7 @@ def make_pages(
         return render_template(
             "about.html",
             info=bundle.info,
-            measured=bundle.info.measured,
+            measured=bundle.info.quality_table,
             sha256=bundle.sha256,
             arithmetic=arithmetic_of(bundle.model),
             summary=messages.summary_of(bundle.info),

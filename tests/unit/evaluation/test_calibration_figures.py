@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from shopwindow.evaluation.metrics import expected_calibration_error, reliability
+from shopwindow.bundle.quality import QualityTable
+from shopwindow.evaluation.grades import expected_calibration_error
+from shopwindow.evaluation.metrics import reliability
 
 
 def test_calibration_error_of_a_case_worked_out_by_hand() -> None:
@@ -16,8 +18,15 @@ def test_calibration_error_of_a_case_worked_out_by_hand() -> None:
 
 
 def test_an_answer_on_an_edge_belongs_to_the_bin_below() -> None:
-    bins = reliability(np.array([0.2, 0.4, 1.0]), np.ones(3, dtype=bool), bins=5)
+    edges = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    on_edges, right = np.array([0.2, 0.4, 1.0]), np.ones(3, dtype=bool)
+    bins = reliability(on_edges, right, edges)
     assert [one.images for one in bins] == [1, 1, 0, 0, 1]
+    # In a bundle, to the bin above, which is the one that `bin_for` finds.
+    bins = reliability(on_edges, right, edges, edge_belongs="above")
+    assert [one.images for one in bins] == [0, 1, 1, 0, 1]
+    table = QualityTable(bins)
+    assert all(table.bin_for(confidence) in (bins[1], bins[2], bins[4]) for confidence in on_edges)
 
 
 def test_a_confidence_that_rounding_took_over_one_counts_as_one() -> None:

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shopwindow.bundle.quality import LabelScore
 from shopwindow.errors import DataError
-from shopwindow.evaluation.grades import ClassScore
+from shopwindow.evaluation.grades import wilson_interval
 from shopwindow.evaluation.metrics import (
     grade,
     highest_loss,
     losses,
     sure_answers,
     top_k_accuracy,
-    wilson_interval,
 )
 
 LABELS = ["belt", "shoe", "watch"]
@@ -33,7 +33,7 @@ def test_figures_of_a_case_worked_out_by_hand() -> None:
     # F1: belt 2*1/(2+1), shoe 2*1/(1+2), watch 1
     assert grades.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
     assert grades.log_loss == pytest.approx(-np.log([0.7, 0.8, 0.3, 0.95]).mean(), rel=1e-6)
-    pairs = [dataclasses.astuple(pair) for pair in grades.confused_pairs]
+    pairs = [dataclasses.astuple(pair) for pair in grades.confusions]
     assert pairs == [("belt", "shoe", 1, 0.5)]
 
 
@@ -58,9 +58,14 @@ def test_a_label_that_no_image_has_does_not_lower_macro_f1() -> None:
 
 
 def test_scores_that_are_not_defined_are_none_rather_than_zero() -> None:
-    never_predicted = ClassScore("hat", support=3, predicted=0, correct=0)
-    assert (never_predicted.precision, never_predicted.recall, never_predicted.f1) == (None, 0, 0)
-    nowhere = ClassScore("hat", support=0, predicted=0, correct=0)
+    confused = np.eye(4, dtype=np.float32)[[0, 0, 1]]
+    hat, belt, scarf, nowhere = grade(
+        confused, [2, 0, 0], ["hat", "belt", "scarf", "tie"]
+    ).per_class
+    assert hat == LabelScore("hat", images=2, recall=0.5, precision=0.5)
+    assert hat.f1 == pytest.approx(0.5)
+    assert (belt.precision, belt.recall, belt.f1) == (0, None, 0)
+    assert (scarf.precision, scarf.recall, scarf.f1) == (None, 0, 0)
     assert (nowhere.precision, nowhere.recall, nowhere.f1) == (None, None, None)
 
 
@@ -125,14 +130,15 @@ def test_wrong_arguments_are_refused_with_what_was_expected(
 @pytest.mark.parametrize(
     "change",
     [
-        {"accuracy": 1.2},
-        {"ece": float("nan")},
-        {"images": 5},
+        {"confusion": np.eye(3, dtype=np.int64)},
+        {"confusion": np.eye(4, dtype=np.int64)},
+        {"reliability": ()},
+        {"log_loss": float("nan")},
+        {"missing": -1},
         {"top5_accuracy": 0.5},
         {"top3_accuracy": 0.5},
-        {"labels": ("belt", "watch", "shoe")},
-        {"confused_pairs": ()},
-        {"accuracy_interval": (0.8, 0.9)},
+        {"top5_accuracy": float("nan")},
+        {"labels": ("belt", "watch")},
     ],
 )
 def test_grades_refuse_figures_that_contradict_each_other(change: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ def test_accuracy_and_macro_f1_and_the_class_table_are_those_of_scikit_learn(
     assert [score.precision or 0.0 for score in grades.per_class] == pytest.approx(list(precision))
     assert [score.recall or 0.0 for score in grades.per_class] == pytest.approx(list(recall))
     assert [score.f1 or 0.0 for score in grades.per_class] == pytest.approx(list(f1))
-    assert [score.support for score in grades.per_class] == list(support)
+    assert [score.images for score in grades.per_class] == list(support)
     assert grades.macro_f1 == pytest.approx(
         sk.f1_score(targets, predicted, labels=np.unique(targets), average="macro")
     )
@@ -63,12 +63,12 @@ def test_the_confusion_matrix_is_that_of_scikit_learn_and_its_pairs_are_sorted(
         targets, probabilities.argmax(axis=1), labels=np.arange(len(labels))
     )
     assert grades.confusion.tolist() == expected.tolist()
-    counts = [pair.count for pair in grades.confused_pairs]
+    counts = [pair.images for pair in grades.confusions]
     assert counts == sorted(counts, reverse=True)
-    for pair in grades.confused_pairs:
-        row = expected[labels.index(pair.true)]
-        assert pair.count == row[labels.index(pair.predicted)]
-        assert pair.share == pytest.approx(pair.count / row.sum())
+    for pair in grades.confusions:
+        row = expected[labels.index(pair.label)]
+        assert pair.images == row[labels.index(pair.taken_for)]
+        assert pair.share == pytest.approx(pair.images / row.sum())
 
 
 @settings(max_examples=60, deadline=None)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shopwindow.evaluation.asking import Probs
 from shopwindow.regression import fit_head
 
 # Three numbers from fewer answers would follow chance.
@@ -40,8 +41,6 @@ _STRENGTH = 0.1
 # A curve is fitted when no step is left by which its loss, hundreds or more, would fall by this.
 _LITTLE = 1e-9
 _MAX_STEPS = 100
-
-Probs = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
 
 
 @dataclass(frozen=True)

@@ -3,60 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
-from shopwindow.calibration.fitting import ValidationSet
-from shopwindow.data.dataset import Dataset
+from shopwindow.bundle.quality import QualityTable
+from shopwindow.evaluation.asking import Probs, ValidationSet, ask
 from shopwindow.evaluation.grades import Grades
-from shopwindow.evaluation.metrics import grade, sure_answers
-from shopwindow.evaluation.summary import percent
-from shopwindow.grading import is_no_better_than_commonest
+from shopwindow.evaluation.metrics import grade, reliability, sure_answers
 from shopwindow.inference.predictor import Predictor
-from shopwindow.measured import Confusion, LabelFigures, Measured, Reliability
-from shopwindow.plain_text import counted
-from shopwindow.publishing.proof import Answers, Proof
+from shopwindow.plain_text import counted, percent
 
 # Narrow where most answers are, and where a visitor would read the difference.
 CONFIDENCE_EDGES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 MAX_CONFUSIONS = 40
 MIN_CONFUSED = 2  # one image taken for another is chance
-
-
-def ask(
-    predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 64
-) -> Answers:
-    """Ask what serves a bundle about images of a data set: (n, C) for each label column."""
-    columns = [column.name for column in predictor.bundle.info.columns]
-    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in columns}
-    for start in tqdm(
-        range(0, len(indices), batch_size), desc="bundle", unit="batch", disable=None
-    ):
-        answers = predictor.probabilities(dataset.images(indices[start : start + batch_size]))
-        for name, answer in answers.items():
-            parts[name].append(answer)
-    return {name: np.concatenate(part) for name, part in parts.items()}
+# Of fewer answers, chance alone may make a good model look like a bad one.
+ENOUGH_TO_TELL = 20
 
 
 def quality_of(
-    judged: Sequence[ValidationSet], proof: Proof, threshold: Threshold
+    validation_sets: Sequence[ValidationSet],
+    predictor: Predictor,
+    served: Probs,
+    threshold: Threshold,
 ) -> dict[str, Any]:
     """Return the figures of the card.
 
     Args:
-        judged: The images that `proof` is about first; then those of further data sets.
-        proof: Has the answers.
+        validation_sets: The images that `served` is about first; then those of further data sets.
+        predictor: Serves the bundle.
+        served: Its answers to the first of them, (n, C) per label column.
         threshold: Where an answer is sure.
     """
-    first, *further = judged
-    served = proof.answers
-    main, *others = proof.predictor.bundle.info.columns
+    first, *further = validation_sets
+    main, *others = predictor.bundle.info.columns
     targets = first.targets(main.name, served[main.name])
     grades = grade(served[main.name], targets, main.labels)
     quality: dict[str, Any] = {
@@ -79,7 +63,7 @@ def quality_of(
             known = grade(served[column.name], codes, column.labels)
             quality["attributes"][column.name] = {"accuracy": round(float(known.accuracy), 5)}
     if further:
-        quality["also"] = [_side_quality(one, proof.predictor, main, threshold) for one in further]
+        quality["also"] = [_further_quality(one, predictor, main, threshold) for one in further]
     return quality
 
 
@@ -96,7 +80,7 @@ def commonest(targets: NDArray[np.integer], labels: Sequence[str]) -> dict[str, 
 
 
 def verdict(info: BundleInfo, path: Path) -> str:
-    """Return what a training says of the bundle that it has written, in a few lines."""
+    """Return what to tell people about a bundle that a training has written, in a few lines."""
     quality = info.quality
     low, high = quality["accuracy_interval"]
     folds = quality.get("folds")
@@ -125,22 +109,22 @@ def verdict(info: BundleInfo, path: Path) -> str:
     return "\n".join([*lines, f"Serve it: shopwindow serve --model {path}"])
 
 
-def _side_quality(
-    judged: ValidationSet, predictor: Predictor, main: LabelColumn, threshold: Threshold
+def _further_quality(
+    further: ValidationSet, predictor: Predictor, main: LabelColumn, threshold: Threshold
 ) -> dict[str, Any]:
-    """The figures for a further data set, by its own validation part."""
-    shares = ask(predictor, judged.dataset, judged.indices)[main.name]
-    targets = judged.targets(main.name, shares)
-    figures: dict[str, Any] = {"source": judged.name, "images": len(judged.indices)}
+    """Return the figures for a further data set, by its own validation part."""
+    probs = ask(predictor, further.dataset, further.indices)[main.name]
+    targets = further.targets(main.name, probs)
+    figures: dict[str, Any] = {"source": further.name, "images": len(further.indices)}
     if not (targets >= 0).any():  # it shows what is none of the labels, and nothing of it is right
-        sure_share = float(np.mean([threshold.is_sure(float(row.max())) for row in shares]))
+        sure_share = float(np.mean([threshold.is_sure(float(row.max())) for row in probs]))
         return figures | {
             "accuracy": None,
             "ece": None,
             "sure": {"precision": None, "coverage": round(sure_share, 5)},
         }
-    grades = grade(shares, targets, main.labels)
-    sure = sure_answers(shares, targets, threshold.least)
+    grades = grade(probs, targets, main.labels)
+    sure = sure_answers(probs, targets, threshold.least)
     return figures | {
         "accuracy": round(float(grades.accuracy), 5),
         "ece": round(float(grades.ece), 5),
@@ -153,8 +137,8 @@ def _side_quality(
 
 def measure(
     grades: Grades, probabilities: NDArray[np.float32], targets: NDArray[np.integer]
-) -> Measured:
-    """Work out what a bundle says about itself by confidence, by label and by mix-up.
+) -> QualityTable:
+    """Return the rows that a bundle carries: by confidence, by label, and confusions.
 
     Args:
         grades: Of the main label column, over the same images.
@@ -164,34 +148,23 @@ def measure(
     known = targets >= 0
     confidences = probabilities[known].max(axis=1)
     right = probabilities[known].argmax(axis=1) == targets[known]
-    return Measured(
-        reliability=_reliability(confidences, right),
-        labels=tuple(
-            LabelFigures(
-                score.label, score.support, _rounded(score.recall), _rounded(score.precision)
-            )
-            for score in grades.per_class
-        ),
-        confusions=tuple(
-            Confusion(pair.true, pair.predicted, pair.count, round(pair.share, 4))
-            for pair in grades.confused_pairs[:MAX_CONFUSIONS]
-            if pair.count >= MIN_CONFUSED
-        ),
+    bins = reliability(confidences, right, CONFIDENCE_EDGES, edge_belongs="above")
+    return QualityTable(
+        tuple(one for one in bins if one.images),
+        grades.per_class,
+        tuple(one for one in grades.confusions[:MAX_CONFUSIONS] if one.images >= MIN_CONFUSED),
     )
 
 
-def _reliability(
-    confidences: NDArray[np.floating], right: NDArray[np.bool_]
-) -> tuple[Reliability, ...]:
-    rows = []
-    for low, high in pairwise(CONFIDENCE_EDGES):
-        here = (confidences >= low) & ((confidences < high) | (high == CONFIDENCE_EDGES[-1]))
-        if here.any():
-            rows.append(
-                Reliability(low, high, int(here.sum()), round(float(right[here].mean()), 4))
-            )
-    return tuple(rows)
+def is_no_better_than_commonest(info: BundleInfo) -> bool:
+    """Say whether a model is right no more often than always answering the commonest label.
 
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)
+    Of fewer than `ENOUGH_TO_TELL` images nobody can say, and it is taken to be better; so is a
+    bundle from before this was measured.
+    """
+    found = info.quality.get("commonest")
+    accuracy = info.quality.get("accuracy")
+    if not isinstance(found, dict) or not isinstance(accuracy, int | float):
+        return False
+    images = info.quality.get("images", 0)
+    return bool(images >= ENOUGH_TO_TELL and accuracy <= found.get("share", 0))

@@ -1,16 +1,14 @@
 """Is a new bundle no worse than the one in service? The images, the figures and the rule.
 
-Two sets of images decide. The held-out part of the training data, which the bundle in service
-names by its digest and neither bundle has learned from, says how good they are. The corrections say
-whether the new one knows what people have put right; it may have learned from those, and should.
+Two sets of images decide. The held-out part of the training data, from which neither bundle has
+learned, says how good they are. The corrections say whether the new one knows what people have
+corrected; it may have learned from those, and should.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,22 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle
-from shopwindow.comparing import figure_lines, right_answers
 from shopwindow.data.dataset import Dataset, load_dataset
-from shopwindow.errors import BundleError, DataError, PromotionError, ShopwindowError
-from shopwindow.evaluation.comparison import Compared, compare_answers
-from shopwindow.fairness import standing_of
-from shopwindow.grading import (
-    Reading,
-    allowed_in,
-    is_no_better_than_commonest,
-    read_dataset,
-)
+from shopwindow.errors import DataError, PromotionError
+from shopwindow.evaluation.asking import open_predictor
+from shopwindow.evaluation.comparison import ask_both, figure_lines, read_for_both
+from shopwindow.evaluation.grading import Reading
+from shopwindow.evaluation.leakage import exposure_of
+from shopwindow.evaluation.measuring import is_no_better_than_commonest
+from shopwindow.evaluation.significance import Compared
 from shopwindow.inference.engine import EngineName
-from shopwindow.inference.predictor import Predictor
 from shopwindow.plain_text import counted
 
-# A loss that is too small to be told from chance is let pass up to here, in points of accuracy.
+# A loss that may be chance is accepted up to here, in points of accuracy.
 MARGIN_POINTS = 0.5
 _TITLES = ("in service", "new", "difference")
 
@@ -108,7 +102,7 @@ class PromotionReport:
         return [*lines, *(f"  note: {note}" for note in self.notes)]
 
 
-def judge(
+def compare_for_promotion(
     in_service: Bundle,
     new: Bundle,
     data: Path,
@@ -146,16 +140,13 @@ def judge(
             f"by its own figures it is right no more often than always answering {commonest!r}; "
             "train it on more, or on better labelled, photos"
         )
-    asked = Predictor(in_service, engine=engine), _open(new, engine)  # fails early, if at all
-    dataset = read_dataset(in_service, data, readings[0], cache_dir=cache_dir, progress=progress)
+    asked = open_predictor(in_service, engine), open_predictor(new, engine)  # fails early
+    dataset, other = read_for_both(
+        in_service, new, data, readings, cache_dir=cache_dir, progress=progress
+    )
     held_out = _held_out(in_service, dataset, data)
-    other = dataset
-    # A split is found again only in data that was read as for the training, at the same size.
-    if (new.info.rule, readings[1]) != (in_service.info.rule, readings[0]):
-        other = read_dataset(new, data, readings[1], cache_dir=cache_dir, progress=progress)
     held_out = _fair_to_both(in_service, new, dataset, other, held_out)
     notes = list(_losses(in_service, new))
-    compare = partial(_compare, *asked, progress=progress)
     compared = None
     if corrections is not None:
         with TemporaryDirectory(prefix="shopwindow-") as cache:
@@ -163,9 +154,9 @@ def judge(
             found = _read_corrections(corrections, in_service, new, Path(cache), progress, notes)
             if found is not None:
                 everything = np.arange(len(found), dtype=np.int64)
-                compared = compare(found, everything)
+                compared = ask_both(*asked, found, everything, progress=progress).overall
     return PromotionReport(
-        held_out=compare(dataset, held_out),
+        held_out=ask_both(*asked, dataset, held_out, progress=progress).overall,
         corrections=compared,
         margin_points=margin_points,
         notes=tuple(notes),
@@ -194,37 +185,37 @@ def _read_corrections(
 
 
 def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> NDArray[np.int64]:
-    """Return (n,) the images that the bundle in service may be judged by."""
+    """Return (n,) the images that may grade the bundle in service."""
     if not in_service.info.data.get("split"):
         raise PromotionError(
             f"{in_service.info.name}: expected a bundle in service whose card names the images "
             "that were held out of its training, found none (an imported model has none); replace "
             "it by hand once, with one that shopwindow train made"
         )
-    standing = standing_of(in_service, dataset)
-    if not standing.judges.any():
+    exposure = exposure_of(in_service, dataset)
+    if not exposure.validation.any():
         raise PromotionError(
             f"--data {data}: expected the images that {in_service.info.name} was trained on, with "
             "the held-out ones that its card names, found others; give the data as they were then"
         )
-    # Of one that was cross-validated, photos that came since are as fair; those that another one
-    # held out are to stay the only judges, since a new one may well have learned from the rest.
-    return np.flatnonzero(standing.fair if standing.answered.any() else standing.judges)
+    # To a cross-validated bundle, photos that came later are fair too. Of any other, only the
+    # held-out images count, since the new bundle may well have learned from the rest.
+    cross_validated = exposure.out_of_fold.any()
+    return np.flatnonzero(exposure.fair if cross_validated else exposure.validation)
 
 
 def _fair_to_both(
     in_service: Bundle, new: Bundle, dataset: Dataset, other: Dataset, held_out: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return those of the held-out images that the new bundle may be judged by too.
+    """Return those of the held-out images that may grade the new bundle too.
 
     Raises:
-        PromotionError: It may have learned from some, and the one in service held them out: then
-            they are to stay held out.
+        PromotionError: It may have learned from images that the one in service held out.
     """
-    unseen = {other.references[i] for i in np.flatnonzero(standing_of(new, other).fair)}
+    unseen = {other.references[i] for i in np.flatnonzero(exposure_of(new, other).fair)}
     fair = np.array([i for i in held_out if dataset.references[i] in unseen], np.int64)
     learned = len(held_out) - len(fair)
-    if learned and not (len(fair) and standing_of(in_service, dataset).answered.any()):
+    if learned and not (len(fair) and exposure_of(in_service, dataset).out_of_fold.any()):
         raise PromotionError(
             f"{new.info.name} {new.info.version}: expected a bundle that has not learned from the "
             f"{len(held_out):,} held-out images, but as far as its card says it may have from "
@@ -238,7 +229,7 @@ def _losses(in_service: Bundle, new: Bundle) -> Iterator[str]:
     known = {column.name for column in new.info.columns[1:]}
     gone = [column.name for column in in_service.info.columns[1:] if column.name not in known]
     if gone:
-        yield f"the new one does not tell {', '.join(gone)}"
+        yield f"the new one does not answer {', '.join(gone)}"
     labels = set(new.info.main.labels)
     if missing := [label for label in in_service.info.main.labels if label not in labels]:
         more = ", ..." if len(missing) > 5 else ""
@@ -246,39 +237,3 @@ def _losses(in_service: Bundle, new: Bundle) -> Iterator[str]:
             f"the new one lacks {counted(len(missing), 'label')} ({', '.join(missing[:5])}{more}), "
             "and is wrong on each image that has one"
         )
-
-
-def _compare(
-    in_service: Predictor,
-    new: Predictor,
-    dataset: Dataset,
-    indices: NDArray[np.int64],
-    *,
-    progress: bool,
-) -> Compared:
-    column = dataset.label_columns[0]
-    allowed = allowed_in(dataset, column, indices)
-    right_a = right_answers(in_service, dataset, indices, allowed, progress=progress)
-    with _answering(new.bundle):
-        right_b = right_answers(new, dataset, indices, allowed, progress=progress)
-    targets = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
-    return compare_answers(right_a, right_b, targets, dataset.vocabularies[column]).overall
-
-
-def _open(bundle: Bundle, engine: EngineName) -> Predictor:
-    with _answering(bundle):
-        return Predictor(bundle, engine=engine)
-
-
-@contextlib.contextmanager
-def _answering(bundle: Bundle) -> Iterator[None]:
-    """Say of a bundle that cannot be run what to do about it."""
-    try:
-        yield
-    except (ShopwindowError, OSError):
-        raise
-    except Exception as error:  # the engines' own classes share no base but Exception
-        raise BundleError(
-            f"{bundle.path}: expected a bundle that answers, found one that cannot be run "
-            f"({str(error)[:200]}); export it again"
-        ) from error

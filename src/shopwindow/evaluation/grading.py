@@ -1,12 +1,9 @@
-"""Grade a model on a data set: read the data, find its validation part, ask the model, add up.
-
-`shopwindow.evaluation` gets arrays and knows neither models nor data sets; this is where they meet.
-"""
+"""Grade a model on a data set: read the data, find its validation part, ask the model, add up."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,30 +11,30 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from shopwindow.bundle import Bundle, BundleInfo
+from shopwindow.bundle import Bundle
 from shopwindow.data.dataset import Dataset, load_dataset
-from shopwindow.data.label_sets import NO_LABEL, LabelMap, allowed_labels, as_label_map, bars_of
+from shopwindow.data.label_sets import LabelMap, as_label_map, bars_of
 from shopwindow.data.labelled_images import LABEL_COLUMN_NAME
 from shopwindow.data.tables import TABLE_SUFFIXES
 from shopwindow.data.which_table import has_table, table_columns
-from shopwindow.errors import DataError, ImageError
+from shopwindow.errors import DataError
+from shopwindow.evaluation.asking import (
+    Probs,
+    allowed_in,
+    ask_as_served,
+    open_predictor,
+    targets_of,
+)
+from shopwindow.evaluation.grades import Grades
+from shopwindow.evaluation.leakage import Part, choose_images, exposure_of
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import Evaluation, hardest_images
-from shopwindow.evaluation.summary import percent
-from shopwindow.fairness import Part, choose_images, out_of_fold_answers, standing_of
 from shopwindow.inference.engine import EngineName
-from shopwindow.inference.predictor import Predictor
-from shopwindow.plain_text import counted
+from shopwindow.plain_text import counted, percent
 
-BATCH_SIZE = 64
-# Of fewer answers, chance alone may make a good model look like a bad one.
-ENOUGH_TO_TELL = 20
-
-Probabilities = dict[str, NDArray[np.float32]]
 # Takes a data set and indices (n,) into it; returns (n, C) per label column of the model.
-Answer = Callable[[Dataset, NDArray[np.int64]], Probabilities]
+Answer = Callable[[Dataset, NDArray[np.int64]], Probs]
 
 
 @dataclass(frozen=True)
@@ -138,63 +135,29 @@ def grade_bundle(
         UsageError: `part` is `valid`, but no image in `data` was held out of the training.
         DataError: Nothing in `data` has a label that the model knows, or it learned from all of it.
     """
-    info = bundle.info
+    info, main = bundle.info, bundle.info.main
     ask, computed_by = answer, ""
     if ask is None:
-        predictor = Predictor(bundle, engine=engine)  # fails before anything is read, if at all
-        ask, computed_by = partial(ask_bundle, predictor, progress=progress), predictor.engine_name
+        predictor = open_predictor(bundle, engine)  # fails before anything is read, if at all
+        ask = partial(ask_as_served, predictor, progress=progress)
+        computed_by = predictor.engine_name
     reading = reading or recorded_reading(bundle, data)
     dataset = read_dataset(bundle, data, reading, cache_dir=cache_dir, progress=progress)
     indices, split_text, notes = choose_images(dataset, bundle, part)
 
     started = time.perf_counter()
     probabilities = ask(dataset, indices)
+    seconds = time.perf_counter() - started
     if answer is not None:
         notes.append("answers of the trained model itself, before its confidences were calibrated")
-    seconds = time.perf_counter() - started
 
-    main, *further = info.columns
     # The main columns belong together whatever they are called; attributes by their names.
-    shares = probabilities[main.name]
-    targets, unknown = _targets(dataset, dataset.label_columns[0], indices, main.labels, shares)
-    allowed = allowed_in(dataset, dataset.label_columns[0], indices)
-    nothing: NDArray[np.bool_] = np.logical_not(allowed.any(axis=1))
-    if nothing.any():
-        sure = [info.threshold.is_sure(float(row.max())) for row in shares[nothing]]
-        notes.append(
-            f"{counted(len(sure), 'image')} without any of the labels: not graded; "
-            f"{percent(1 - sum(sure) / len(sure))} of their answers are not sure"
-        )
-    if unknown:
-        strange = int(((targets < 0) & ~nothing).sum())
-        notes.append(_unknown_note(unknown, strange))
-    if not (targets >= 0).any():
-        if nothing.all():
-            raise DataError(
-                f"expected images with labels to grade, found {len(nothing):,} that show none of "
-                "them; shopwindow predict says which of its answers are sure"
-            )
-        raise DataError(
-            f"expected labels that the model knows, such as {main.labels[0]!r}, found "
-            f"{', '.join(map(repr, unknown[:3]))}; "
-            + (
-                "name the column with --label-column"
-                if dataset.catalogue.image_column is not None
-                else "say with --label-map what they mean"
-            )
-        )
-    attributes = {}
-    has_columns = dataset.catalogue.image_column is not None
-    lacking = [one.name for one in further if one.name not in dataset.label_columns[1:]]
-    if lacking and reading.is_recorded and has_columns:
-        notes.append(f"{', '.join(lacking)}: not graded, as the data have no such column")
-    for column in further:
-        if column.name in dataset.label_columns[1:]:
-            codes, _ = _targets(
-                dataset, column.name, indices, column.labels, probabilities[column.name]
-            )
-            if (codes >= 0).any():
-                attributes[column.name] = grade(probabilities[column.name], codes, column.labels)
+    probs = probabilities[main.name]
+    targets, more = _main_targets(bundle, dataset, indices, probs)
+    notes += more
+    attributes, more = _grade_attributes(bundle, dataset, indices, probabilities)
+    if reading.is_recorded:
+        notes += more
     notes += dataset.notes
     if dataset.dropped:
         notes.append(
@@ -209,12 +172,12 @@ def grade_bundle(
         split=split_text,
         images=len(indices),
         column=main.name,
-        grades=grade(shares, targets, main.labels),
-        sure=sure_answers(shares, targets, info.threshold.least),
+        grades=grade(probs, targets, main.labels),
+        sure=sure_answers(probs, targets, info.threshold.least),
         seconds=seconds,
         attributes=attributes,
         hardest=hardest_images(
-            shares,
+            probs,
             targets,
             main.labels,
             [dataset.references[index] for index in indices],
@@ -223,6 +186,64 @@ def grade_bundle(
         engine=computed_by,
         notes=tuple(notes),
     )
+
+
+def _main_targets(
+    bundle: Bundle, dataset: Dataset, indices: NDArray[np.int64], probs: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return (n,) true labels as the model numbers them, -1 for none, and what is not graded.
+
+    Raises:
+        DataError: There is nothing to grade.
+    """
+    labels, column = bundle.info.main.labels, dataset.label_columns[0]
+    targets, unknown = targets_of(dataset, column, indices, labels, probs)
+    nothing: NDArray[np.bool_] = np.logical_not(allowed_in(dataset, column, indices).any(axis=1))
+    has_table = dataset.catalogue.image_column is not None
+    if nothing.all():
+        raise DataError(
+            f"expected images with labels to grade, found {len(nothing):,} that show none of "
+            "them; shopwindow predict says which of its answers are sure"
+        )
+    if not (targets >= 0).any():
+        advice = "name the column with --label-column" if has_table else "map them with --label-map"
+        raise DataError(
+            f"expected labels that the model knows, such as {labels[0]!r}, found "
+            f"{', '.join(map(repr, unknown[:3]))}; {advice}"
+        )
+    notes = []
+    if nothing.any():
+        sure = [bundle.info.threshold.is_sure(float(row.max())) for row in probs[nothing]]
+        notes.append(
+            f"{counted(len(sure), 'image')} without any of the labels: not graded; "
+            f"{percent(1 - sum(sure) / len(sure))} of their answers are not sure"
+        )
+    if unknown:
+        ungraded = int(((targets < 0) & ~nothing).sum())
+        names = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        notes.append(
+            f"{counted(ungraded, 'image')} not graded: labels that the model does not know "
+            f"({names})"
+        )
+    return targets, notes
+
+
+def _grade_attributes(
+    bundle: Bundle, dataset: Dataset, indices: NDArray[np.int64], probabilities: Probs
+) -> tuple[dict[str, Grades], list[str]]:
+    """Grade the further label columns that the data have, and name those that they lack."""
+    attributes, lacking = {}, []
+    for column in bundle.info.columns[1:]:
+        if column.name not in dataset.label_columns[1:]:
+            lacking.append(column.name)
+            continue
+        probs = probabilities[column.name]
+        targets, _ = targets_of(dataset, column.name, indices, column.labels, probs)
+        if (targets >= 0).any():
+            attributes[column.name] = grade(probs, targets, column.labels)
+    if lacking and dataset.catalogue.image_column is not None:
+        return attributes, [f"{', '.join(lacking)}: not graded, as the data have no such column"]
+    return attributes, []
 
 
 def read_dataset(
@@ -261,7 +282,7 @@ def read_dataset(
             raise
         return read(as_it_comes)
     filtered = reading.is_recorded and reading.min_images > 1
-    if filtered and not standing_of(bundle, dataset).known.all():
+    if filtered and not exposure_of(bundle, dataset).seen.all():
         # Other images than those of the training: what was too rare to learn is there to be graded.
         return read(replace(reading, min_images=1))
     return dataset
@@ -300,90 +321,3 @@ def _vocabularies(bundle: Bundle, reading: Reading) -> dict[str, tuple[str, ...]
     main, *further = bundle.info.columns
     known = {column.name: column.labels for column in further if column.name in reading.also}
     return {reading.label_column or LABEL_COLUMN_NAME: main.labels, **known}
-
-
-def ask_bundle(
-    predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], *, progress: bool
-) -> Probabilities:
-    """Return (n, C) per label column, asked as a server would: from the original file's bytes.
-
-    Of an image that a cross-validated bundle has learned from, it is the answer that it carries
-    for it: that of a head which had not.
-    """
-    parts: dict[str, list[NDArray[np.float32]]] = {
-        column.name: [] for column in predictor.bundle.info.columns
-    }
-    known = out_of_fold_answers(predictor.bundle)
-    with tqdm(total=len(indices), desc="Predicting", unit=" images", disable=not progress) as bar:
-        for start in range(0, len(indices), BATCH_SIZE):
-            batch = indices[start : start + BATCH_SIZE]
-            images = [_prepare(predictor, dataset, int(index)) for index in batch]
-            answers = predictor.probabilities(np.stack(images))
-            if known is not None:
-                places = [known.position_of(int(digest)) for digest in dataset.digests[batch]]
-                for row, place in enumerate(places):
-                    for name, rows in answers.items():
-                        if place is not None:
-                            rows[row] = known.answers[name][place]
-            for name, rows in answers.items():
-                parts[name].append(rows)
-            bar.update(len(batch))
-    return {name: np.concatenate(rows) for name, rows in parts.items()}
-
-
-def _prepare(predictor: Predictor, dataset: Dataset, index: int) -> NDArray[np.uint8]:
-    """Return (S, T, 3) uint8 as a server would see an image."""
-    try:
-        return predictor.prepare(dataset.read_bytes(index))
-    except ImageError:  # gone since it was decoded, or it may not be read any more
-        image: NDArray[np.uint8] = dataset.images([index])[0]
-        return image
-
-
-def _targets(
-    dataset: Dataset,
-    column: str,
-    indices: NDArray[np.int64],
-    labels: Sequence[str],
-    shares: NDArray[np.float32],
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the images' labels as the model numbers them, -1 for none, and the labels it lacks.
-
-    Where an image allows several, it is the one of them that the model thinks likeliest.
-    """
-    known = {label: number for number, label in enumerate(labels)}
-    vocabulary = dataset.vocabularies[column]
-    allowed = allowed_in(dataset, column, indices)
-    unknown = [
-        vocabulary[code] for code in np.flatnonzero(allowed.any(0)) if vocabulary[code] not in known
-    ]
-    shared = [code for code, label in enumerate(vocabulary) if label in known]
-    right = np.zeros((len(indices), len(labels)), np.bool_)
-    right[:, [known[vocabulary[code]] for code in shared]] = allowed[:, shared]
-    best = np.where(right, shares, -1.0).argmax(axis=1)
-    return np.where(right.any(axis=1), best, NO_LABEL).astype(np.int64), unknown
-
-
-def allowed_in(dataset: Dataset, column: str, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return (n, C): which labels of the data set's vocabulary each image allows."""
-    return allowed_labels(dataset.codes[column][indices], dataset.sets[column])
-
-
-def _unknown_note(unknown: Sequence[str], images: int) -> str:
-    names = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    return f"{counted(images, 'image')} not graded: labels that the model does not know ({names})"
-
-
-def is_no_better_than_commonest(info: BundleInfo) -> bool:
-    """Say whether a model is right no more often than who always names the commonest label.
-
-    Of fewer than `ENOUGH_TO_TELL` images nobody can say, and it is taken to be better.
-
-    A bundle from before this was measured is taken to be better.
-    """
-    found = info.quality.get("commonest")
-    accuracy = info.quality.get("accuracy")
-    if not isinstance(found, dict) or not isinstance(accuracy, int | float):
-        return False
-    images = info.quality.get("images", 0)
-    return bool(images >= ENOUGH_TO_TELL and accuracy <= found.get("share", 0))

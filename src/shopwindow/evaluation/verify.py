@@ -1,4 +1,4 @@
-"""No bundle without proof: what serves it must answer like the model that it was made from."""
+"""No bundle goes out unverified: served, it must answer like the model that it was made from."""
 
 from __future__ import annotations
 
@@ -8,39 +8,37 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from shopwindow.atomic_write import write_atomically
 from shopwindow.bundle import BundleInfo, read_bundle
+from shopwindow.bundle.writing import with_info
 from shopwindow.errors import TrainingError
+from shopwindow.evaluation.asking import Probs
 from shopwindow.inference.predictor import Predictor
-from shopwindow.publishing.onnx_file import with_info
-
-Answers = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
 
 
 @dataclass(frozen=True)
-class Proof:
-    """A bundle that was compared with its source.
+class Draft:
+    """A bundle that was compared with its source, and is not yet in its place.
 
     Attributes:
-        predictor: Serves the draft of the bundle.
-        answers: What it said about the images of the comparison.
-        difference: By how much a probability differed from the source's at most, 0 to 1.
+        predictor: Serves it.
+        answers: What it said about the images of the comparison, (n, C) per label column.
+        difference: The largest difference from a probability of the source, 0 to 1.
     """
 
     predictor: Predictor
-    answers: Answers
+    answers: Probs
     difference: float
 
 
-def write_proven_bundle(
+def write_verified_bundle(
     out: Path,
     graphs: Iterable[onnx.ModelProto],
     info: BundleInfo,
-    expected: Answers,
-    ask: Callable[[Predictor], Answers],
-    finish: Callable[[Proof], BundleInfo],
+    expected: Probs,
+    ask: Callable[[Predictor], Probs],
+    finish: Callable[[Draft], BundleInfo],
     *,
     allowed: float,
 ) -> BundleInfo:
@@ -52,8 +50,8 @@ def write_proven_bundle(
         info: What the bundle says about itself.
         expected: What the source says about some images.
         ask: Asks a predictor about the same images.
-        finish: Called with the proof, before anything lies under the name `out`; returns what the
-            bundle says in the end. What it raises stops the writing.
+        finish: Called with the draft, before there is any file `out`; returns what the bundle says
+            about itself in the end. What it raises stops the writing.
         allowed: By how much a probability may differ, 0 to 1.
 
     Returns:
@@ -78,7 +76,7 @@ def write_proven_bundle(
                 f"of {column} differ by up to {difference:.4f} (allowed: {allowed}); "
                 "nothing written"
             )
-        info = finish(Proof(predictor, answers, difference))
+        info = finish(Draft(predictor, answers, difference))
         write_atomically(draft, with_info(graph, info))
         read_bundle(draft)
         draft.replace(out)
@@ -87,7 +85,7 @@ def write_proven_bundle(
     return info
 
 
-def _largest_difference(expected: Answers, served: Answers) -> tuple[float, str]:
+def _largest_difference(expected: Probs, served: Probs) -> tuple[float, str]:
     """Return by how much probabilities differ at most, and in which column; never a NaN."""
     differences = {
         name: float(np.nan_to_num(np.abs(rows - served[name]), nan=1.0).max())

@@ -1,4 +1,4 @@
-"""From an ONNX graph to the file of a bundle; without torch, so that any recipe can write one."""
+"""From an ONNX graph to the file of a bundle."""
 
 from __future__ import annotations
 

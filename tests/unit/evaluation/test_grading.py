@@ -19,9 +19,9 @@ from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.data.dataset import Dataset, load_dataset
 from shopwindow.data.split import split_images
 from shopwindow.errors import BundleError, DataError, UsageError
-from shopwindow.evaluation.report import write_report
-from shopwindow.evaluation.summary import format_summary
-from shopwindow.grading import Reading, ask_bundle, grade_bundle, recorded_reading
+from shopwindow.evaluation.asking import ask_as_served
+from shopwindow.evaluation.grading import Reading, grade_bundle, recorded_reading
+from shopwindow.evaluation.report import format_summary, write_report
 from shopwindow.inference.predictor import Predictor
 
 RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
@@ -108,7 +108,7 @@ def test_all_images_are_graded_when_asked_for(
     graded = grade_bundle(trained, photos, part="all", cache_dir=tmp_path / "cache", progress=False)
     assert graded.images == 30
     assert graded.grades.accuracy == pytest.approx(25 / 30)
-    assert "24 of these images are ones that the model learned from" in graded.notes[0]
+    assert "the model learned from 24 of these images" in graded.notes[0]
     assert {image.reference for image in graded.hardest[:5]} == {f"{n}.png" for n in range(25, 30)}
 
 
@@ -218,7 +218,7 @@ def test_photo_that_went_since_it_was_decoded_is_graded_all_the_same(
     (photos / "05.png").unlink()
     predictor = Predictor(bundle_with_data(tmp_path))
     everything = np.arange(len(dataset), dtype=np.int64)
-    answers = ask_bundle(predictor, dataset, everything, progress=False)["colour"]
+    answers = ask_as_served(predictor, dataset, everything, progress=False)["colour"]
     assert answers[5].argmax() == answers[4].argmax()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,16 +17,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from shopwindow.calibration.confidence import (
+from shopwindow.bundle import Threshold
+from shopwindow.calibration.calibrated_graph import with_calibration, with_confidence
+from shopwindow.calibration.calibrating import Calibration
+from shopwindow.calibration.curves import (
     MIN_IMAGES,
     BetaCalibration,
     Confidence,
-    Probs,
+    DomainClassifier,
     fit_beta_calibration,
     fit_domain_classifier,
 )
-from shopwindow.calibration.confidence import fit_confidence as fit_to_judged
-from shopwindow.calibration.graph import with_confidence
+from shopwindow.calibration.curves import fit_confidence as fit_to_judged
+from shopwindow.evaluation.asking import Probs
 from shopwindow.evaluation.metrics import grade
 
 LABELS = ("heel", "boot", "cap", "belt")
@@ -267,6 +271,22 @@ def test_graph_says_what_the_arrays_say_also_the_second_time(
         onnx.checker.check_model(graph, full_check=True)
         expected = {**expected, "kind": fitted(expected)}
         np.testing.assert_allclose(ask(graph, given), expected["kind"], atol=2e-4)
+
+
+def test_graph_answers_exactly_like_one_that_an_earlier_version_wrote() -> None:
+    """`calibrated_node_by_node.onnx` was made with these numbers when nodes were made one by one."""
+    random = np.random.default_rng(3)
+    weights = random.normal(0, 0.5, (6, 2)).astype(np.float32)
+    domains = DomainClassifier(weights, random.normal(size=2).astype(np.float32))
+    curves = (BetaCalibration(0.4, 1.6, -0.5, 0.3), BetaCalibration(0.8, 0.5, 0.2, 0.0))
+    confidence = Confidence(curves, domains, {0: 300, 1: 200})
+    threshold = Threshold(1.0, 0.0, 0.0)
+    fitted = Calibration({"kind": 1.7, "ground": 0.6}, confidence, (), threshold, ())
+    before = onnx.load(Path(__file__).with_name("calibrated_node_by_node.onnx"))
+    graph = with_calibration(passing_graph(13), fitted)
+    logits = np.random.default_rng(4).normal(0, 4, (5000, 6)).astype(np.float32)
+    given = {"kind": softmax(logits[:, :4], axis=1), "ground": softmax(logits[:, 4:], axis=1)}
+    np.testing.assert_array_equal(ask_onnxruntime(graph, given), ask_onnxruntime(before, given))
 
 
 def test_nothing_to_do_leaves_the_graph_alone() -> None:

@@ -1,4 +1,4 @@
-"""calibrate: a bundle measured on labelled images, so that it knows when it is sure."""
+"""calibrate: measure a bundle on labelled images, so that it knows when it is sure."""
 
 from __future__ import annotations
 
@@ -35,19 +35,18 @@ def calibrate(
     cache_dir: Path | None,
     **_: Any,
 ) -> None:
-    """Make the bundle MODEL say how sure it may be, by how often it is right on DATA.
+    """Make the bundle MODEL as sure as it is often right on DATA.
 
-    For a model from elsewhere, which nobody has measured, or for other photos than a model was
-    measured on. DATA has labels of the model's, on images that it has not learned from; of what it
-    was trained on, only the images that were held out are taken. MODEL stays as it is.
+    For a model from elsewhere, which nobody has measured, or for other photos than those a model
+    was measured on. DATA has the model's labels, on images that it has not learned from; of its own
+    training data, only the held-out images are used. MODEL stays as it is.
     """
     from shopwindow.bundle import read_bundle
-    from shopwindow.calibration.fitting import SURE_PRECISION
-    from shopwindow.calibration.temperature import MIN_SURE_ANSWERS
-    from shopwindow.evaluation.summary import percent
-    from shopwindow.fairness import choose_images, recorded_sources, standing_of
-    from shopwindow.grading import read_dataset
-    from shopwindow.publishing.recalibrating import calibrate_bundle
+    from shopwindow.calibration.calibrating import calibrate_bundle
+    from shopwindow.calibration.thresholds import MIN_SURE_ANSWERS, SURE_PRECISION
+    from shopwindow.evaluation.grading import read_dataset
+    from shopwindow.evaluation.leakage import choose_images, exposure_of, recorded_sources
+    from shopwindow.plain_text import percent
 
     bundle = read_bundle(model)
     dataset = read_dataset(
@@ -59,25 +58,25 @@ def calibrate(
         progress=sys.stderr.isatty(),
     )
     indices, which, notes = choose_images(dataset, bundle, None)
-    standing = standing_of(bundle, dataset)
-    if (learned := standing.learned[indices]).any():
+    exposure = exposure_of(bundle, dataset)
+    if (learned := exposure.learned[indices]).any():
         indices = indices[~learned]
         if not len(indices):
             raise DataError(
                 f"{data}: expected images that {bundle.info.name} has not learned from, but it has "
-                "from all of them (it was cross-validated, which made it honest about such images "
-                "already); bring other ones"
+                "learned from all of them (cross-validation has calibrated it on these already); "
+                "give other images"
             )
         which = f"the {len(indices):,} images that it has not learned from"
     out = out or model.with_name(f"{model.stem}-calibrated.onnx")
     info = calibrate_bundle(bundle, dataset, indices, out, source=data.resolve().name)
     click.echo(f"Measured on {which} of {data}: {percent(info.quality['accuracy'], 2)} right.")
-    if not standing.knows_all and notes and data.resolve().name in recorded_sources(bundle):
+    if not exposure.knows_all and notes and data.resolve().name in recorded_sources(bundle):
         click.echo(
             f"Note: {bundle.info.name} was trained on data called {data.resolve().name} too, but "
-            "these are not the same images, or not with the same labels. Where it has learned from "
-            "some of them, it is less sure than it says: leave those out, or give the data as they "
-            "were."
+            "these are not the same images, or not with the same labels. If it has learned from "
+            "some of them, its confidences are now too high: leave those out, or give the data as "
+            "they were."
         )
     if dataset.dropped:
         click.echo(

@@ -1,7 +1,7 @@
-"""Which images of a data set a bundle has learned from, and by which it may be judged.
+"""Which images of a data set a bundle has learned from, and which may grade it.
 
 A bundle knows the images of its training by the digests of their files, so that neither their names
-nor their folder matter. Bundles from before that know them by their names and the seed of a split.
+nor their folder matter. Older bundles know them by their names and the seed of a split.
 """
 
 from __future__ import annotations
@@ -24,64 +24,64 @@ Part = Literal["valid", "all"]
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What N images were to the training of a bundle, as far as it says.
+class Exposure:
+    """Which of N images a bundle saw in its training, as far as it says.
 
     Attributes:
         learned: (N,) bool, it has learned from them.
-        answered: (N,) bool, some of those: it carries answers to them that are out of fold.
-        held_out: (N,) bool, it was judged by them. No image is both this and `learned`.
-        knows_all: Whether all other images are new to it, and not only as far as it says.
+        out_of_fold: (N,) bool, some of those: it carries out-of-fold answers to them.
+        held_out: (N,) bool, they measured it. No image is both this and `learned`.
+        knows_all: Whether it is certain that all other images are new to it.
     """
 
     learned: NDArray[np.bool_]
-    answered: NDArray[np.bool_]
+    out_of_fold: NDArray[np.bool_]
     held_out: NDArray[np.bool_]
     knows_all: bool
 
     @property
-    def known(self) -> NDArray[np.bool_]:
-        """(N,) bool, the images that played a part in the training."""
+    def seen(self) -> NDArray[np.bool_]:
+        """(N,) bool, the images of the training."""
         return self.learned | self.held_out
 
     @property
-    def judges(self) -> NDArray[np.bool_]:
-        """(N,) bool, the images of the training by which it may be judged."""
-        return self.answered | self.held_out
+    def validation(self) -> NDArray[np.bool_]:
+        """(N,) bool, the images of the training that may grade it."""
+        return self.out_of_fold | self.held_out
 
     @property
     def fair(self) -> NDArray[np.bool_]:
-        """(N,) bool, all images by which it may be judged."""
-        return self.judges | ~self.learned if self.knows_all else self.judges
+        """(N,) bool, all images that may grade it."""
+        return self.validation | ~self.learned if self.knows_all else self.validation
 
 
-def standing_of(bundle: Bundle, dataset: Dataset) -> Standing:
-    """Return what each image of a data set was to the training of a bundle.
+def exposure_of(bundle: Bundle, dataset: Dataset) -> Exposure:
+    """Return which images of a data set a bundle saw in its training.
 
     Args:
-        bundle: Made by `shopwindow train`; of any other nothing is known.
-        dataset: Any data set; for bundles that do not say the contents, read as for their training.
+        bundle: Made by `shopwindow train`; any other does not say what it saw.
+        dataset: Any data set; for bundles without digests, read as for their training.
 
     Raises:
         BundleError: What it says is damaged.
     """
     carried, seen = out_of_fold_answers(bundle), read_seen(bundle.info.data)
-    answered = np.zeros(len(dataset), np.bool_)
+    out_of_fold = np.zeros(len(dataset), np.bool_)
     if carried is not None:
-        answered = np.isin(dataset.digests, carried.digests)
+        out_of_fold = np.isin(dataset.digests, carried.digests)
     if seen is not None:
-        learned = np.isin(dataset.digests, seen.learned) | answered
+        learned = np.isin(dataset.digests, seen.learned) | out_of_fold
         held_out = np.isin(dataset.digests, seen.held_out) & ~learned
-        return Standing(learned, answered, held_out, knows_all=True)
-    learned, held_out = answered.copy(), np.zeros(len(dataset), np.bool_)
-    for record in _recorded_splits(bundle):
-        if (split := find_split(bundle, dataset, record)) is not None:
+        return Exposure(learned, out_of_fold, held_out, knows_all=True)
+    learned, held_out = out_of_fold.copy(), np.zeros(len(dataset), np.bool_)
+    for record in _records(bundle):
+        if (split := find_split(bundle, dataset, record.get("split"))) is not None:
             learned[split.train] = True
             held_out[split.valid] = True
     data = bundle.info.data
     is_all = carried is not None and not data.get("also") and not data.get("corrections")
-    held_out &= ~answered
-    return Standing(learned & ~held_out, answered, held_out, knows_all=is_all)
+    held_out &= ~out_of_fold
+    return Exposure(learned & ~held_out, out_of_fold, held_out, knows_all=is_all)
 
 
 def choose_images(
@@ -93,60 +93,57 @@ def choose_images(
         UsageError: `part` is `valid`, and none of the images was held out of the training.
         DataError: The bundle has learned from all of them.
     """
-    standing = standing_of(bundle, dataset)
+    exposure = exposure_of(bundle, dataset)
     chosen = np.ones(len(dataset), np.bool_)
     if part == "valid":
-        chosen = standing.judges
+        chosen = exposure.validation
         if not chosen.any():
             raise UsageError(
                 "--part valid: expected images that were held out of the model's training, found "
-                "none (an older model knows them by the names, labels and options of then only); "
-                "leave it out to grade all of them"
+                "none (an older model knows them only by their names, labels and options then); "
+                "without --part valid, all images are graded"
             )
-    elif part is None and (standing.knows_all or standing.known.any()):
-        chosen = standing.fair
+    elif part is None and (exposure.knows_all or exposure.seen.any()):
+        chosen = exposure.fair
         if not chosen.any():
             raise DataError(
                 f"expected images that {bundle.info.name} has not learned from, found "
-                f"{len(chosen):,} that it has, known by the content of their files; bring others"
+                f"{len(chosen):,} that it has (by the content of their files); give other images"
             )
     images, left = int(chosen.sum()), len(chosen) - int(chosen.sum())
     total = counted(len(chosen), "image")
     text = f"{images:,} of {total}" if left else f"all {total}"
-    if standing.held_out.any() and np.array_equal(chosen, standing.held_out):
+    if exposure.held_out.any() and np.array_equal(chosen, exposure.held_out):
         split = bundle.info.data.get("split")
         how = f" ({split.get('method')} split, seed {split.get('seed')})" if split else ""
         text = f"the validation part: {text}{how}"
         left = 0  # which is what the text says
-    return np.flatnonzero(chosen), text, _notes(bundle, standing, chosen, left)
+    return np.flatnonzero(chosen), text, _notes(bundle, exposure, chosen, left)
 
 
-def _notes(bundle: Bundle, standing: Standing, chosen: NDArray[np.bool_], left: int) -> list[str]:
-    """Say what a reader must know about the chosen images, and about those that were left."""
+def _notes(bundle: Bundle, exposure: Exposure, chosen: NDArray[np.bool_], left: int) -> list[str]:
+    """Say what a reader must know about the chosen images, and about those that were left out."""
     notes = []
-    if answered := int((standing.answered & chosen).sum()):
+    if cross_validated := int((exposure.out_of_fold & chosen).sum()):
         notes.append(
-            f"the model was trained on {answered:,} of these images; they are graded by "
+            f"the model was trained on {cross_validated:,} of these images; they are graded by "
             "cross-validation: each answer is from a model that had not seen the image"
         )
-    if biased := int((standing.learned & ~standing.answered & chosen).sum()):
-        notes.append(
-            f"{biased:,} of these images are ones that the model learned from, so the grade is too "
-            "good"
-        )
-    if left and standing.knows_all:
+    if biased := int((exposure.learned & ~exposure.out_of_fold & chosen).sum()):
+        notes.append(f"the model learned from {biased:,} of these images, so the grade is too good")
+    if left and exposure.knows_all:
         notes.append(f"{left:,} images were not graded, as the model has learned from them")
     elif left:
         notes.append(
             f"{left:,} images were not graded, as the model may have learned from them, and "
-            "carries no answers to them that are out of fold"
+            "carries no out-of-fold answers to them"
         )
-    if standing.knows_all and not standing.known.any():
+    if exposure.knows_all and not exposure.seen.any():
         notes.append(
             f"none of these files is one of the {_count(bundle):,} that the model was trained on; "
-            "where they show the same pictures anyway, the grade is too good"
+            "if they show the same pictures anyway, the grade is too good"
         )
-    elif not standing.knows_all and not standing.known.any():
+    elif not exposure.knows_all and not exposure.seen.any():
         notes.append(
             "not the whole data that the model was trained on: all images were graded, and if it "
             "learned from some of them, the grade is too good"
@@ -194,15 +191,11 @@ def find_split(bundle: Bundle, dataset: Dataset, record: object) -> Split | None
 
 
 def recorded_sources(bundle: Bundle) -> list[object]:
-    """Return what the data sets that a bundle learned from were called."""
-    return [record.get("source") for record in _recorded(bundle)]
+    """Return the names of the data sets that a bundle learned from."""
+    return [record.get("source") for record in _records(bundle)]
 
 
-def _recorded_splits(bundle: Bundle) -> list[object]:
-    return [record.get("split") for record in _recorded(bundle)]
-
-
-def _recorded(bundle: Bundle) -> list[dict[str, Any]]:
+def _records(bundle: Bundle) -> list[dict[str, Any]]:
     also = bundle.info.data.get("also")
     further = also if isinstance(also, list) else []
     return [record for record in (bundle.info.data, *further) if isinstance(record, dict)]

@@ -7,9 +7,9 @@
         3f2a90c1d4e5b6a7.onnx     each bundle that promote saw in service, named by its SHA-256
         3f2a90c1d4e5b6a7.json     what was in service before it, when it came, and the figures
 
-Which bundle is in service is told by the model file alone, and which was before it by the record
-that bears its checksum. So one renaming decides everything: whoever is killed before it has changed
-nothing, and whoever is killed after it is done.
+The model file alone says which bundle is in service, and the record under its checksum says which
+one came before. So a single rename decides everything: a process killed before it has changed
+nothing, and one killed after it is done.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DIGITS = 16  # of a checksum, in file names: 64 bits, and the rest is compared 
 
 
 class ModelHistory:
-    """Changes what is in service at a path.
+    """The bundle in service at a path, and those before it.
 
     Args:
         path: The model file that is served.
@@ -40,39 +40,39 @@ class ModelHistory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.history = path.with_name(f"{path.name}.history")
+        self.folder = path.with_name(f"{path.name}.history")
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Keep other processes from changing the same file until the context ends.
 
         Raises:
-            PromotionError: Another process is at it, or the file is a link: a renaming would put a
-                file in the place of the link, and leave what it points to as it was.
+            PromotionError: Another process is changing it, or the file is a link: a rename would
+                replace the link, and leave what it points to as it was.
         """
         if self.path.is_symlink():
             raise PromotionError(
                 f"{self.path}: expected the file that is served, found a link to "
                 f"{self.path.readlink()}; serve and name a file of its own, such as a copy"
             )
-        self.history.mkdir(exist_ok=True)
-        with (self.history / ".lock").open("wb") as lock:
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / ".lock").open("wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise PromotionError(
-                    f"{self.path}: expected nobody else to change it now, but another promote or "
-                    "rollback is at work; wait for its end"
+                    f"{self.path}: another promote or rollback is changing it; wait until that has "
+                    "finished"
                 ) from None
             self._remove_leftovers()
             yield  # the lock ends with the file, also where the process is killed
 
-    def put(self, new: Bundle, before: Bundle, judged: dict[str, Any]) -> None:
+    def promote(self, new: Bundle, before: Bundle, judged: dict[str, Any]) -> None:
         """Put a bundle in service.
 
         Args:
             new: What is to be served.
-            before: What was in service when `new` was judged.
+            before: What was in service when `new` was compared with it.
             judged: The figures, as JSON-ready data, for the record.
 
         Raises:
@@ -80,8 +80,8 @@ class ModelHistory:
         """
         if self._sha256() != before.sha256:
             raise PromotionError(
-                f"{self.path}: expected the bundle that the new one was compared with, but another "
-                "has come there since; promote again"
+                f"{self.path}: expected the bundle that the new one was compared with, but it has "
+                "been replaced since; promote again"
             )
         self._keep(before)
         self._keep(new)
@@ -96,13 +96,13 @@ class ModelHistory:
         write_atomically(self._place(new.sha256, ".json"), text.encode("utf-8"))
         write_atomically(self.path, new.model)
 
-    def back(self) -> Bundle:
+    def rollback(self) -> Bundle:
         """Put the bundle in service that was there before, and return it.
 
-        The one in service need not be readable for that.
+        The one in service need not be readable.
 
         Raises:
-            PromotionError: Nothing was before it, or promote did not put it there.
+            PromotionError: Nothing was in service before it, or promote did not put it there.
             BundleError: The one before is damaged; the one in service stays.
         """
         sha256 = self._sha256()
@@ -131,11 +131,11 @@ class ModelHistory:
             ) from error
         if self._place(sha256, ".onnx").exists():
             raise PromotionError(f"{self.path}: nothing was in service before what is there now")
-        kept = sorted(path.name for path in self.history.glob("*.onnx"))
+        kept = sorted(path.name for path in self.folder.glob("*.onnx"))
         raise PromotionError(
             f"{self.path}: expected a bundle that shopwindow promote put there, found another, so "
-            f"what was before it is not known; "
-            + (f"these are kept in {self.history}: {', '.join(kept)}" if kept else "none is kept")
+            f"the one before it is not known; "
+            + (f"these are kept in {self.folder}: {', '.join(kept)}" if kept else "none is kept")
         )
 
     def _keep(self, bundle: Bundle) -> None:
@@ -144,7 +144,7 @@ class ModelHistory:
             write_atomically(place, bundle.model)
 
     def _place(self, sha256: str, suffix: str) -> Path:
-        return self.history / f"{sha256[:_DIGITS]}{suffix}"
+        return self.folder / f"{sha256[:_DIGITS]}{suffix}"
 
     def _sha256(self) -> str:
         try:
@@ -157,7 +157,7 @@ class ModelHistory:
     def _remove_leftovers(self) -> None:
         """Remove what a process that was killed left half-written."""
         for folder, pattern in ((self.path.parent, f".{self.path.name}.*.tmp"),
-                                (self.history, ".*.tmp")):  # fmt: skip
+                                (self.folder, ".*.tmp")):  # fmt: skip
             for path in folder.glob(pattern):
                 path.unlink(missing_ok=True)
 

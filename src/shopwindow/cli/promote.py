@@ -1,4 +1,4 @@
-"""promote and rollback: what is in service, and what was before."""
+"""promote and rollback: put a bundle in service, and return to the one before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _in_service = click.option(
     required=True,
     metavar="IN_SERVICE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The bundle in service; a running server takes what comes in its place.",
+    help="The bundle in service; a running server notices when it is replaced.",
 )
 
 
@@ -47,7 +47,7 @@ _in_service = click.option(
     "--margin",
     metavar="POINTS",
     type=click.FloatRange(0, 100),
-    help="Points of accuracy that may be lost where it may be chance.  [default: 0.5]",
+    help="Points of accuracy that NEW may lose where it may be chance.  [default: 0.5]",
 )
 @click.pass_context
 def promote(
@@ -63,25 +63,25 @@ def promote(
 ) -> None:
     """Put the bundle NEW in service, if it is no worse than the one there.
 
-    Not put in service is what is worse on the held-out images by more than chance (the 95 %
-    interval of the difference lies below 0), or by more points than --margin, or is right on fewer
-    of the corrections. The one before is kept; rollback returns to it.
+    NEW is refused if it is worse on the held-out images by more than chance (the 95 % interval of
+    the difference lies below 0), or by more points than --margin, or if it is right on fewer of
+    the corrections. The one before is kept; rollback returns to it.
     """
     from shopwindow.bundle import read_bundle
-    from shopwindow.evaluation.summary import printable
-    from shopwindow.promotion.judging import MARGIN_POINTS, judge
-    from shopwindow.promotion.succession import ModelHistory
+    from shopwindow.evaluation.history import ModelHistory
+    from shopwindow.evaluation.promotion import MARGIN_POINTS, compare_for_promotion
+    from shopwindow.plain_text import printable
 
-    succession = ModelHistory(in_service)
+    history = ModelHistory(in_service)
     candidate = read_bundle(new)
-    with succession.alone():
+    with history.locked():
         current = read_bundle(in_service)
         if candidate.sha256 == current.sha256:
             click.echo(f"{in_service}: {_title(candidate)} is in service already.")
             return
         options = given(context)
         with TemporaryDirectory(prefix="shopwindow-") as scratch:
-            found = judge(
+            found = compare_for_promotion(
                 current,
                 candidate,
                 data,
@@ -98,10 +98,10 @@ def promote(
                 engine=wanted_engine(),
             )
         head = [f"in service: {_title(current)}", f"new:        {_title(candidate)}"]
-        click.echo(printable([*head, *found.lines()]))
+        click.echo("\n".join(map(printable, [*head, *found.lines()])))
         if found.objections:
             raise PromotionError(f"{new} is not put in service: {'; '.join(found.objections)}")
-        succession.put(candidate, current, found.as_json())
+        history.promote(candidate, current, found.as_json())
     click.echo(
         f"In service: {new}. Back to the one before: shopwindow rollback --model {in_service}"
     )
@@ -115,13 +115,13 @@ def promote(
 def rollback(in_service: Path) -> None:
     """Put the bundle in service again that was there before the last promote.
 
-    Once more goes back one further. What was in service is kept.
+    Run it again to go back one more. What was in service is kept.
     """
-    from shopwindow.promotion.succession import ModelHistory
+    from shopwindow.evaluation.history import ModelHistory
 
-    succession = ModelHistory(in_service)
-    with succession.alone():
-        bundle = succession.back()
+    history = ModelHistory(in_service)
+    with history.locked():
+        bundle = history.rollback()
     click.echo(f"In service again: {_title(bundle)}.")
 
 

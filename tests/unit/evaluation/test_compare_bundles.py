@@ -12,11 +12,11 @@ from PIL import Image
 
 from colour_bundle import COLOURS, colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, LabelColumn, read_bundle
-from shopwindow.comparing import BundleComparison, compare_bundles, format_comparison
 from shopwindow.data.dataset import load_dataset
 from shopwindow.data.split import split_images
 from shopwindow.errors import DataError
-from shopwindow.grading import Reading
+from shopwindow.evaluation.comparison import BundleComparison, compare_bundles, format_comparison
+from shopwindow.evaluation.grading import Reading
 
 PAINTS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
 # A bundle that takes red for blue and blue for red.

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from shopwindow.errors import DataError
-from shopwindow.evaluation.comparison import (
+from shopwindow.evaluation.significance import (
     PairedCounts,
     bootstrap_interval,
     compare_answers,

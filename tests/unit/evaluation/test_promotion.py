@@ -17,21 +17,23 @@ from shopwindow.bundle.seen import SeenImages
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.split import split_images
 from shopwindow.errors import BundleError, PromotionError
-from shopwindow.evaluation.comparison import (
+from shopwindow.evaluation.grading import Reading
+from shopwindow.evaluation.promotion import PromotionReport, compare_for_promotion
+from shopwindow.evaluation.significance import (
     Compared,
     PairedCounts,
     bootstrap_interval,
     mcnemar_exact,
 )
-from shopwindow.grading import Reading
-from shopwindow.promotion.judging import PromotionReport, judge
 
 SWAPPED = ("blue", "green", "red", "black", "white")
 
 
 def judged(in_service: Bundle, new: Bundle, photos: Path, **options: Any) -> PromotionReport:
     readings = (Reading(), Reading())
-    return judge(in_service, new, photos, readings=readings, progress=False, **options)
+    return compare_for_promotion(
+        in_service, new, photos, readings=readings, progress=False, **options
+    )
 
 
 def compared(images: int, only_a: int, only_b: int) -> Compared:

@@ -1,0 +1,203 @@
+"""What a model got right and wrong: by confidence, by label, and which labels it confuses.
+
+`evaluation` works these rows out for its report, and a bundle carries them under `quality`, from
+where `/about` and the page read them. A bundle may have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MAX_ROWS = 100_000  # as many as there may be labels
+_DIGITS = 4  # of a rate, in a bundle
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """How often answers of about the same confidence were right.
+
+    Attributes:
+        low: Lower edge of the confidence, 0 to 1.
+        high: Upper edge, 0 to 1.
+        images: How many answers fell here.
+        accuracy: Share of them that was right, 0 to 1; None in an empty bin.
+        confidence: Their mean confidence, 0 to 1; None in an empty bin, or in a bundle.
+    """
+
+    low: float
+    high: float
+    images: int
+    accuracy: float | None
+    confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(is_fraction(self.low) and is_fraction(self.high) and self.low < self.high,
+                 "reliability", "0 <= from < to <= 1", (self.low, self.high))  # fmt: skip
+        _require(_is_count(self.images), "reliability.images", "a whole number", self.images)
+        _require(
+            is_fraction(self.accuracy) or (self.accuracy is None and not self.images),
+            "reliability.accuracy", "0 to 1", self.accuracy,
+        )  # fmt: skip
+        _require(_is_rate(self.confidence), "reliability.confidence", "0 to 1", self.confidence)
+
+    def holds(self, confidence: float) -> bool:
+        """Say whether an answer of this confidence (0 to 1) falls here, on its lower edge too."""
+        return self.low <= confidence < self.high or confidence >= self.high == 1
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """How one label fared.
+
+    Attributes:
+        label: The label.
+        images: Images that have it, 0 or more.
+        recall: Share of those that were given it, 0 to 1; None where there are none.
+        precision: Share of the images that were given it and have it, 0 to 1; None where none was.
+    """
+
+    label: str
+    images: int
+    recall: float | None
+    precision: float | None
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.label, str), "labels.label", "a text", self.label)
+        _require(_is_count(self.images), "labels.images", "a whole number", self.images)
+        _require(_is_rate(self.recall), "labels.recall", "0 to 1 or null", self.recall)
+        _require(_is_rate(self.precision), "labels.precision", "0 to 1 or null", self.precision)
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall, 0 to 1; None if the label occurs on no side."""
+        if self.recall is None and self.precision is None:
+            return None
+        recall, precision = self.recall or 0.0, self.precision or 0.0
+        both = recall + precision
+        return 2 * recall * precision / both if both else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Images of one label that were taken for another.
+
+    Attributes:
+        label: The label that they have.
+        taken_for: The label that they were given.
+        images: How many, 1 or more.
+        share: `images` divided by the images that have `label`, 0 to 1.
+    """
+
+    label: str
+    taken_for: str
+    images: int
+    share: float
+
+    def __post_init__(self) -> None:
+        texts = isinstance(self.label, str) and isinstance(self.taken_for, str)
+        _require(texts, "confusions", "two labels", (self.label, self.taken_for))
+        _require(_is_count(self.images), "confusions.images", "a whole number", self.images)
+        _require(is_fraction(self.share), "confusions.share", "0 to 1", self.share)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityTable:
+    """The rows of a bundle's `quality`; each list is empty where the bundle does not have it."""
+
+    reliability: tuple[ReliabilityBin, ...] = ()
+    labels: tuple[LabelScore, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the three lists, to be merged into a bundle's `quality`."""
+        return {
+            "reliability": [
+                {
+                    "from": row.low,
+                    "to": row.high,
+                    "images": row.images,
+                    "accuracy": _rounded(row.accuracy),
+                }
+                for row in self.reliability
+            ],
+            "labels": [
+                {
+                    "label": row.label,
+                    "images": row.images,
+                    "recall": _rounded(row.recall),
+                    "precision": _rounded(row.precision),
+                }
+                for row in self.labels
+            ],
+            "confusions": [
+                {
+                    "label": row.label,
+                    "taken_for": row.taken_for,
+                    "images": row.images,
+                    "share": _rounded(row.share),
+                }
+                for row in self.confusions
+            ],
+        }
+
+    def bin_for(self, confidence: float) -> ReliabilityBin | None:
+        """Return how answers of about this confidence (0 to 1) fared, None where not measured."""
+        return next((row for row in self.reliability if row.holds(confidence)), None)
+
+    def least_found(self, labels: Sequence[str]) -> list[LabelScore]:
+        """Return a row for each label: the lowest recall first, labels without images last."""
+        known = {row.label: row for row in self.labels}
+        rows = [known.get(label) or LabelScore(label, 0, None, None) for label in labels]
+        return sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall)
+
+
+def read_quality(quality: Mapping[str, Any]) -> QualityTable:
+    """Read what `QualityTable.as_json` wrote from a bundle's `quality`.
+
+    Raises:
+        ValueError: A row lacks a key, or a value is of the wrong type or out of range.
+    """
+    bins = _rows(quality, "reliability", {"from", "to", "images", "accuracy"})
+    labels = _rows(quality, "labels", {"label", "images", "recall", "precision"})
+    confusions = _rows(quality, "confusions", {"label", "taken_for", "images", "share"})
+    for row in bins:
+        _require(row["accuracy"] is not None, "reliability.accuracy", "0 to 1", None)
+    return QualityTable(
+        tuple(ReliabilityBin(r["from"], r["to"], r["images"], r["accuracy"]) for r in bins),
+        tuple(LabelScore(**row) for row in labels),
+        tuple(Confusion(**row) for row in confusions),
+    )
+
+
+def _rows(quality: Mapping[str, Any], name: str, keys: set[str]) -> list[dict[str, Any]]:
+    rows = quality.get(name, [])
+    listed = isinstance(rows, list) and len(rows) <= MAX_ROWS
+    _require(listed and all(isinstance(row, dict) for row in rows), name, "a list of objects", rows)
+    for row in rows:
+        _require(set(row) == keys, name, f"the keys {sorted(keys)}", sorted(row))
+    return list(rows)
+
+
+def is_fraction(value: object) -> bool:
+    """Say whether a value is a number from 0 to 1."""
+    # True is an int to Python. The comparison refuses NaN and infinity, and takes any whole number.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_rate(value: object) -> bool:
+    return value is None or is_fraction(value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, _DIGITS)
+
+
+def _require(holds: bool, what: str, expected: str, found: object) -> None:
+    if not holds:
+        raise ValueError(f"quality: {what}: expected {expected}, found {str(found)[:200]}")

@@ -1,0 +1,220 @@
+"""Ask a bundle about labelled images, and which of its answers are right.
+
+Always through the predictor that serves it, so that what is graded is what people will see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from shopwindow.bundle import Bundle
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.label_sets import NO_LABEL, allowed_labels, likeliest_allowed
+from shopwindow.errors import BundleError, ImageError, ShopwindowError
+from shopwindow.evaluation.leakage import out_of_fold_answers
+from shopwindow.inference.engine import EngineName
+from shopwindow.inference.predictor import Predictor
+
+BATCH_SIZE = 64
+
+Probs = dict[str, NDArray[np.float32]]  # by label column, (N, C) probabilities
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Validation images of one data set, and what a network says about them.
+
+    Attributes:
+        name: Of the data set.
+        dataset: Where they come from; its main column has the labels of the network's.
+        indices: (n,) which images.
+        logits: By label column of the network, (n, C) float32.
+        weight: What its images count together, above 0 to 1; see `batch_fractions`.
+    """
+
+    name: str
+    dataset: Dataset
+    indices: NDArray[np.int64]
+    logits: Probs
+    weight: float
+
+    def has(self, column: str) -> bool:
+        """Say whether these images are labelled in a column of the network."""
+        return column == self._main or column in self.dataset.label_columns[1:]
+
+    def targets(self, column: str, probs: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return the (n,) codes to grade (n, C) probabilities by; -1 where there is none."""
+        own = self._own(column)
+        codes, sets = self.dataset.codes[own], self.dataset.sets[own]
+        return likeliest_allowed(probs, codes[self.indices], sets)
+
+    def allowed(self, column: str) -> NDArray[np.bool_]:
+        """Return (n, C) bool: the labels that are right."""
+        return allowed_in(self.dataset, self._own(column), self.indices)
+
+    @property
+    def _main(self) -> str:
+        return next(iter(self.logits))
+
+    def _own(self, column: str) -> str:
+        # The main columns belong together whatever they are called.
+        return self.dataset.label_columns[0] if column == self._main else column
+
+
+def allowed_in(dataset: Dataset, column: str, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return (n, C): which labels of the data set's vocabulary each image allows."""
+    return allowed_labels(dataset.codes[column][indices], dataset.sets[column])
+
+
+def open_predictor(bundle: Bundle, engine: EngineName) -> Predictor:
+    """Return the predictor that serves a bundle.
+
+    Raises:
+        BundleError: The engine cannot run it.
+    """
+    with _explained(bundle):
+        return Predictor(bundle, engine=engine)
+
+
+def ask(predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64]) -> Probs:
+    """Return (n, C) probabilities per label column, asked about the decoded images of a cache."""
+    return _ask(predictor, indices, dataset.images, progress=None)
+
+
+def ask_as_served(
+    predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], *, progress: bool
+) -> Probs:
+    """Return (n, C) per label column, asked as a server would: from the original file's bytes.
+
+    For an image that a cross-validated bundle has learned from, this is the answer that the bundle
+    carries: that of a head that had not seen the image.
+
+    Raises:
+        BundleError: The bundle cannot be run, or the answers that it carries are damaged.
+    """
+    bundle = predictor.bundle
+
+    def prepare(index: int) -> NDArray[np.uint8]:
+        try:
+            return predictor.prepare(dataset.read_bytes(index))
+        except ImageError:  # gone since it was decoded, or it may not be read any more
+            image: NDArray[np.uint8] = dataset.images([index])[0]
+            return image
+
+    answers = _ask(
+        predictor,
+        indices,
+        lambda batch: np.stack([prepare(int(index)) for index in batch]),
+        progress=progress,
+    )
+    if (carried := out_of_fold_answers(bundle)) is not None:
+        for row, digest in enumerate(dataset.digests[indices]):
+            if (place := carried.position_of(int(digest))) is not None:
+                for name, rows in answers.items():
+                    rows[row] = carried.answers[name][place]
+    return answers
+
+
+def _ask(
+    predictor: Predictor,
+    indices: NDArray[np.int64],
+    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
+    *,
+    progress: bool | None,
+) -> Probs:
+    """Ask in batches; `progress` None shows it on a terminal only."""
+    parts: dict[str, list[NDArray[np.float32]]] = {
+        column.name: [] for column in predictor.bundle.info.columns
+    }
+    disable = None if progress is None else not progress
+    with tqdm(total=len(indices), desc="Predicting", unit=" images", disable=disable) as bar:
+        for start in range(0, len(indices), BATCH_SIZE):
+            batch = indices[start : start + BATCH_SIZE]
+            images = read(batch)
+            with _explained(predictor.bundle):
+                answers = predictor.probabilities(images)
+            for name, rows in answers.items():
+                parts[name].append(rows)
+            bar.update(len(batch))
+    return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
+@contextlib.contextmanager
+def _explained(bundle: Bundle) -> Iterator[None]:
+    """Say what to do about a bundle that cannot be run."""
+    try:
+        yield
+    except (ShopwindowError, OSError):
+        raise
+    except Exception as error:  # the engines' own classes share no base but Exception
+        raise BundleError(
+            f"{bundle.path}: expected a bundle that answers, found one that cannot be run "
+            f"({str(error)[:200]}); export it again"
+        ) from error
+
+
+def targets_of(
+    dataset: Dataset,
+    column: str,
+    indices: NDArray[np.int64],
+    labels: Sequence[str],
+    probs: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the images' labels as the model numbers them, -1 for none, and the labels it lacks.
+
+    Args:
+        dataset: Has the labels.
+        column: Of its label columns.
+        indices: (n,) which images.
+        labels: The C labels of the model.
+        probs: (n, C) its answers; where an image allows several labels, the likeliest is taken.
+    """
+    known = {label: number for number, label in enumerate(labels)}
+    vocabulary = dataset.vocabularies[column]
+    allowed = allowed_in(dataset, column, indices)
+    unknown = [
+        vocabulary[code] for code in np.flatnonzero(allowed.any(0)) if vocabulary[code] not in known
+    ]
+    shared = [code for code, label in enumerate(vocabulary) if label in known]
+    right = np.zeros((len(indices), len(labels)), np.bool_)
+    right[:, [known[vocabulary[code]] for code in shared]] = allowed[:, shared]
+    best = np.where(right, probs, -1.0).argmax(axis=1)
+    return np.where(right.any(axis=1), best, NO_LABEL).astype(np.int64), unknown
+
+
+def right_answers(
+    predictor: Predictor,
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    allowed: NDArray[np.bool_],
+    *,
+    progress: bool,
+) -> NDArray[np.bool_]:
+    """Ask a bundle about n images, as a server would.
+
+    Args:
+        predictor: Of the bundle, whose main column is asked.
+        dataset: Its main column has the labels that are right.
+        indices: (n,) which images.
+        allowed: (n, C) which labels of the data set are right for each; maybe none of them.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        (n,) bool: whether the most probable label is right; where none is, whether it is not sure.
+    """
+    info = predictor.bundle.info
+    answers = ask_as_served(predictor, dataset, indices, progress=progress)[info.main.name]
+    labels = dataset.vocabularies[dataset.label_columns[0]]
+    code_of = {label: code for code, label in enumerate(labels)}
+    codes = np.array([code_of.get(label, -1) for label in info.main.labels], np.int64)
+    given = codes[answers.argmax(axis=1)]
+    right: NDArray[np.bool_] = (given >= 0) & allowed[np.arange(len(given)), given]
+    for index in np.flatnonzero(~allowed.any(axis=1)):
+        right[index] = not info.threshold.is_sure(float(answers[index].max()))
+    return right
