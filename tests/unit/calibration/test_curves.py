@@ -274,7 +274,7 @@ def test_graph_says_what_the_arrays_say_also_the_second_time(
 
 
 def test_graph_answers_exactly_like_one_that_an_earlier_version_wrote() -> None:
-    """`calibrated_node_by_node.onnx` was made with these numbers when nodes were made one by one."""
+    """With the same numbers, when each node was still made by hand."""
     random = np.random.default_rng(3)
     weights = random.normal(0, 0.5, (6, 2)).astype(np.float32)
     domains = DomainClassifier(weights, random.normal(size=2).astype(np.float32))
