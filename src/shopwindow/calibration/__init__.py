@@ -1,1 +1,1 @@
-"""What makes confidences honest: temperatures, curves and thresholds; fitted, and in graphs."""
+"""Confidences that mean what they say: temperatures, curves and thresholds, also in the graph."""

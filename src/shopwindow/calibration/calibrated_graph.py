@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import numpy_helper, parser
 
-from shopwindow.calibration.curves import AHEAD, CRUMB, FLOOR, NEAR, Confidence
+from shopwindow.calibration.curves import FLOOR, LEAD, NEAR_TIE, TINY, Confidence
 from shopwindow.calibration.temperature import LEAST
 from shopwindow.errors import TrainingError
 
@@ -38,7 +38,7 @@ _CONFIDENCE = """
     is_best = Equal (labels, best)
     only_best = Where (is_best, answers, none)
     highest = MatMul (only_best, all_labels)
-    some = Add (answers, crumb)
+    some = Add (answers, tiny)
     others = Where (is_best, none, some)
     rest = MatMul (others, all_labels)
     next = ArgMax <axis = 1, keepdims = 1> (others)
@@ -65,8 +65,8 @@ _CONFIDENCE = """
     # (N, 1): not below the second label, and changed less the nearer that is.
     of_both = Add (rest, second)
     equal = Div (second, of_both)
-    a_little_more = Mul (equal, ahead)
-    least = MatMul (a_little_more, same)
+    at_least = Mul (equal, lead)
+    least = MatMul (at_least, same)
     curved = Max (mean, least)
     gap = Sub (highest, second)
     gaps = Mul (gap, per_nearness)
@@ -155,9 +155,9 @@ def with_confidence(
         "ceiling": 1 - FLOOR,
         "one": 1,
         "none": 0,
-        "crumb": CRUMB,
-        "ahead": AHEAD,
-        "per_nearness": 1 / NEAR,
+        "tiny": TINY,
+        "lead": LEAD,
+        "per_nearness": 1 / NEAR_TIE,
         "same": np.ones((1, 1)),
         "labels": np.arange(count)[None],
         "all_labels": np.ones((count, 1)),

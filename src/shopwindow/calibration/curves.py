@@ -1,14 +1,13 @@
-"""How far a confidence can be believed, learned from held-out images of each kind.
+"""Curves from confidence to how often answers are right, one for each kind of photo.
 
 A temperature makes all answers more certain, or all less. Networks that learned from smoothed
-labels want both at once: the most certain of their answers are right more often
-than they say, the others less often. And what holds for catalogue photos does not hold for photos
-taken with a phone. So after the temperature, the confidence of an answer goes through a curve of
-three numbers ("beta calibration": Kull, Silva Filho, Flach, AISTATS 2017), one for each data set
-that was judged; which of them a photo is like is told by the network's own answers, in all label
-columns.
+labels need both at once: their most certain answers are right more often than they say, the others
+less often. And what holds for catalogue photos does not hold for photos taken with a phone. So
+after the temperature, the confidence of an answer goes through a curve of three numbers ("beta
+calibration": Kull, Silva Filho, Flach, AISTATS 2017). There is one curve for each validation set,
+and a classifier on the network's own answers, in all label columns, says which set a photo is like.
 
-The answer stays the same, and the other labels share what it leaves in their old proportions.
+The answer stays the same, and the other labels share the rest in their old proportions.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from numpy.typing import NDArray
 from shopwindow.evaluation.asking import Probs
 from shopwindow.regression import fit_head
 
-# Three numbers from fewer answers would follow chance.
+# Three numbers fitted to fewer answers would follow chance.
 MIN_IMAGES = 200
-# Below the lowest hundredth of the answers that a curve was fitted to, nobody knows its course.
-_LOWEST = 0.01
-# Logarithms are taken of nothing smaller, nor of anything nearer to 1.
+# A curve is a straight line below this quantile of the answers that it was fitted to.
+_LOWEST_QUANTILE = 0.01
+# Logarithms are taken of confidences from here to 1 minus this.
 FLOOR = 1e-6
-# What each label gets of the rest, so that there is a rest also where all others are at 0.
-CRUMB = 1e-9
-# How far the best label is kept ahead of the next, as a factor.
-AHEAD = 1.02
-# Two labels nearer than this are partly left as they are, and two alike wholly: whichever of them
-# rounding puts first, their confidences are nearly the same.
-NEAR = 0.05
-# Of the regression that tells kinds apart: scikit-learn's C, on standardised inputs.
-_STRENGTH = 0.1
-# A curve is fitted when no step is left by which its loss, hundreds or more, would fall by this.
-_LITTLE = 1e-9
+# Added to every other label, so that they can share a rest even where all of them are at 0.
+TINY = 1e-9
+# The best label stays ahead of the second by this factor.
+LEAD = 1.02
+# Where the best two labels are nearer than this, the confidence changes less, and not at all in a
+# tie: whichever of them rounding puts first, their confidences are nearly the same.
+NEAR_TIE = 0.05
+# Of the regression that tells kinds of photos apart: scikit-learn's C, on standardised inputs.
+_REGULARISATION_C = 0.1
+# Newton's method ends where a step would lower the loss, which is some hundreds, by less than this.
+_LEAST_GAIN = 1e-9
 _MAX_STEPS = 100
 
 
@@ -54,8 +53,8 @@ class BetaCalibration:
         rise: 0 or more.
         fall: 0 or more.
         shift: Any number.
-        lowest: Below it, the curve is a straight line to 0: an answer that is as good as none stays
-            one, also where all that the curve was fitted to were better.
+        lowest: Below it, the curve is a straight line to 0: a hopeless answer stays one, even where
+            the curve was fitted to better ones only.
     """
 
     rise: float
@@ -80,8 +79,8 @@ def fit_beta_calibration(
 ) -> BetaCalibration:
     """Return the likeliest curve.
 
-    A weak prior for the curve that changes nothing is added to the likelihood, as it is for
-    temperatures: where all answers are right, the likelihood alone knows no end.
+    A weak prior for the curve that changes nothing is added to the likelihood, as for temperatures:
+    where all answers are right, the likelihood alone has no maximum.
 
     Args:
         confidences: (N,) of answers, 0 to 1; at least one.
@@ -102,7 +101,7 @@ def fit_beta_calibration(
         curvature = (inputs.T * (wrong * (1 - wrong))) @ inputs + 2 * np.eye(3)
         step = _least_quadratic(curvature, curvature @ numbers - slopes) - numbers
         fall_of_loss = -float(slopes @ step)
-        if fall_of_loss < _LITTLE:
+        if fall_of_loss < _LEAST_GAIN:
             break
         # Far from the optimum a whole step may overshoot (Nocedal, Wright 2006, algorithm 3.1).
         before, length = loss(numbers), 1.0
@@ -110,7 +109,7 @@ def fit_beta_calibration(
             length /= 2
         numbers = numbers + length * step
     rise, fall, shift = (float(number) for number in numbers)
-    return BetaCalibration(rise, fall, shift, float(np.quantile(confidences, _LOWEST)))
+    return BetaCalibration(rise, fall, shift, float(np.quantile(confidences, _LOWEST_QUANTILE)))
 
 
 def _least_quadratic(
@@ -123,7 +122,7 @@ def _least_quadratic(
         towards: (3,).
     """
     found = []
-    # Either bound is met or is not: where it is not, the slope there is 0.
+    # Each of the two numbers is either at its bound or free; where it is free, its slope is 0.
     for free in ([0, 1, 2], [0, 2], [1, 2], [2]):
         one = np.zeros(3)
         one[free] = np.linalg.solve(curvature[np.ix_(free, free)], towards[free])
@@ -133,7 +132,7 @@ def _least_quadratic(
 
 
 def _sigmoid(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 / (1 + exp(-x)), of which no x makes too great a number."""
+    """1 / (1 + exp(-x)), without overflow."""
     return np.asarray(np.exp(-np.logaddexp(0, -numbers)), np.float64)
 
 
@@ -145,7 +144,7 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class DomainClassifier:
-    """A classifier of photos by the data set that they are like, from the network's answers.
+    """Says which data set a photo is like, from the network's answers.
 
     Attributes:
         weights: (D, K) float32, for the logarithms of the probabilities of all D labels.
@@ -175,14 +174,14 @@ def fit_domain_classifier(answers: Sequence[Probs], weights: Sequence[float]) ->
     rows = [_logarithms(one) for one in answers]
     together = np.concatenate(rows)
     mean, spread = together.mean(axis=0), together.std(axis=0)
-    spread[spread < FLOOR] = 1  # what never changes tells nothing
+    spread[spread < FLOOR] = 1  # what never changes says nothing
     inputs = ((together - mean) / spread).astype(np.float32)
     each = [np.full(len(r), w / len(r)) for r, w in zip(rows, weights, strict=True)]
     kind = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
     # What scikit-learn's C means there. It tells two kinds apart by one number in place of two that
     # differ by as much, of which the squares are half as great; and `fit_head` brings the inputs to
     # a mean variance of 1, which those that never change lower.
-    penalty = (2 if len(rows) == 2 else 1) / (_STRENGTH * len(together))
+    penalty = (2 if len(rows) == 2 else 1) / (_REGULARISATION_C * len(together))
     penalty /= float(inputs.var(axis=0).mean()) or 1.0
     head = fit_head(
         inputs,
@@ -198,12 +197,12 @@ def fit_domain_classifier(answers: Sequence[Probs], weights: Sequence[float]) ->
 
 @dataclass(frozen=True)
 class Confidence:
-    """A calibrator of the main label column.
+    """Calibrates the confidence of the main label column.
 
     Attributes:
         curves: One for each kind of photo, at least one.
-        domains: Which kind a photo is of; None where there is but one.
-        fitted_to: By the position of each data set that has a curve, how many of its images the
+        domains: Which kind a photo is of; None where there is only one.
+        fitted_to: By the position of each data set that has a curve, the number of images that the
             curve was fitted to.
     """
 
@@ -212,7 +211,7 @@ class Confidence:
     fitted_to: dict[int, int]
 
     def __call__(self, answers: Probs) -> NDArray[np.float32]:
-        """Return the probabilities of the main label column, which comes first, anew.
+        """Return calibrated probabilities of the main label column, which comes first.
 
         Args:
             answers: Per label column (n, C) probabilities.
@@ -227,12 +226,12 @@ class Confidence:
         by_domain = np.stack([curve(highest) for curve in self.curves], axis=1)
         if self.domains is not None:
             by_domain = by_domain * self.domains(answers)
-        others = rows + CRUMB
+        others = rows + TINY
         others[numbers, best] = 0
         rest, second = others.sum(axis=1), others.max(axis=1)
         # The second label gets second / rest of what is left, and is not to come before the first.
-        curved = np.maximum(by_domain.sum(axis=1), AHEAD * second / (rest + second))
-        apart = np.clip((highest - second) / NEAR, 0, 1)
+        curved = np.maximum(by_domain.sum(axis=1), LEAD * second / (rest + second))
+        apart = np.clip((highest - second) / NEAR_TIE, 0, 1)
         confidences = highest + apart * (curved - highest)
         others *= ((1 - confidences) / rest)[:, None]
         others[numbers, best] = confidences

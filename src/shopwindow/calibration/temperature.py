@@ -24,13 +24,13 @@ def fit_temperature(
     targets: NDArray[np.integer],
     weights: NDArray[np.floating] | None = None,
 ) -> float:
-    """Return the temperature that makes `softmax(logits / temperature)` most honest.
+    """Return the temperature at which `softmax(logits / temperature)` is best calibrated.
 
     Temperature scaling (Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks,
     ICML 2017): the one number that minimises the negative log-likelihood; it changes no answer.
-    To it a weak prior for 1 is added, that counts about 1: where all of a few images are right, the
-    likelihood alone would call every answer certain. A golden-section search over the
-    log-temperature finds the minimum.
+    A weak prior for 1 is added, which counts about as much as one image: where all of a few images
+    are right, the likelihood alone would call every answer certain. A golden-section search over
+    the log-temperature finds the minimum.
 
     Args:
         logits: (N, C) scores before the softmax.
@@ -38,7 +38,7 @@ def fit_temperature(
         weights: (N,) what each image counts, 0 or more; None for 1 each.
 
     Returns:
-        0.05 to 20: above 1 where the network is too certain, below 1 where it is too modest.
+        0.05 to 20: above 1 for a network that is too certain, below 1 for one that is too cautious.
 
     Raises:
         ValueError: No images, shapes that do not fit, targets out of range, scores that are not

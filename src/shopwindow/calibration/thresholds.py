@@ -13,10 +13,10 @@ from shopwindow.inference.predictor import family_shares
 
 SURE_PRECISION = 0.95
 FAMILY_PRECISION = 0.98
-# Three right answers of three promise nothing; of thirty, one may be wrong at 95 % precision.
+# Three right answers of three prove nothing; of thirty, one may be wrong at 95 % precision.
 MIN_SURE_ANSWERS = 30
 NEVER = Threshold(min_confidence=1.0, precision=0.0, coverage=0.0)
-_ROUNDING = 1e-9  # what sums of weights may lose: 38 of 40 is 95 % whatever each of them counts
+_ROUNDING = 1e-9  # of sums of weights: 38 of 40 is 95 %, whatever each of them counts
 
 Judged = tuple[NDArray[np.floating], NDArray[np.bool_]]  # (n,) confidences, (n,) whether right
 

@@ -77,7 +77,7 @@ def compare_bundles(
 
     Args:
         a: The first bundle.
-        b: The second, which is what figures are the lead of.
+        b: The second; differences are its lead over the first.
         data: As for `load_dataset`.
         readings: How to read `data`: for A, whose labels count, and for B, to find out which
             images B learned from.

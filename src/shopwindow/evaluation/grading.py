@@ -126,7 +126,7 @@ def grade_bundle(
         reading: How to read `data`; by default as the bundle recorded it.
         part: `valid` grades the validation part of the training, `all` every image. None takes all
             that the bundle has not learned from: of its own training data, the validation part.
-        answer: Whom to ask instead of the bundle, such as the trained model it was made from.
+        answer: What to ask instead of the bundle, such as the trained model it was made from.
         cache_dir: As for `load_dataset`.
         progress: Whether to show progress on stderr.
         engine: What runs the bundle; see `choose_engine`.
@@ -149,7 +149,7 @@ def grade_bundle(
     probabilities = ask(dataset, indices)
     seconds = time.perf_counter() - started
     if answer is not None:
-        notes.append("answers of the trained model itself, before its confidences were calibrated")
+        notes.append("graded: the trained model itself, before its confidences were calibrated")
 
     # The main columns belong together whatever they are called; attributes by their names.
     probs = probabilities[main.name]
@@ -203,7 +203,7 @@ def _main_targets(
     if nothing.all():
         raise DataError(
             f"expected images with labels to grade, found {len(nothing):,} that show none of "
-            "them; shopwindow predict says which of its answers are sure"
+            "the labels; shopwindow predict says which answers are sure"
         )
     if not (targets >= 0).any():
         advice = "name the column with --label-column" if has_table else "map them with --label-map"

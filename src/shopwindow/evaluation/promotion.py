@@ -118,7 +118,7 @@ def compare_for_promotion(
 
     Args:
         in_service: Its card names the held-out images.
-        new: What is to take its place.
+        new: What is to replace it.
         data: What `in_service` was trained on.
         readings: How to read `data` as for the training of either.
         corrections: A folder as `shopwindow feedback export` writes it.
@@ -190,7 +190,7 @@ def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> NDArray[np.in
         raise PromotionError(
             f"{in_service.info.name}: expected a bundle in service whose card names the images "
             "that were held out of its training, found none (an imported model has none); replace "
-            "it by hand once, with one that shopwindow train made"
+            "it by hand once, with a bundle from shopwindow train"
         )
     exposure = exposure_of(in_service, dataset)
     if not exposure.validation.any():
@@ -225,7 +225,7 @@ def _fair_to_both(
 
 
 def _losses(in_service: Bundle, new: Bundle) -> Iterator[str]:
-    """Say what clients would miss, which no accuracy shows."""
+    """Say what clients would miss, which accuracy does not show."""
     known = {column.name for column in new.info.columns[1:]}
     gone = [column.name for column in in_service.info.columns[1:] if column.name not in known]
     if gone:

@@ -32,7 +32,7 @@ WEAKEST_IMAGES = 10  # a label with fewer images is not called weak: its F1 is m
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LossImage:
-    """An image that the model got badly wrong (or nearly so).
+    """An image of high loss: the model was confidently wrong about it, or nearly so.
 
     Attributes:
         reference: What the data set calls the image.
@@ -172,7 +172,7 @@ def hardest_images(
             f"got {len(references)}"
         )
     indices = highest_loss(probabilities, targets, count)
-    shares, codes = np.asarray(probabilities)[indices], np.asarray(targets)[indices]
+    probs, codes = np.asarray(probabilities)[indices], np.asarray(targets)[indices]
     return tuple(
         LossImage(
             reference=references[int(index)],
@@ -182,9 +182,7 @@ def hardest_images(
             true_confidence=float(row[code]),
             image_hwc=image,
         )
-        for index, code, row, image in zip(
-            indices, codes, shares, read_images(indices), strict=True
-        )
+        for index, code, row, image in zip(indices, codes, probs, read_images(indices), strict=True)
     )
 
 

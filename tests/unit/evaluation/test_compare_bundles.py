@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from colour_bundle import COLOURS, colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, LabelColumn, read_bundle
@@ -18,22 +17,8 @@ from shopwindow.errors import DataError
 from shopwindow.evaluation.comparison import BundleComparison, compare_bundles, format_comparison
 from shopwindow.evaluation.grading import Reading
 
-PAINTS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
 # A bundle that takes red for blue and blue for red.
 SWAPPED = ("blue", "green", "red", "black", "white")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Folders `red`, `green` and `blue` with 12 different photos each."""
-    folder = tmp_path / "photos"
-    for label, paint in PAINTS.items():
-        (folder / label).mkdir(parents=True)
-        for number in range(12):
-            image = Image.new("RGB", (12, 16), paint)
-            image.paste((255, 255, 255), (number % 10, 0, number % 10 + 2, 1 + number))
-            image.save(folder / label / f"{number:02}.png")
-    return folder
 
 
 def make_bundle(path: Path, labels: tuple[str, ...] = tuple(COLOURS), **data: Any) -> Bundle:
