@@ -6,12 +6,15 @@ where `/about` and the page read them. A bundle may have none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 MAX_ROWS = 100_000  # as many as there may be labels
-_DIGITS = 4  # of a rate, in a bundle
+# By the key in a bundle's JSON, the attribute.
+_BIN_KEYS = {"from": "low", "to": "high", "images": "images", "accuracy": "accuracy"}
+_LABEL_KEYS = {key: key for key in ("label", "images", "recall", "precision")}
+_CONFUSION_KEYS = {key: key for key in ("label", "taken_for", "images", "share")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,33 +116,9 @@ class QualityTable:
     def as_json(self) -> dict[str, Any]:
         """Return the three lists, to be merged into a bundle's `quality`."""
         return {
-            "reliability": [
-                {
-                    "from": row.low,
-                    "to": row.high,
-                    "images": row.images,
-                    "accuracy": _rounded(row.accuracy),
-                }
-                for row in self.reliability
-            ],
-            "labels": [
-                {
-                    "label": row.label,
-                    "images": row.images,
-                    "recall": _rounded(row.recall),
-                    "precision": _rounded(row.precision),
-                }
-                for row in self.labels
-            ],
-            "confusions": [
-                {
-                    "label": row.label,
-                    "taken_for": row.taken_for,
-                    "images": row.images,
-                    "share": _rounded(row.share),
-                }
-                for row in self.confusions
-            ],
+            "reliability": rows_as_json(self.reliability, _BIN_KEYS, digits=4),
+            "labels": rows_as_json(self.labels, _LABEL_KEYS, digits=4),
+            "confusions": rows_as_json(self.confusions, _CONFUSION_KEYS, digits=4),
         }
 
     def bin_for(self, confidence: float) -> ReliabilityBin | None:
@@ -153,31 +132,52 @@ class QualityTable:
         return sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall)
 
 
+_Row = TypeVar("_Row", ReliabilityBin, LabelScore, Confusion)
+
+
 def read_quality(quality: Mapping[str, Any]) -> QualityTable:
     """Read what `QualityTable.as_json` wrote from a bundle's `quality`.
 
     Raises:
         ValueError: A row lacks a key, or a value is of the wrong type or out of range.
     """
-    bins = _rows(quality, "reliability", {"from", "to", "images", "accuracy"})
-    labels = _rows(quality, "labels", {"label", "images", "recall", "precision"})
-    confusions = _rows(quality, "confusions", {"label", "taken_for", "images", "share"})
+    bins = _read_rows(ReliabilityBin, quality, "reliability", _BIN_KEYS)
     for row in bins:
-        _require(row["accuracy"] is not None, "reliability.accuracy", "0 to 1", None)
+        _require(row.accuracy is not None, "reliability.accuracy", "0 to 1", None)
     return QualityTable(
-        tuple(ReliabilityBin(r["from"], r["to"], r["images"], r["accuracy"]) for r in bins),
-        tuple(LabelScore(**row) for row in labels),
-        tuple(Confusion(**row) for row in confusions),
+        bins,
+        _read_rows(LabelScore, quality, "labels", _LABEL_KEYS),
+        _read_rows(Confusion, quality, "confusions", _CONFUSION_KEYS),
     )
 
 
-def _rows(quality: Mapping[str, Any], name: str, keys: set[str]) -> list[dict[str, Any]]:
+def rows_as_json(
+    rows: Iterable[object], keys: Mapping[str, str], *, digits: int
+) -> list[dict[str, Any]]:
+    """Return rows as JSON-ready data, with rates rounded to so many digits.
+
+    Args:
+        rows: Objects with attributes.
+        keys: By the key in JSON, the name of the attribute.
+        digits: After the point.
+    """
+
+    def value(row: object, name: str) -> Any:
+        found = getattr(row, name)
+        return round(found, digits) if isinstance(found, float) else found
+
+    return [{key: value(row, name) for key, name in keys.items()} for row in rows]
+
+
+def _read_rows(
+    kind: type[_Row], quality: Mapping[str, Any], name: str, keys: Mapping[str, str]
+) -> tuple[_Row, ...]:
     rows = quality.get(name, [])
     listed = isinstance(rows, list) and len(rows) <= MAX_ROWS
     _require(listed and all(isinstance(row, dict) for row in rows), name, "a list of objects", rows)
     for row in rows:
-        _require(set(row) == keys, name, f"the keys {sorted(keys)}", sorted(row))
-    return list(rows)
+        _require(set(row) == set(keys), name, f"the keys {sorted(keys)}", sorted(row))
+    return tuple(kind(**{field: row[key] for key, field in keys.items()}) for row in rows)
 
 
 def is_fraction(value: object) -> bool:
@@ -192,10 +192,6 @@ def _is_rate(value: object) -> bool:
 
 def _is_count(value: object) -> bool:
     return type(value) is int and value >= 0
-
-
-def _rounded(rate: float | None) -> float | None:
-    return None if rate is None else round(rate, _DIGITS)
 
 
 def _require(holds: bool, what: str, expected: str, found: object) -> None:

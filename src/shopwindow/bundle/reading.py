@@ -49,6 +49,11 @@ class Bundle:
     sha256: str
     path: Path | None = None
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Which bundle it is, as JSON-ready data: `name`, `version` and `sha256`."""
+        return {"name": self.info.name, "version": self.info.version, "sha256": self.sha256}
+
 
 def read_bundle(path: Path) -> Bundle:
     """Read a bundle and check that what it says fits what it is.

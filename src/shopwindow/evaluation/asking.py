@@ -189,12 +189,7 @@ def targets_of(
 
 
 def right_answers(
-    predictor: Predictor,
-    dataset: Dataset,
-    indices: NDArray[np.int64],
-    allowed: NDArray[np.bool_],
-    *,
-    progress: bool,
+    predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64], *, progress: bool
 ) -> NDArray[np.bool_]:
     """Ask a bundle about n images, as a server would.
 
@@ -202,19 +197,16 @@ def right_answers(
         predictor: Of the bundle, whose main column is asked.
         dataset: Its main column has the labels that are right.
         indices: (n,) which images.
-        allowed: (n, C) which labels of the data set are right for each; maybe none of them.
         progress: Whether to show progress on stderr.
 
     Returns:
-        (n,) bool: whether the most probable label is right; where none is, whether it is not sure.
+        (n,) bool: whether the most probable label is right, or one of those that are; for an image
+        that shows none of the labels, whether the answer is not sure.
     """
-    info = predictor.bundle.info
-    answers = ask_as_served(predictor, dataset, indices, progress=progress)[info.main.name]
-    labels = dataset.vocabularies[dataset.label_columns[0]]
-    code_of = {label: code for code, label in enumerate(labels)}
-    codes = np.array([code_of.get(label, -1) for label in info.main.labels], np.int64)
-    given = codes[answers.argmax(axis=1)]
-    right: NDArray[np.bool_] = (given >= 0) & allowed[np.arange(len(given)), given]
-    for index in np.flatnonzero(~allowed.any(axis=1)):
-        right[index] = not info.threshold.is_sure(float(answers[index].max()))
+    info, column = predictor.bundle.info, dataset.label_columns[0]
+    probs = ask_as_served(predictor, dataset, indices, progress=progress)[info.main.name]
+    targets, _ = targets_of(dataset, column, indices, info.main.labels, probs)
+    right: NDArray[np.bool_] = probs.argmax(axis=1) == targets
+    for index in np.flatnonzero(~allowed_in(dataset, column, indices).any(axis=1)):
+        right[index] = not info.threshold.is_sure(float(probs[index].max()))
     return right

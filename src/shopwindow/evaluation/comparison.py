@@ -15,7 +15,7 @@ from shopwindow.errors import DataError
 from shopwindow.evaluation.asking import allowed_in, open_predictor, right_answers
 from shopwindow.evaluation.grading import Reading, read_dataset
 from shopwindow.evaluation.leakage import Part, choose_images
-from shopwindow.evaluation.significance import Compared, Comparison, compare_answers
+from shopwindow.evaluation.significance import Comparison, PairedTest, compare_answers
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 from shopwindow.plain_text import aligned, counted, percent, printable
@@ -50,8 +50,8 @@ class BundleComparison:
         """Return everything as JSON-ready data, in the shape that docs/evaluation.md promises."""
         return {
             "format": FORMAT,
-            "a": _named(self.a) | {"engine": self.engines[0]},
-            "b": _named(self.b) | {"engine": self.engines[1]},
+            "a": self.a.named | {"engine": self.engines[0]},
+            "b": self.b.named | {"engine": self.engines[1]},
             "data": self.data,
             "compared": self.compared,
             "notes": list(self.notes),
@@ -158,11 +158,10 @@ def ask_both(
         DataError: There are no images.
     """
     column = dataset.label_columns[0]
-    allowed = allowed_in(dataset, column, indices)
     right_a, right_b = (
-        right_answers(predictor, dataset, indices, allowed, progress=progress)
-        for predictor in (a, b)
+        right_answers(predictor, dataset, indices, progress=progress) for predictor in (a, b)
     )
+    allowed = allowed_in(dataset, column, indices)
     targets = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
     return compare_answers(right_a, right_b, targets, dataset.vocabularies[column])
 
@@ -234,7 +233,7 @@ def format_comparison(found: BundleComparison) -> str:
     return "\n".join(map(printable, lines))
 
 
-def figure_lines(compared: Compared, titles: tuple[str, str, str]) -> list[str]:
+def figure_lines(compared: PairedTest, titles: tuple[str, str, str]) -> list[str]:
     """Return the figures of two models as four aligned lines.
 
     Args:
@@ -251,7 +250,7 @@ def figure_lines(compared: Compared, titles: tuple[str, str, str]) -> list[str]:
     ]
 
 
-def verdict(overall: Compared) -> str:
+def verdict(overall: PairedTest) -> str:
     """Say in a sentence which is better, or that these images cannot tell."""
     counts = overall.counts
     if overall.better is None:
@@ -263,13 +262,9 @@ def verdict(overall: Compared) -> str:
     return f"{overall.better.upper()} is better, by {100 * lead:.2f} points."
 
 
-def _named(bundle: Bundle) -> dict[str, str]:
-    return {"name": bundle.info.name, "version": bundle.info.version, "sha256": bundle.sha256}
-
-
 def _points(share: float) -> str:
     return f"{100 * share:+.2f}"
 
 
-def _range(one: Compared) -> str:
+def _range(one: PairedTest) -> str:
     return " to ".join(_points(edge) for edge in one.interval)

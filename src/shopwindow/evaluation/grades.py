@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle.quality import Confusion, LabelScore, ReliabilityBin
+from shopwindow.bundle.quality import Confusion, LabelScore, ReliabilityBin, rows_as_json
+
+# By the key in a report's JSON, the attribute.
+_LABEL_KEYS = {
+    "label": "label",
+    "support": "images",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "f1",
+}
+_BIN_KEYS = {key: key for key in ("low", "high", "images", "accuracy", "confidence")}
+_PAIR_KEYS = {"true": "label", "predicted": "taken_for", "count": "images", "share": "share"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,38 +165,16 @@ class Grades:
             "ece": _rounded(self.ece),
             "log_loss": _rounded(self.log_loss),
             "per_class": [
-                {
-                    "label": score.label,
-                    "support": score.images,
-                    "predicted": given,
-                    "correct": correct,
-                    "precision": _rounded(score.precision),
-                    "recall": _rounded(score.recall),
-                    "f1": _rounded(score.f1),
-                }
-                for score, given, correct in zip(
-                    self.per_class, predicted, self._correct_by_label, strict=True
+                {**row, "predicted": given, "correct": correct}
+                for row, given, correct in zip(
+                    rows_as_json(self.per_class, _LABEL_KEYS, digits=6),
+                    predicted,
+                    self._correct_by_label,
+                    strict=True,
                 )
             ],
-            "reliability": [
-                {
-                    "low": _rounded(row.low),
-                    "high": _rounded(row.high),
-                    "images": row.images,
-                    "accuracy": _rounded(row.accuracy),
-                    "confidence": _rounded(row.confidence),
-                }
-                for row in self.reliability
-            ],
-            "confused_pairs": [
-                {
-                    "true": pair.label,
-                    "predicted": pair.taken_for,
-                    "count": pair.images,
-                    "share": _rounded(pair.share),
-                }
-                for pair in self.confusions
-            ],
+            "reliability": rows_as_json(self.reliability, _BIN_KEYS, digits=6),
+            "confused_pairs": rows_as_json(self.confusions, _PAIR_KEYS, digits=6),
         }
 
 

@@ -87,8 +87,8 @@ class ModelHistory:
         self._keep(new)
         record = {
             "format": FORMAT,
-            "bundle": _named(new),
-            "before": _named(before),
+            "bundle": new.named,
+            "before": before.named,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "judged": judged,
         }
@@ -165,7 +165,3 @@ class ModelHistory:
 def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _named(bundle: Bundle) -> dict[str, str]:
-    return {"name": bundle.info.name, "version": bundle.info.version, "sha256": bundle.sha256}

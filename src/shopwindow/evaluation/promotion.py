@@ -24,7 +24,7 @@ from shopwindow.evaluation.comparison import ask_both, figure_lines, read_for_bo
 from shopwindow.evaluation.grading import Reading
 from shopwindow.evaluation.leakage import exposure_of
 from shopwindow.evaluation.measuring import is_no_better_than_commonest
-from shopwindow.evaluation.significance import Compared
+from shopwindow.evaluation.significance import PairedTest
 from shopwindow.inference.engine import EngineName
 from shopwindow.plain_text import counted
 
@@ -46,8 +46,8 @@ class PromotionReport:
             `Predictor.engine_name`.
     """
 
-    held_out: Compared
-    corrections: Compared | None
+    held_out: PairedTest
+    corrections: PairedTest | None
     margin_points: float
     notes: tuple[str, ...]
     engines: tuple[str, str]
@@ -144,8 +144,7 @@ def compare_for_promotion(
     dataset, other = read_for_both(
         in_service, new, data, readings, cache_dir=cache_dir, progress=progress
     )
-    held_out = _held_out(in_service, dataset, data)
-    held_out = _fair_to_both(in_service, new, dataset, other, held_out)
+    held_out = _held_out(in_service, new, dataset, other, data)
     notes = list(_losses(in_service, new))
     compared = None
     if corrections is not None:
@@ -184,8 +183,21 @@ def _read_corrections(
     return found
 
 
-def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> NDArray[np.int64]:
-    """Return (n,) the images that may grade the bundle in service."""
+def _held_out(
+    in_service: Bundle, new: Bundle, dataset: Dataset, other: Dataset, data: Path
+) -> NDArray[np.int64]:
+    """Return (n,) the images held out of the training of the one in service that may grade both.
+
+    Args:
+        in_service: Its card names them.
+        new: Must not have learned from them.
+        dataset: `data` as `in_service` sees it.
+        other: `data` as `new` sees it.
+        data: What was read.
+
+    Raises:
+        PromotionError: They cannot be found, or `new` may have learned from some of them.
+    """
     if not in_service.info.data.get("split"):
         raise PromotionError(
             f"{in_service.info.name}: expected a bundle in service whose card names the images "
@@ -200,22 +212,11 @@ def _held_out(in_service: Bundle, dataset: Dataset, data: Path) -> NDArray[np.in
         )
     # To a cross-validated bundle, photos that came later are fair too. Of any other, only the
     # held-out images count, since the new bundle may well have learned from the rest.
-    cross_validated = exposure.out_of_fold.any()
-    return np.flatnonzero(exposure.fair if cross_validated else exposure.validation)
-
-
-def _fair_to_both(
-    in_service: Bundle, new: Bundle, dataset: Dataset, other: Dataset, held_out: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return those of the held-out images that may grade the new bundle too.
-
-    Raises:
-        PromotionError: It may have learned from images that the one in service held out.
-    """
+    cross_validated = bool(exposure.out_of_fold.any())
+    held_out = np.flatnonzero(exposure.fair if cross_validated else exposure.validation)
     unseen = {other.references[i] for i in np.flatnonzero(exposure_of(new, other).fair)}
     fair = np.array([i for i in held_out if dataset.references[i] in unseen], np.int64)
-    learned = len(held_out) - len(fair)
-    if learned and not (len(fair) and exposure_of(in_service, dataset).out_of_fold.any()):
+    if (learned := len(held_out) - len(fair)) and not (cross_validated and len(fair)):
         raise PromotionError(
             f"{new.info.name} {new.info.version}: expected a bundle that has not learned from the "
             f"{len(held_out):,} held-out images, but as far as its card says it may have from "

@@ -64,7 +64,7 @@ class PairedCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class PairedTest:
     """Two models on all images, or on those of one label, where accuracy is the label's recall.
 
     Attributes:
@@ -110,8 +110,8 @@ class Comparison:
         per_class: By label, for those labels that at least one image has.
     """
 
-    overall: Compared
-    per_class: dict[str, Compared]
+    overall: PairedTest
+    per_class: dict[str, PairedTest]
 
     def as_json(self) -> dict[str, Any]:
         """Return all figures as JSON-ready data."""
@@ -163,11 +163,11 @@ def compare_answers(
     p_values = holm([mcnemar_exact(one.only_a, one.only_b) for one in counts.values()])
     overall = _count(a, b)
     return Comparison(
-        overall=Compared(
+        overall=PairedTest(
             overall, bootstrap_interval(overall), mcnemar_exact(overall.only_a, overall.only_b)
         ),
         per_class={
-            label: Compared(one, bootstrap_interval(one), p_value)
+            label: PairedTest(one, bootstrap_interval(one), p_value)
             for (label, one), p_value in zip(counts.items(), p_values, strict=True)
         },
     )

@@ -20,8 +20,8 @@ from shopwindow.errors import BundleError, PromotionError
 from shopwindow.evaluation.grading import Reading
 from shopwindow.evaluation.promotion import PromotionReport, compare_for_promotion
 from shopwindow.evaluation.significance import (
-    Compared,
     PairedCounts,
+    PairedTest,
     bootstrap_interval,
     mcnemar_exact,
 )
@@ -36,9 +36,9 @@ def judged(in_service: Bundle, new: Bundle, photos: Path, **options: Any) -> Pro
     )
 
 
-def compared(images: int, only_a: int, only_b: int) -> Compared:
+def compared(images: int, only_a: int, only_b: int) -> PairedTest:
     counts = PairedCounts(images, images - only_a - only_b, only_a, only_b)
-    return Compared(counts, bootstrap_interval(counts), mcnemar_exact(only_a, only_b))
+    return PairedTest(counts, bootstrap_interval(counts), mcnemar_exact(only_a, only_b))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def compared(images: int, only_a: int, only_b: int) -> Compared:
     ],
 )
 def test_rule_is_what_the_documentation_says(
-    held_out: Compared, corrections: Compared | None, reason: str | None
+    held_out: PairedTest, corrections: PairedTest | None, reason: str | None
 ) -> None:
     found = PromotionReport(held_out, corrections, 0.5, (), ("", "")).objections
     assert len(found) == (reason is not None)
