@@ -151,7 +151,6 @@ def with_confidence(
     count = shapes[main].dim[1].dim_value
     curves, domains = confidence.curves, confidence.domains
     constants: dict[str, ArrayLike] = {
-        "floor": FLOOR,
         "ceiling": 1 - FLOOR,
         "one": 1,
         "none": 0,
@@ -170,7 +169,7 @@ def with_confidence(
     inputs = {f"column_{number}": name for number, name in enumerate(further)}
     mean = _ONE_CURVE
     if domains is not None:
-        constants |= {"weights": domains.weights, "bias": domains.bias}
+        constants |= {"floor": FLOOR, "weights": domains.weights, "bias": domains.bias}
         mean = _CURVE_BY_DOMAIN.format(columns=", ".join(["answers", *inputs]))
     _append(graph, main, _CONFIDENCE.format(mean=mean), constants, inputs)
     return graph
