@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 OpenPage = Callable[..., Page]
 Photo = Callable[..., Path]
+
+
+def other_widths(*widths: int) -> list[Any]:
+    """Between the narrowest and the widest, which every run tries."""
+    return [pytest.param(width, marks=pytest.mark.slow) for width in widths]
+
 
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -47,7 +54,7 @@ def test_feedback_fits_too(
 
 
 @pytest.mark.parametrize("js", [True, False])
-@pytest.mark.parametrize("width", [320, 390, 768, 3840])
+@pytest.mark.parametrize("width", [320, *other_widths(390, 768), 3840])
 def test_nothing_scrolls_sideways(open_page: OpenPage, photo: Photo, width: int, js: bool) -> None:
     page = open_page(js=js, size=(width, 800))
     assert page.evaluate(_OVERFLOW) == 0
@@ -66,7 +73,7 @@ _TOO_WIDE = """
 """
 
 
-@pytest.mark.parametrize("width", [320, 390, 600, 768, 900, 1024, 1280, 1920])
+@pytest.mark.parametrize("width", [320, *other_widths(390, 600, 768, 900, 1024, 1280), 1920])
 def test_figures_on_the_model_fit_side_by_side(
     open_page: OpenPage, bundled_url: str, width: int
 ) -> None:
