@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -107,11 +108,15 @@ REFUSALS = {
 
 def test_each_refusal_on_the_way_has_its_own_words(open_page: OpenPage, photo: Photo) -> None:
     page = open_page()
-    for reply, words in REFUSALS.values():
-        page.route("**/api/v1/predict?*", lambda route, reply=reply: route.fulfill(**reply))
+    refusals: list[dict[str, Any]] = []
+    page.route(
+        "**/api/v1/predict?*",
+        lambda route: route.fulfill(**refusals.pop()) if refusals else route.continue_(),
+    )
+    for refusal, words in REFUSALS.values():
+        refusals.append(refusal)
         page.set_input_files("#image-file", photo("red"))
         check_error(page, words)
-        page.unroute_all()
         page.set_input_files("#image-file", photo("blue"))
         check_answer(page, "blue")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
 from functools import cache
@@ -21,8 +22,11 @@ _SHRINK = """
 async (leastPx) => {
   const { shrink } = await import(document.getElementById('main').dataset.shrink);
   const small = await shrink(document.getElementById('image-file').files[0], leastPx);
-  const bytes = Array.from(new Uint8Array(await small.arrayBuffer()));
-  return [small.name, small.type, bytes];
+  const reader = new FileReader();
+  const read = new Promise((done) => { reader.onload = done; });
+  reader.readAsDataURL(small);
+  await read;
+  return [small.name, small.type, reader.result.split(',')[1]];
 }
 """
 
@@ -44,7 +48,7 @@ def shrink(page: Page, path: Path, least_px: int) -> tuple[str, str, bytes]:
                   "e.stopImmediatePropagation(), {capture: true})")  # fmt: skip
     page.set_input_files("#image-file", path)
     name, media_type, content = page.evaluate(_SHRINK, least_px)
-    return name, media_type, bytes(content)
+    return name, media_type, base64.b64decode(content)
 
 
 def test_phone_photo_travels_upright_in_some_50_kb(open_page: OpenPage, tmp_path: Path) -> None:

@@ -147,6 +147,12 @@ def test_make_serve_listens_where_it_is_told_and_not_where_a_shell_happens_to_be
     assert '--port "8000"' in told(PORT="8000")
 
 
+def write_python(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
 def make_environment(
     repository_root: Path, *arguments: Path | str | int, **variables: Path | str
 ) -> subprocess.CompletedProcess[str]:
@@ -176,9 +182,7 @@ def make_environment(
 def test_unsuitable_python_is_one_sentence_and_makes_nothing(
     repository_root: Path, tmp_path: Path, script: str, expected: str
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\n{script}\n")
-    python.chmod(0o755)
+    python = write_python(tmp_path / "python", script)
     completed = make_environment(
         repository_root, tmp_path / "env", "requirements/serve.txt", PYTHON=python
     )
@@ -242,10 +246,8 @@ def test_environment_may_be_a_link_to_a_larger_disk_and_python_have_a_space_in_i
         (target / "old").write_text("")
     (tmp_path / "env").symlink_to(target)
     (tmp_path / "lock.txt").write_text("")
-    python = tmp_path / "my python" / "python3"
-    python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
+    (tmp_path / "my python").mkdir()
+    python = write_python(tmp_path / "my python" / "python3", f'exec "{sys.executable}" "$@"')
     completed = make_environment(
         repository_root, tmp_path / "env", tmp_path / "lock.txt", PYTHON=python
     )
@@ -260,12 +262,20 @@ def test_environment_may_be_a_link_to_a_larger_disk_and_python_have_a_space_in_i
 def test_environment_whose_making_failed_is_not_taken_for_a_finished_one(
     repository_root: Path, tmp_path: Path
 ) -> None:
-    lock = tmp_path / "lock.txt"
-    lock.write_text("shopwindow-does-not-exist==0 --hash=sha256:" + 64 * "0" + "\n")
+    python = write_python(
+        tmp_path / "python",
+        # Without pip, nothing can be installed into the environment.
+        f'[ "$2" = venv ] && shift 2 && set -- -m venv --without-pip "$@"\n'
+        f'exec "{sys.executable}" "$@"',
+    )
+    (tmp_path / "lock.txt").write_text("")
     environment = tmp_path / "env"
     for _ in range(2):
-        completed = make_environment(repository_root, environment, lock, PIP_NO_INDEX="1")
+        completed = make_environment(
+            repository_root, environment, tmp_path / "lock.txt", PYTHON=python
+        )
         assert completed.returncode != 0
+        assert "No module named pip" in completed.stderr
         assert "Making" in completed.stdout
         assert not (environment / ".locked").exists()
 
