@@ -1,6 +1,6 @@
 # `make` alone lists the targets. .venv serves and knows no torch; .venv-dev trains and tests.
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format train-fashion install-fashion-model bench lock clean serving-environment dev-environment
+.PHONY: help serve test test-slow test-all check format train-fashion install-fashion-model bench lock clean serving-environment dev-environment
 
 # Where to listen: make serve HOST=0.0.0.0 PORT=8000. Else SHOPWINDOW_HOST and SHOPWINDOW_PORT say so, or
 # nobody, and it is 127.0.0.1:5000. HOST is not taken from the environment: shells and conda set it.
@@ -10,6 +10,8 @@ PORT ?=
 MODEL ?=
 # Passed to pytest: make test ARGS="-k bundle -x"
 ARGS ?=
+# How many tests run at once; each worker holds torch and a browser, up to 3 GB.
+WORKERS ?= 2
 # A catalogue that is already here: make train-fashion DATA=/path/to/folder
 DATA ?=
 PHONES ?=
@@ -23,10 +25,18 @@ serve: serving-environment  ## the web app; HOST, PORT and MODEL (a bundle) are 
 	@exec .venv/bin/shopwindow serve $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)") \
 		$(if $(MODEL),--model "$(MODEL)")
 
-test: dev-environment  ## all tests; ARGS goes to pytest
-	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || \
-		echo "No chromium here, so the browser tests will be skipped. To have it: apt-get install --no-install-recommends chromium"
-	@.venv-dev/bin/python -m pytest $(ARGS)
+test: dev-environment  ## the tests that guard behaviour (8 minutes); ARGS goes to pytest
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: dev-environment  ## what only test-all has: kill loops, fuzzing, floods, services, grids
+	@$(PYTEST) -m slow $(ARGS)
+
+test-all: dev-environment  ## all tests, `make test` and `make test-slow` in one
+	@$(PYTEST) $(ARGS)
+
+# A file's tests stay together, as they share what they set up. The workers share the processors, so
+# that torch gets one thread in each.
+PYTEST = OMP_NUM_THREADS=1 .venv-dev/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: dev-environment  ## formatting, lint, types and the direction of imports
 	.venv-dev/bin/ruff check .
@@ -43,7 +53,7 @@ train-fashion: dev-environment  ## train the bundled model, or go on; DATA, PHON
 
 install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
 	.venv-dev/bin/shopwindow export runs/fashion-lite0 --int8 --out src/shopwindow/models/fashion.onnx
-	@echo "Its page is written by benchmarks/model.py, the pictures of docs by: SCREENS=docs/screens make test ARGS=tests/browser/test_screens.py"
+	@echo "Its page is written by benchmarks/model.py, the pictures of docs by: SCREENS=docs/screens make test-slow ARGS=tests/browser/test_screens.py"
 
 .venv-peers: benchmarks/requirements.txt
 	$(or $(PYTHON),python3) -m venv .venv-peers

@@ -13,8 +13,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from chromium import HOW_TO_HAVE_IT, find_chromium
 from colour_bundle import write_colour_bundle
 from shopwindow.inference.predictor import Predictor, load_predictor
+
+
+def pytest_report_header() -> str:
+    found = find_chromium() or f"none, so that browser tests are skipped; {HOW_TO_HAVE_IT}"
+    return f"chromium: {found}"
 
 
 @pytest.fixture(scope="session", autouse=True)

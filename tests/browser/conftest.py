@@ -6,14 +6,13 @@ in the script, and no request to another machine.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from chromium import HOW_TO_HAVE_IT, find_chromium
 from feedback_server import serving
 from live_server import running_server
 from shopwindow.bundle import bundled_model_path
@@ -33,10 +32,9 @@ _ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    named = os.environ.get("CHROMIUM")
-    chromium = named or shutil.which("chromium", path="/usr/bin:" + os.environ.get("PATH", ""))
-    if not chromium or not Path(chromium).is_file():
-        pytest.skip("no chromium here: apt-get install chromium, or name one with CHROMIUM=PATH")
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip(f"no chromium here: {HOW_TO_HAVE_IT}")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
         yield browser

@@ -20,7 +20,10 @@ Photo = Callable[..., Path]
 
 PHONE = {"size": (390, 844), "has_touch": True, "is_mobile": True}
 DESKTOP = {"size": (1280, 800)}
-DEVICES = pytest.mark.parametrize("device", [PHONE, DESKTOP], ids=["phone", "desktop"])
+DEVICES = pytest.mark.parametrize(
+    "device",
+    [pytest.param(PHONE, id="phone"), pytest.param(DESKTOP, id="desktop", marks=pytest.mark.slow)],
+)
 
 
 @pytest.fixture

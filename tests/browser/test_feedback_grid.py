@@ -18,8 +18,10 @@ Photo = Callable[..., Path]
 
 DEVICES = pytest.mark.parametrize(
     "device",
-    [{"size": (390, 844), "has_touch": True, "is_mobile": True}, {"size": (1280, 800)}],
-    ids=["phone", "desktop"],
+    [
+        pytest.param({"size": (390, 844), "has_touch": True, "is_mobile": True}, id="phone"),
+        pytest.param({"size": (1280, 800)}, id="desktop", marks=pytest.mark.slow),
+    ],
 )
 COLOURS = ("red", "green", "blue")
 

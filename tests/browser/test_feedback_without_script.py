@@ -15,7 +15,13 @@ from shopwindow.feedback.store import FeedbackStore
 OpenPage = Callable[..., Page]
 Photo = Callable[..., Path]
 
-DEVICES = pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "desktop"])
+DEVICES = pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param((390, 844), id="phone"),
+        pytest.param((1280, 800), id="desktop", marks=pytest.mark.slow),
+    ],
+)
 
 
 @pytest.fixture

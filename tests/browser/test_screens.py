@@ -16,6 +16,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 OpenPage = Callable[..., Page]
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "src" / "shopwindow" / "models" / "examples" / "fashion"
 PHONE = {"size": (390, 844), "has_touch": True, "is_mobile": True, "device_scale_factor": 1}
 

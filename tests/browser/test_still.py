@@ -13,7 +13,15 @@ from shopwindow.feedback.store import FeedbackStore
 OpenPage = Callable[..., Page]
 Photo = Callable[..., Path]
 
-SIZES = pytest.mark.parametrize("size", [(390, 844), (768, 1024), (1280, 720), (1920, 1080)])
+SIZES = pytest.mark.parametrize(
+    "size",
+    [
+        (390, 844),
+        (1280, 720),
+        pytest.param((768, 1024), marks=pytest.mark.slow),
+        pytest.param((1920, 1080), marks=pytest.mark.slow),
+    ],
+)
 # What a visitor looks at or presses in the window.
 PARTS = ("#photo", "#preview", ".ledge", "#shown", ".sill", "#choose", "#bars")
 

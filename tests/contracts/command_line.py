@@ -1,13 +1,50 @@
-"""Types and a check that the tests of the command line share."""
+"""The command line in a test: its `main` in this process, or the program in one of its own.
+
+Importing torch takes longer than most commands do, so a test calls `main` unless it is about what
+only a process has: signals, a closed pipe, a full disk, a server, or `kill -9`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from shopwindow.cli import main
 
 Completed = subprocess.CompletedProcess[str]
 Run = Callable[..., Completed]
+
+
+def call_main(
+    folder: Path, *arguments: str | Path, env: Mapping[str, str] = MappingProxyType({})
+) -> Completed:
+    """Call the command line's `main` with `folder` as the working directory.
+
+    Args:
+        folder: Also where decoded images are cached.
+        *arguments: What follows the program's name.
+        env: Environment variables. Settings of shopwindow come from here alone.
+    """
+    words = [str(argument) for argument in arguments]
+    output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("SHOPWINDOW_"):
+                patch.delenv(name)
+        usual = {"XDG_CACHE_HOME": str(folder / "cache"), "COLUMNS": "80"}
+        for name, value in {**usual, **env}.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            code = main(words)
+    return Completed(words, code, _text(output), _text(errors))
 
 
 def run_until(process: subprocess.Popen[str], has_come: Callable[[], bool]) -> None:
@@ -24,3 +61,11 @@ def assert_one_line(completed: Completed, exit_code: int) -> str:
     assert completed.stderr.count("\n") == 1, completed.stderr
     assert completed.stderr.startswith("shopwindow: ")
     return completed.stderr.removeprefix("shopwindow: ").rstrip("\n")
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    """Return what was written, with the line ends that a process's text output has."""
+    stream.flush()
+    written = stream.buffer
+    assert isinstance(written, io.BytesIO)
+    return io.TextIOWrapper(io.BytesIO(written.getvalue()), "utf-8").read()

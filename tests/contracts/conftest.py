@@ -1,39 +1,19 @@
-"""The command line as people run it: another process, with its exit code and both outputs."""
+"""The command line in an empty folder, and photos for it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command_line import Completed, Run
+from command_line import Run, call_main
 from PIL import Image
 
 
 @pytest.fixture
 def run_shopwindow(tmp_path: Path) -> Run:
-    """Run `python -m shopwindow ARGUMENTS` in an empty folder."""
-
-    def run(*arguments: str | Path, **options: Any) -> Completed:
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("SHOPWINDOW_")
-        }
-        environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache")} | options.pop("env", {})
-        return subprocess.run(
-            [sys.executable, "-m", "shopwindow", *map(str, arguments)],
-            cwd=options.pop("cwd", tmp_path),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            **options,
-        )
-
-    return run
+    """Return a function that runs `shopwindow ARGUMENTS` in the test's own folder."""
+    return partial(call_main, tmp_path)
 
 
 @pytest.fixture

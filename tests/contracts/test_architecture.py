@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from command_line import Completed, assert_one_line
 from importlinter import api
 
 from shopwindow.bundle import read_bundle
@@ -111,94 +112,89 @@ def test_a_prediction_is_served_without_the_training_stack(colour_bundle: Path) 
     assert completed.stdout == "200 red\n"
 
 
+RUN_EACH = """
+import contextlib, io, json
+from shopwindow.cli import main
+
+said = []
+for arguments in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            code = main(arguments)
+    said.append((arguments, code, output.getvalue(), errors.getvalue()))
+print(json.dumps(said))
+"""
+
+
 def run_without_the_training_stack(
-    arguments: list[str], folder: Path, *, but: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
+    folder: Path, *commands: str, but: tuple[str, ...] = ()
+) -> list[Completed]:
+    """Run one command after the other, all in one process where the stack cannot be imported."""
     absent = tuple(name for name in TRAINING_STACK if name not in but)
-    return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            BLOCK.replace(repr(TRAINING_STACK), repr(absent))
-            + "from shopwindow.cli import main\nsys.exit(main(sys.argv[1:]))",
-            *arguments,
-        ],
+    program = BLOCK.replace(repr(TRAINING_STACK), repr(absent)) + RUN_EACH
+    ran = subprocess.run(
+        [sys.executable, "-c", program, json.dumps([command.split() for command in commands])],
         cwd=folder,
         env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert ran.returncode == 0, ran.stderr
+    return [Completed(*said) for said in json.loads(ran.stdout)]
 
 
-IMPORT = ["import", "m.onnx", "--labels", "m.onnx", "--yes", "--out", "x.onnx"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "what"),
-    [
-        (["train", ".", "--recipe", "finetune"], "The recipe finetune"),
-        (["train", ".", "--recipe", "transfer"], "The recipe transfer"),
-        (["find-lr", "."], "Training"),
-        (["export", "."], "Training"),
-        (["train", "--resume", "--out", "begun"], "Training"),
-        (IMPORT, "Importing a model"),
-    ],
-)
-def test_training_without_its_packages_says_what_to_install(
-    arguments: list[str], what: str, tmp_path: Path
-) -> None:
+def test_training_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").touch()
     Run(tmp_path / "begun", TrainingOptions(data=tmp_path, recipe="transfer")).save()
-    completed = run_without_the_training_stack(arguments, tmp_path)
-    assert completed.returncode == 2
-    assert completed.stderr == (
-        f"shopwindow: {what} needs packages that are not installed here: "
-        "make dev-environment in a clone, else pip install 'shopwindow[train]'\n"
-    )
+    lacking = {
+        "train . --recipe finetune": "The recipe finetune",
+        "train . --recipe transfer": "The recipe transfer",
+        "find-lr .": "Training",
+        "export .": "Training",
+        "train --resume --out begun": "Training",
+        "import m.onnx --labels m.onnx --yes --out x.onnx": "Importing a model",
+    }
+    for completed in run_without_the_training_stack(tmp_path, *lacking):
+        what = lacking[" ".join(completed.args)]
+        assert assert_one_line(completed, 2) == (
+            f"{what} needs packages that are not installed here: "
+            "make dev-environment in a clone, else pip install 'shopwindow[train]'"
+        )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ("train . --lr 0.1", "--lr has no effect on a linear probe"),
-        ("train . --recipe transfer --lr -1", "learning rate: expected a number above 0"),
-        (
-            "train . --recipe transfer --epochs 3",
+def test_options_are_refused_before_the_training_stack_is_needed(tmp_path: Path) -> None:
+    Run(tmp_path / "begun", TrainingOptions(data=tmp_path)).save()
+    refused = {
+        "train . --lr 0.1": (2, "--lr has no effect on a linear probe"),
+        "train . --recipe transfer --lr -1": (2, "learning rate: expected a number above 0"),
+        "train . --recipe transfer --epochs 3": (
+            2,
             "one number for each stage of transfer, such as 6,6, got 3",
         ),
-        ("train . --out begun", "found a run in it"),
-        ("train --resume --out nothing", "found no run.json in it"),
-        ("train --resume --out begun --arch resnet18", "has no effect with --resume"),
-    ],
-)
-def test_options_are_refused_before_the_training_stack_is_needed(
-    arguments: str, expected: str, tmp_path: Path
-) -> None:
-    Run(tmp_path / "begun", TrainingOptions(data=tmp_path)).save()
-    completed = run_without_the_training_stack(arguments.split(), tmp_path)
-    assert completed.returncode in (1, 2)
-    assert expected in completed.stderr
-    assert completed.stderr.count("\n") == 1
+        "train . --out begun": (1, "found a run in it"),
+        "train --resume --out nothing": (1, "found no run.json in it"),
+        "train --resume --out begun --arch resnet18": (2, "has no effect with --resume"),
+    }
+    for completed in run_without_the_training_stack(tmp_path, *refused):
+        exit_code, expected = refused[" ".join(completed.args)]
+        assert expected in assert_one_line(completed, exit_code)
 
 
 def test_a_linear_probe_is_fitted_without_the_training_stack(
     colour_photos: Path, tmp_path: Path
 ) -> None:
     """All but onnx, which writes the bundle, and which the serving environment has for that."""
-    completed = run_without_the_training_stack(
-        ["train", str(colour_photos), "--out", "run"], tmp_path, but=("onnx",)
+    trained, resumed = run_without_the_training_stack(
+        tmp_path, f"train {colour_photos} --out run", "train --resume --out run", but=("onnx",)
     )
-    assert completed.returncode == 0, completed.stderr
-    assert "40 images, 2 labels (label); graded by cross-validation" in completed.stdout
+    assert trained.returncode == 0, trained.stderr
+    assert "40 images, 2 labels (label); graded by cross-validation" in trained.stdout
     assert read_bundle(tmp_path / "run" / "model.onnx").info.quality["accuracy"] > 0.9
-    completed = run_without_the_training_stack(
-        ["train", "--resume", "--out", "run"], tmp_path, but=("onnx",)
-    )
-    assert completed.returncode == 0, completed.stderr
-    completed = run_without_the_training_stack(["evaluate", "run", str(colour_photos)], tmp_path)
-    assert completed.returncode == 0, completed.stderr
-    assert "the model was trained on 40 of these images" in completed.stdout
+    assert resumed.returncode == 0, resumed.stderr
+    (graded,) = run_without_the_training_stack(tmp_path, f"evaluate run {colour_photos}")
+    assert graded.returncode == 0, graded.stderr
+    assert "the model was trained on 40 of these images" in graded.stdout
 
 
 def test_no_module_of_the_server_is_loaded_from_the_training_stack(colour_bundle: Path) -> None:

@@ -34,6 +34,13 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert expected in assert_one_line(run_shopwindow(*arguments), 2)
 
 
+def test_process_ends_with_the_exit_code_and_the_line() -> None:
+    command = [sys.executable, "-m", "shopwindow", "tarin"]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "No such command 'tarin'" in assert_one_line(completed, 2)
+    assert completed.stdout == ""
+
+
 def test_wrong_usage_names_the_help_of_the_command(run_shopwindow: Run) -> None:
     said = assert_one_line(run_shopwindow("predict", "x.png", "--top", "none"), 2)
     assert said.endswith("see: shopwindow predict --help")
@@ -74,13 +81,8 @@ def test_failure_of_the_machine_is_one_line_and_no_trace(
     with full.open("w") as disk:
         completed = subprocess.run(
             [
-                sys.executable,
-                "-m",
-                "shopwindow",
-                "predict",
-                colour_photos,
-                "--model",
-                colour_bundle,
+                *(sys.executable, "-m", "shopwindow", "predict", colour_photos),
+                *("--model", colour_bundle),
             ],
             stdout=disk,
             stderr=subprocess.PIPE,

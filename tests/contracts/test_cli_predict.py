@@ -124,7 +124,7 @@ def test_ctrl_c_is_one_line_and_exit_code_130(colour_bundle: Path, colour_photos
 def test_ctrl_c_says_that_the_same_command_goes_on(
     colour_bundle: Path, colour_photos: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "shopwindow", "predict", *[str(colour_photos)] * 2000]
+    command = [sys.executable, "-m", "shopwindow", "predict", *[str(colour_photos)] * 300]
     command += ["--model", str(colour_bundle), "--output", str(tmp_path / "labels.csv")]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

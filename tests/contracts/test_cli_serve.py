@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from command_line import Run, assert_one_line
+from command_line import assert_one_line
 from PIL import Image
 
 from shopwindow.bundle import bundled_model_path
@@ -134,22 +134,28 @@ def test_command_line_wins_over_the_environment(start: Start) -> None:
     assert not address.endswith(f":{port}")
 
 
-def test_port_in_use_is_one_line_that_names_another(
-    run_shopwindow: Run, colour_bundle: Path
-) -> None:
+def failed_start(*arguments: str | Path, **environment: str) -> str:
+    """Return what a server says that cannot start. A process, since it sets up logging first."""
+    completed = subprocess.run(
+        [sys.executable, "-m", "shopwindow", "serve", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return assert_one_line(completed, 2)
+
+
+def test_port_in_use_is_one_line_that_names_another(colour_bundle: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        said = assert_one_line(
-            run_shopwindow("serve", "--model", colour_bundle, "--port", str(port)), 2
-        )
+        said = failed_start("--model", colour_bundle, "--port", str(port))
     assert f"127.0.0.1:{port} is in use" in said
     assert "--port" in said
 
 
-def test_unknown_setting_in_the_environment_is_refused(
-    run_shopwindow: Run, colour_bundle: Path
-) -> None:
-    completed = run_shopwindow("serve", "--model", colour_bundle, env={"SHOPWINDOW_PROT": "80"})
-    assert "SHOPWINDOW_PROT is not a setting" in assert_one_line(completed, 2)
+def test_unknown_setting_in_the_environment_is_refused(colour_bundle: Path) -> None:
+    said = failed_start("--model", colour_bundle, SHOPWINDOW_PROT="80")
+    assert "SHOPWINDOW_PROT is not a setting" in said

@@ -6,13 +6,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Completed, Run, assert_one_line
+from command_line import Completed, Run, assert_one_line, call_main
 from PIL import Image
 
 from shopwindow.bundle import read_bundle
@@ -27,17 +25,6 @@ OPTIONS = (
     "--name kinds --card card.toml --out run --family shade --label-map map.json "
     "--group-column sender --bars any --with more.toml --balance 0.5"
 )
-
-
-def run_in(folder: Path, *arguments: str) -> Completed:
-    return subprocess.run(
-        [sys.executable, "-m", "shopwindow", *arguments],
-        cwd=folder,
-        env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Completed]:
     (folder / "map.json").write_text('{"crimson": ["red"], "blue": ["blue"], "junk": null}')
     text = 'data = "more/table.csv"\nimage_column = "file"\nlabel_column = "kind"\nshare = 0.125\n'
     (folder / "more.toml").write_text(text)
-    return folder, run_in(folder, "train", "data", *OPTIONS.split())
+    return folder, call_main(folder, "train", "data", *OPTIONS.split())
 
 
 def read_options(folder: Path) -> dict[str, Any]:
@@ -121,13 +108,14 @@ def test_training_ends_with_the_command_that_serves_it(trained: tuple[Path, Comp
 
 
 def test_bundle_and_trained_model_have_the_same_accuracy(
-    trained: tuple[Path, Completed], monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Path, Completed],
 ) -> None:
     folder, _ = trained
     said = {}
-    monkeypatch.setenv("SHOPWINDOW_ENGINE", "onnxruntime")  # bfloat16 may answer otherwise
+    engine = {"SHOPWINDOW_ENGINE": "onnxruntime"}  # bfloat16 may answer otherwise
     for model in ("run", "run/model.onnx"):
-        completed = run_in(folder, "evaluate", model, "data", "--out", f"report-of-{model[-4:]}")
+        out = f"report-of-{model[-4:]}"
+        completed = call_main(folder, "evaluate", model, "data", "--out", out, env=engine)
         assert completed.returncode == 0, completed.stderr
         said[model] = re.search(r"accuracy +(\d+\.\d+ %)", completed.stdout)
     assert said["run"]
@@ -144,7 +132,7 @@ def test_bundle_and_trained_model_have_the_same_accuracy(
 
 def test_resume_takes_the_same_options_again(trained: tuple[Path, Completed]) -> None:
     folder, _ = trained
-    completed = run_in(folder, "train", "data", *OPTIONS.split(), "--resume")
+    completed = call_main(folder, "train", "data", *OPTIONS.split(), "--resume")
     assert completed.returncode == 0, completed.stderr
 
 
@@ -159,7 +147,7 @@ def test_resume_refuses_an_option_that_would_have_no_effect(
     trained: tuple[Path, Completed], option: list[str], expected: str
 ) -> None:
     folder, _ = trained
-    completed = run_in(folder, "train", "--resume", "--out", "run", *option)
+    completed = call_main(folder, "train", "--resume", "--out", "run", *option)
     assert expected in assert_one_line(completed, 2)
 
 
@@ -172,26 +160,26 @@ def test_resume_without_a_run_says_how_to_start_one(run_shopwindow: Run, tmp_pat
 def test_folder_with_a_run_is_not_overwritten(trained: tuple[Path, Completed]) -> None:
     folder, _ = trained
     before = (folder / "run" / "run.json").read_bytes()
-    completed = run_in(folder, "train", "data", "--recipe", "finetune", "--out", "run")
+    completed = call_main(folder, "train", "data", "--recipe", "finetune", "--out", "run")
     assert "--resume" in assert_one_line(completed, 1)
     assert (folder / "run" / "run.json").read_bytes() == before
 
 
 def test_export_writes_the_bundle_where_it_is_told(trained: tuple[Path, Completed]) -> None:
     folder, _ = trained
-    completed = run_in(folder, "export", "run", "--out", "copy.onnx")
+    completed = call_main(folder, "export", "run", "--out", "copy.onnx")
     assert completed.returncode == 0, completed.stderr
     assert (folder / "copy.onnx").stat().st_size > 10_000
 
 
 def test_run_and_bundle_are_exported_in_8_bits(trained: tuple[Path, Completed]) -> None:
     folder, _ = trained
-    completed = run_in(folder, "export", "run", "--int8")
+    completed = call_main(folder, "export", "run", "--int8")
     assert completed.returncode == 0, completed.stderr
     assert re.search(r"^ *right +\d+\.\d\d % +\d+\.\d\d %$", completed.stdout, re.MULTILINE)
     assert re.search(r"^ *table\.csv: right ", completed.stdout, re.MULTILINE)
     model = ["run/model.onnx", "data", "--int8"]
-    completed = run_in(folder, "export", *model, "--with", "more.toml", "--out", "small.onnx")
+    completed = call_main(folder, "export", *model, "--with", "more.toml", "--out", "small.onnx")
     assert completed.returncode == 0, completed.stderr
     small, of_the_run = folder / "small.onnx", folder / "run" / "model-int8.onnx"
     assert small.stat().st_size == pytest.approx(of_the_run.stat().st_size, rel=0.01)
@@ -211,7 +199,7 @@ def test_export_says_what_it_lacks_or_would_ignore(
     trained: tuple[Path, Completed], arguments: str, expected: str
 ) -> None:
     folder, _ = trained
-    completed = run_in(folder, "export", *arguments.split())
+    completed = call_main(folder, "export", *arguments.split())
     assert expected in assert_one_line(completed, 2)
 
 
@@ -229,7 +217,7 @@ def test_trained_model_is_graded_on_data_whose_columns_are_called_otherwise(
     table = (folder / "more" / "table.csv").read_text().replace("kind", "sort")
     (folder / "more" / "other.csv").write_text(table)
     options = ["--labels", "other.csv", "--label-column", "sort", "--out", "report-of-others"]
-    completed = run_in(folder, "evaluate", "run", "more", *options)
+    completed = call_main(folder, "evaluate", "run", "more", *options)
     assert completed.returncode == 0, completed.stderr
     assert "kind of 4 images" in completed.stdout, "those held out of a further data set"
 
@@ -244,10 +232,10 @@ def test_calibrating_takes_nothing_that_was_learned_wherever_it_lies(
     shutil.copy(folder / "more" / "59.png", grown)  # learned from in the further data set
     (grown / "table.csv").write_text(f"{table}\n59.png,blue,deep,99")
     out = ["--out", "calibrated.onnx"]
-    completed = run_in(folder, "calibrate", "run/model.onnx", str(grown), *out)
+    completed = call_main(folder, "calibrate", "run/model.onnx", str(grown), *out)
     assert completed.returncode == 0, completed.stderr
     assert "Measured on the validation part: 7 of 37 images" in completed.stdout
-    completed = run_in(folder, "calibrate", "run/model.onnx", "data", *out)
+    completed = call_main(folder, "calibrate", "run/model.onnx", "data", *out)
     assert completed.returncode == 0, completed.stderr
     assert "Measured on the validation part: 7 of 36 images" in completed.stdout
     assert "Note" not in completed.stdout
@@ -262,7 +250,7 @@ def test_folders_that_are_not_utf8_are_trained_on_but_for_their_labels(tmp_path:
             image.paste((9, 9, 9), (shade, 0, shade + 4, 3 + shade))
             image.save(tmp_path / odd / label / f"{shade}.png")
     options = "--recipe finetune --arch test_efficientnet --weights none --epochs 1 --size 32"
-    completed = run_in(tmp_path, "train", odd, *options.split(), "--out", "run")
+    completed = call_main(tmp_path, "train", odd, *options.split(), "--out", "run")
     assert completed.returncode == 0, completed.stderr
     info = read_bundle(tmp_path / "run" / "model.onnx").info
     assert info.main.labels == ("blue", "red")

@@ -17,6 +17,8 @@ import psutil
 import pytest
 from command_line import Run, run_until
 
+pytestmark = pytest.mark.slow
+
 ROWS = 1500
 
 Moment = Callable[[Path], bool]

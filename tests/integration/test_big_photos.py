@@ -16,6 +16,8 @@ from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import preprocess
 from shopwindow.inference.predictor import Predictor, load_predictor
 
+pytestmark = pytest.mark.slow
+
 LEAST = 0.995
 Images = NDArray[np.uint8]
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray", reason="ray is not installed")
 
 # In a process of its own: Ray starts threads and programs that pytest takes for leaks. It says the

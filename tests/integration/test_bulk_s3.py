@@ -15,6 +15,8 @@ from shopwindow.bulk.inputs import Input, list_inputs
 from shopwindow.bulk.stream import read_input
 from shopwindow.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("s3fs", reason="s3fs is not installed")
 server_module = pytest.importorskip("moto.server", reason="moto is not installed")
 

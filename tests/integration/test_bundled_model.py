@@ -82,6 +82,7 @@ def test_card_tells_data_limits_and_where_the_weights_came_from(bundled: Bundle)
     assert "Alexey Grigorev" in card["data"]
 
 
+@pytest.mark.slow
 def test_split_of_the_card_is_found_again_in_the_data(bundled: Bundle, catalogue: Dataset) -> None:
     recorded = bundled.info.data["split"]
     split = split_images(
@@ -91,6 +92,7 @@ def test_split_of_the_card_is_found_again_in_the_data(bundled: Bundle, catalogue
     assert len(split.valid) == bundled.info.quality["images"]
 
 
+@pytest.mark.slow
 def test_phone_photos_of_other_senders_are_right_as_often_as_the_card_says(
     bundled: Bundle, phone_photos: Path, shared_data: Path, tmp_path: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_phone_photos_of_other_senders_are_right_as_often_as_the_card_says(
     assert evaluation.grades.accuracy == pytest.approx(recorded["accuracy"], abs=0.01)
 
 
+@pytest.mark.slow
 def test_predict_on_500_images_is_right_as_often_as_the_report_says(
     bundled: Bundle, five_hundred: Path, tmp_path: Path
 ) -> None:

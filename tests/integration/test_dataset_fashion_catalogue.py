@@ -15,6 +15,8 @@ from shopwindow.data.dataset import Dataset
 from shopwindow.data.inspection import summarise_dataset
 from shopwindow.data.split import split_images
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dataset(first_load: tuple[Dataset, float]) -> Dataset:

@@ -341,15 +341,16 @@ def test_server_on_a_read_only_disk_serves_with_one_warning_and_no_feedback(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stdout is not None
-        assert process.stderr is not None
-        url = process.stdout.readline().split("open ")[1].split()[0]
-        answer = httpx.post(
-            url + PREDICT, content=image_bytes("red"), headers={"Content-Type": "image/png"}
-        )
-        assert "receipt" not in answer.json()["predictions"][0]
-        assert httpx.post(url + FEEDBACK, json={}).status_code == 404
-        process.terminate()
-        warnings = process.stderr.read().splitlines()
+        try:
+            url = process.stdout.readline().split("open ")[1].split()[0]
+            answer = httpx.post(
+                url + PREDICT, content=image_bytes("red"), headers={"Content-Type": "image/png"}
+            )
+            assert "receipt" not in answer.json()["predictions"][0]
+            assert httpx.post(url + FEEDBACK, json={}).status_code == 404
+        finally:
+            process.terminate()
+        warnings = process.communicate(timeout=60)[1].splitlines()
     assert process.returncode == 0
     assert len(warnings) == 1
     assert "No feedback is taken: " in warnings[0]

@@ -10,9 +10,12 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import httpx
+import pytest
 
 from feedback_server import serving
 from shopwindow.feedback.opening import open_store
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = 6
 CLIENTS = 4

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from feedback_server import serving
 from postgres_server import running_postgresql
 from shopwindow.feedback.opening import open_store
+
+pytestmark = pytest.mark.slow
 
 
 def test_servers_that_share_a_database_know_one_anothers_receipts(

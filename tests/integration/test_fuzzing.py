@@ -29,6 +29,8 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
 
+pytestmark = pytest.mark.slow
+
 SECONDS_EACH = 20
 MAX_CPU_S = 2.0
 

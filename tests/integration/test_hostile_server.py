@@ -9,6 +9,8 @@ import pytest
 import hostile
 from served import running_app
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_file_gets_what_it_deserves_by_every_way(
     hostile_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

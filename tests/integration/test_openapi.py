@@ -78,6 +78,7 @@ def test_app_keeps_what_its_document_promises(url: str, operation: str) -> None:
         assert any(media_type and media_type.startswith("image/") for media_type in sent)
 
 
+@pytest.mark.slow
 def test_schemathesis_by_itself_finds_nothing(url: str, repository_root: Path) -> None:
     """What a stranger types, with nothing but this repository's schemathesis.toml."""
     completed = subprocess.run(

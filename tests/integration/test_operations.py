@@ -81,6 +81,7 @@ def check_behind(url: str, picture: bytes) -> None:
     assert too_large.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.slow
 def test_nginx_as_documented_passes_on_visitors_and_not_their_claims(
     blocks: dict[str, list[str]],
     colour_bundle: Path,
@@ -106,6 +107,7 @@ def test_nginx_as_documented_passes_on_visitors_and_not_their_claims(
             assert httpx.get(f"{url}/metrics").status_code == 200  # from this machine
 
 
+@pytest.mark.slow
 def test_caddy_as_documented_passes_on_visitors_and_not_their_claims(
     blocks: dict[str, list[str]],
     colour_bundle: Path,

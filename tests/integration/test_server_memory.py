@@ -18,6 +18,8 @@ import psutil
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 
 def _photo() -> bytes:
     """A photo-like JPEG of 900 x 1200: smooth, with some grain."""

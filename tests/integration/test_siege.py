@@ -15,6 +15,8 @@ import siege
 from served import Served, running_app
 from soak import soak
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 3
 
 

@@ -37,7 +37,10 @@ def _train_on(run: Path) -> None:
 
 # 72 images are four batches of 16. With the end of the epoch that makes five saves: the run is
 # killed in the first epoch, at its end, and in the second one.
-@pytest.mark.parametrize("saves", [2, 5, 8])
+@pytest.mark.parametrize(
+    "saves",
+    [2, pytest.param(5, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)],
+)
 def test_run_killed_at_any_moment_ends_like_one_that_was_not(
     saves: int, tmp_path: Path, shapes_run: Path, shapes_options: TrainingOptions
 ) -> None:
@@ -58,7 +61,14 @@ def transfer_run(transfer_options: TrainingOptions) -> Path:
     return train(transfer_options)
 
 
-@pytest.mark.parametrize("saves", [3, 5, 7], ids=["stage-1", "between", "stage-2"])
+@pytest.mark.parametrize(
+    "saves",
+    [
+        pytest.param(3, id="stage-1", marks=pytest.mark.slow),
+        pytest.param(5, id="between"),
+        pytest.param(7, id="stage-2", marks=pytest.mark.slow),
+    ],
+)
 def test_transfer_killed_in_either_stage_ends_like_one_that_was_not(
     saves: int, tmp_path: Path, transfer_run: Path, transfer_options: TrainingOptions
 ) -> None:

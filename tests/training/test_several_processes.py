@@ -29,7 +29,7 @@ train(TrainingOptions.from_json(json.loads(sys.argv[1])))
 """
 
 
-@pytest.mark.parametrize("recipe", ["finetune", "transfer"])
+@pytest.mark.parametrize("recipe", ["finetune", pytest.param("transfer", marks=pytest.mark.slow)])
 def test_two_processes_train_one_model_together(
     recipe: str,
     tmp_path: Path,
