@@ -12,8 +12,7 @@ import pytest
 from importlinter import api
 
 from shopwindow.bundle import read_bundle
-from shopwindow.training import TrainingOptions
-from shopwindow.training.run import Run
+from shopwindow.runs import Run, TrainingOptions
 
 TRAINING_STACK = (
     "accelerate",

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip("torch", reason="training is tested where the training stack is installed")
 
-from shopwindow.training import TrainingOptions, train
+from shopwindow.runs import Run, TrainingOptions
+from shopwindow.training.fine_tuning import train
 
 COLOURS = {"red": (200, 40, 40), "blue": (40, 60, 200)}
 
@@ -74,7 +75,7 @@ def shapes_options(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Tr
 @pytest.fixture(scope="session")
 def shapes_run(shapes_options: TrainingOptions) -> Path:
     """A finished run on the shapes."""
-    return train(shapes_options)
+    return train(Run.create(shapes_options))
 
 
 @pytest.fixture(scope="session")

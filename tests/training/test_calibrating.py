@@ -10,8 +10,8 @@ import pytest
 from shopwindow.calibration.confidence import MIN_IMAGES
 from shopwindow.calibration.fitting import ValidationSet, calibrate, families_of
 from shopwindow.data.dataset import Dataset
-from shopwindow.training import TrainingOptions
-from shopwindow.training.reading import open_dataset
+from shopwindow.runs import TrainingOptions
+from shopwindow.runs.training_data import open_dataset
 
 
 @pytest.fixture(scope="module")

