@@ -53,11 +53,6 @@ def test_run_killed_at_any_moment_ends_like_one_that_was_not(
     assert _history(tmp_path / "run") == _history(shapes_run)
 
 
-@pytest.fixture(scope="module")
-def transfer_run(transfer_options: TrainingOptions) -> Path:
-    return train(Run.create(transfer_options))
-
-
 @pytest.mark.parametrize("saves", [3, 5, 7], ids=["stage-1", "between", "stage-2"])
 def test_transfer_killed_in_either_stage_ends_like_one_that_was_not(
     saves: int, tmp_path: Path, transfer_run: Path, transfer_options: TrainingOptions

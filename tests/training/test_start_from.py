@@ -141,46 +141,64 @@ def test_few_corrections_get_a_place_in_each_batch_and_many_no_more_than_a_fifth
         assert (len(source.train), source.batch_fraction) == (count, pytest.approx(expected))
 
 
-def test_card_tells_where_it_started_and_what_it_learned_of_corrections(
-    shapes: Path, shapes_run: Path, tmp_path: Path
+@pytest.fixture(scope="module")
+def corrected_run(
+    shapes: Path, shapes_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A run that went on from the bundle of the shapes, and the two corrections that it learned."""
+    folder = tmp_path_factory.mktemp("corrected")
+    given = write_corrections(folder / "given", [(noise(1), "circle"), (noise(2), "cross")])
+    start = {"data": shapes, "start_from": shapes_run / "model.onnx", "epochs": (1,)}
+    options = settle_options({**start, "feedback": given, "out": folder / "run"})
+    return train(Run.create(options)), given
+
+
+def test_card_says_where_it_started_and_what_it_learned_of_corrections(
+    corrected_run: tuple[Path, Path], shapes_run: Path
 ) -> None:
-    start = shapes_run / "model.onnx"
-    given = {"data": shapes, "start_from": start, "out": tmp_path / "run", "epochs": (1,)}
-    given["feedback"] = write_corrections(tmp_path / "given", [(noise(1), "circle")])
-    run = train(Run.create(settle_options(given)))
-    before, after = read_bundle(start), read_bundle(run / "model.onnx")
+    run, given = corrected_run
+    before, after = read_bundle(shapes_run / "model.onnx"), read_bundle(run / "model.onnx")
     assert after.info.training["started_from"]["sha256"] == before.sha256
-    assert after.info.data["corrections"] == {"train": 1, "held_back": 0, "share": 0.1389}
+    assert after.info.data["corrections"] == {"train": 2, "held_back": 0, "share": 0.2}
     seen, started = read_seen(after.info.data), read_seen(before.info.data)
     assert seen is not None
     assert started is not None
-    (photo,) = (tmp_path / "given" / "images").glob("*.png")
-    learned = {digest_of(photo.read_bytes()), *started.learned.tolist()}
-    assert set(seen.learned.tolist()) == learned, "the correction too"
+    photos = [digest_of(photo.read_bytes()) for photo in (given / "images").glob("*.png")]
+    learned = {*photos, *started.learned.tolist()}
+    assert set(seen.learned.tolist()) == learned, "the corrections too"
     assert after.info.data["split"] == before.info.data["split"]
     assert after.info.columns == before.info.columns
-    # It can be opened again, also where the bundle that it started from is gone.
-    run = Run.open(tmp_path / "run")
-    run.options = replace(run.options, start_from=tmp_path / "gone.onnx")
+
+
+def copy_run(source: Path, folder: Path, **changed: Path) -> Run:
+    """A copy of a run, whose files are found in other places or are gone."""
+    shutil.copytree(source, folder)
+    run = Run.open(folder)
+    run.options = replace(run.options, **changed)
+    run.save()
+    return run
+
+
+def test_run_can_be_opened_where_the_bundle_that_it_started_from_is_gone(
+    corrected_run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = copy_run(corrected_run[0], tmp_path / "run", start_from=tmp_path / "gone.onnx")
     assert open_trainer(run).batch_size == 16
 
 
 def test_finished_run_needs_no_correction_any_more_and_an_unfinished_one_the_same(
-    shapes: Path, shapes_run: Path, tmp_path: Path
+    corrected_run: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    given = write_corrections(tmp_path / "given", [(noise(1), "circle"), (noise(2), "cross")])
-    start = {"data": shapes, "start_from": shapes_run / "model.onnx", "epochs": (1,)}
-    run = train(Run.create(settle_options({**start, "feedback": given, "out": tmp_path / "run"})))
-    told = read_bundle(run / "model.onnx").info.data["corrections"]
-    shutil.copytree(run, tmp_path / "unfinished")
-    (tmp_path / "unfinished" / "stage-2.pt").unlink()
-    write_corrections(tmp_path / "others", [(noise(3), "circle")])
-    shutil.rmtree(given)
-    assert read_bundle(export_run(run, tmp_path / "again.onnx")).info.data["corrections"] == told
+    finished = copy_run(corrected_run[0], tmp_path / "finished", feedback=tmp_path / "gone")
+    again = export_run(finished.folder, tmp_path / "again.onnx")
+    learned = read_bundle(corrected_run[0] / "model.onnx").info.data["corrections"]
+    assert read_bundle(again).info.data["corrections"] == learned
 
-    (tmp_path / "others").rename(given)
-    with pytest.raises(DataError, match="given: expected the images and labels that the run"):
-        open_trainer(Run.open(tmp_path / "unfinished"))
+    others = write_corrections(tmp_path / "others", [(noise(3), "circle")])
+    unfinished = copy_run(corrected_run[0], tmp_path / "unfinished", feedback=others)
+    (unfinished.folder / "stage-2.pt").unlink()
+    with pytest.raises(DataError, match="others: expected the images and labels that the run"):
+        open_trainer(unfinished)
 
 
 def test_run_refuses_a_further_data_set_that_has_changed(
