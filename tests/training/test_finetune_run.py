@@ -15,8 +15,9 @@ from shopwindow.errors import UsageError, WeightsError
 from shopwindow.probe.probe_run import train_probe
 from shopwindow.runs import Run, TrainingOptions, settle_options
 from shopwindow.training.fine_tuning import train
-from shopwindow.training.network import build_classifier, packaged_weights
+from shopwindow.training.network import build_classifier
 from shopwindow.training.trainer import enough_epochs
+from shopwindow.training.weight_files import packaged_weights
 
 LITE = "tf_efficientnet_lite0"
 

