@@ -203,7 +203,7 @@ def _trainer_of(recipe: str) -> Callable[[Run], Path]:
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for lr-find.png.  [default: this one]",
+    help="Folder for lr-find.png.  [default: the current folder]",
 )
 @click.pass_context
 def find_lr(context: click.Context, /, **_: Any) -> None:

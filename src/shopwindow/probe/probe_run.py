@@ -92,7 +92,7 @@ def _train(run: Run, engine: EngineName, cross_validated_below: int) -> Path:
     run.save()
     print(_opening(mix, backbone), flush=True)
 
-    features = [backbone.features_of(one, progress=progress) for one in mix.datasets]
+    features = [backbone.features_of(each, progress=progress) for each in mix.datasets]
     fitted = fit_heads(mix, features, options, progress=progress)
     bundle = _write_bundle(run, mix, backbone, features[0], fitted, began)
     print(verdict(read_bundle(bundle).info, bundle), flush=True)
@@ -151,7 +151,7 @@ def _opening(mix: TrainingMix, backbone: Backbone) -> str:
     lines = [
         f"{counted(len(dataset), 'image')}{by}, {counted(len(labels), 'label')} ({main}); "
         f"{how}{further}",
-        f"Linear probe on {backbone.name}, which has learned from {backbone.weights.split(',')[0]}",
+        f"Linear probe on {backbone.name}, trained on {backbone.weights.split(',')[0]}",
         *dataset.notes,
     ]
     counts = np.bincount(codes[codes < len(labels)], minlength=len(labels))

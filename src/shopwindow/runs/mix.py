@@ -214,8 +214,8 @@ class TrainingMix:
     ) -> list[ValidationSet]:
         """Return the images of all data sets that judge a model, with what it says about them.
 
-        Each data set counts by its fraction of a batch. Corrections, of which none are held out,
-        count as the main one's.
+        Each data set counts by its fraction of a batch; that of corrections, which hold nothing
+        out, goes to the main data set.
 
         Args:
             name: Of the main data set, which comes first.

@@ -175,13 +175,9 @@ def _comparable(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return (
-        "none"
-        if value is None
-        else ",".join(map(str, value))
-        if isinstance(value, tuple)
-        else str(value)
-    )
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "none" if value is None else str(value)
 
 
 def _difference(expected: dict[str, list[str]], found: dict[str, list[str]]) -> str:

@@ -85,7 +85,7 @@ class ColumnsLearner(Learner):  # type: ignore[misc]
         """Called by fastai's `distrib_ctx`."""
         on_gpu = self.dls.device.type == "cuda"
         # SyncBatchNorm exists for CUDA only; on processors each rank keeps its own statistics.
-        # Our own callbacks choose the precision, whatever `accelerate config` says.
+        # Our own callbacks choose the precision, not `accelerate config`.
         self.add_cb(
             SharedTrainer(
                 sync_bn=sync_bn and on_gpu, cpu=not on_gpu, mixed_precision="no", **kwargs

@@ -21,7 +21,7 @@ _PENALTY = 1e-4
 
 
 def fit_linear_head(model: Classifier, mix: TrainingMix, batch_size: int = 128) -> None:
-    """Replace the last layer by the best one for the body as it is.
+    """Replace the last layer by the best for the body as it is.
 
     Args:
         model: Ends in one linear layer; see `pooled_answer`. Changed in place.

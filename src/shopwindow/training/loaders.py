@@ -73,7 +73,7 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
 
     def randomize(self) -> None:
         """Seed the order of the epoch (called by fastai at its start)."""
-        self.rng = random.Random("/".join(map(str, (self.seed, *self.position))))  # noqa: S311
+        self.rng = _random(self.seed, *self.position)
 
     def shuffle_fn(self, idxs: list[int]) -> list[int]:
         """Return the order of the epoch (called by fastai); rare labels may come more often."""
@@ -115,10 +115,10 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
     def after_batch(self, b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Turn bytes into floats and augment; runs on the device."""
         images, targets = b
-        if not self.train:
+        if self.train:
+            images = self._augment(images)
+        else:
             images = images.as_subclass(Tensor).float().div_(255)
-            return images.contiguous(memory_format=torch.channels_last), targets
-        images = self._augment(images)
         return images.contiguous(memory_format=torch.channels_last), targets
 
     def _augment(self, images: Tensor) -> Tensor:
@@ -145,21 +145,17 @@ class _Rotation:
 
     def batch(self, number: int) -> NDArray[np.int64]:
         """Return the (size,) indices of any batch."""
-        places = np.arange(number * self.size, (number + 1) * self.size)
-        rounds = places // len(self.indices)
+        numbers = np.arange(number * self.size, (number + 1) * self.size)
+        rounds, places = np.divmod(numbers, len(self.indices))
         self.orders = {
             n: self.orders[n] if n in self.orders else self._order(n)
             for n in np.unique(rounds).tolist()
         }
-        chosen = [
-            self.orders[n][place]
-            for n, place in zip(rounds.tolist(), (places % len(self.indices)).tolist(), strict=True)
-        ]
-        return np.array(chosen, np.int64)
+        chosen = zip(rounds.tolist(), places.tolist(), strict=True)
+        return np.array([self.orders[n][place] for n, place in chosen], np.int64)
 
     def _order(self, number: int) -> NDArray[np.int64]:
-        seed = random.Random("/".join(map(str, (*self.seed, number)))).getrandbits(64)  # noqa: S311
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(_random(*self.seed, number).getrandbits(64))
         if self.draws is None:
             return rng.permutation(self.indices)
         return self.indices[draw_pass(self.draws, rng)]
@@ -213,9 +209,13 @@ def _rank() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
+def _random(*parts: object) -> random.Random:
+    return random.Random("/".join(map(str, parts)))  # noqa: S311
+
+
 def _seed_everything(*parts: object) -> None:
     # fastai's transforms draw from all three generators.
-    seed = random.Random("/".join(map(str, parts))).getrandbits(32)  # noqa: S311
+    seed = _random(*parts).getrandbits(32)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -199,7 +199,7 @@ def _torchvision_classifier(
     if _count_weights(body) < _count_weights(full) / 2:
         raise UsageError(
             f"arch: expected a network that pools at its end, but torchvision's {arch} does not; "
-            "choose another --arch, for example one of timm"
+            "choose another --arch, for example a timm name"
         )
     if weights not in ("imagenet", "none"):
         load_weight_file(full, body, Path(weights), arch)

@@ -95,10 +95,9 @@ def _named_tensors(graph: onnx.ModelProto) -> dict[str, Tensor]:
     for node in graph.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in arrays:
             whole, scale, zero = (arrays[name] for name in node.input)
-            along_first = (-1,) + (1,) * (whole.ndim - 1)  # one scale for each output channel
-            values = (whole.astype(np.float32) - zero.reshape(along_first)) * scale.reshape(
-                along_first
-            )
+            by_channel = (-1,) + (1,) * (whole.ndim - 1)  # a scale for each output channel
+            values = whole.astype(np.float32) - zero.reshape(by_channel)
+            values *= scale.reshape(by_channel)
             arrays[node.input[0].removesuffix(_QUANTISED)] = values
     return {
         name.removeprefix(_PREFIX).removesuffix(_HALF): torch.from_numpy(
