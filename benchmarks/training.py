@@ -32,7 +32,7 @@ from shopwindow.data.split import Split, split_images
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.runs.mix import combine
 from shopwindow.training.augmentations import standard_augmentations
-from shopwindow.training.learner import mixed_precision
+from shopwindow.training.columns_learner import mixed_precision
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.network import build_classifier
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from shopwindow.errors import ShopwindowError
 from shopwindow.runs import Run, TrainingOptions
-from shopwindow.training import checkpoint
+from shopwindow.training import checkpointing
 from shopwindow.training.fine_tuning import train
 
 # Each training is a process of its own, forked from one that has loaded torch: that takes seconds.
@@ -41,10 +41,10 @@ def train_until(options: TrainingOptions, saves: int, kill_with: int, said: Path
 
 def _train(options: dict[str, Any], saves: int, kill_with: int, said: Path) -> None:
     sys.stderr = said.open("w", buffering=1)
-    checkpoint.CHECKPOINT_EVERY_S = 0.0
-    save, count = checkpoint.Checkpoint._save, 0
+    checkpointing.CHECKPOINT_EVERY_S = 0.0
+    save, count = checkpointing.Checkpoint._save, 0
 
-    def save_and_die(self: checkpoint.Checkpoint, epoch: int, batch: int) -> None:
+    def save_and_die(self: checkpointing.Checkpoint, epoch: int, batch: int) -> None:
         nonlocal count
         count += 1
         if count == saves and kill_with == signal.SIGINT:
@@ -53,7 +53,7 @@ def _train(options: dict[str, Any], saves: int, kill_with: int, said: Path) -> N
         if count == saves and kill_with == signal.SIGKILL:
             os.kill(os.getpid(), kill_with)
 
-    checkpoint.Checkpoint._save = save_and_die  # type: ignore[method-assign]
+    checkpointing.Checkpoint._save = save_and_die  # type: ignore[method-assign]
     try:
         train(Run.create(TrainingOptions.from_json(options)))
     except ShopwindowError as error:

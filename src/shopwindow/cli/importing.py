@@ -155,7 +155,8 @@ def import_model(
 
     texts = {} if card is None else read_card(card)
     with training_stack("Importing a model"):
-        import_module("shopwindow.training.learner")  # without fastai, no learner can be read
+        # With fastai, which only the process that reads a learner imports.
+        import_module("shopwindow.training.columns_learner")
         importing = import_module("shopwindow.importing")
     shown, images = importing.read_preview(preview) if preview else ([], [])
     images = [*images, *importing.proof_images()]

@@ -22,7 +22,7 @@ from shopwindow.publishing.onnx_file import in_half_precision
 from shopwindow.publishing.proof import write_proven_bundle
 from shopwindow.runs import Run
 from shopwindow.runs.record import describe_bundle
-from shopwindow.training.checkpoint import load_state
+from shopwindow.training.checkpointing import load_state
 from shopwindow.training.network import Classifier, logits_of, pooled_answer
 from shopwindow.training.to_onnx import to_onnx
 from shopwindow.training.trainer import LAST_STAGE, Trainer, open_trainer

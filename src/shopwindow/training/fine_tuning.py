@@ -21,8 +21,8 @@ from shopwindow.data.split import Split
 from shopwindow.evaluation.summary import percent
 from shopwindow.plain_text import counted
 from shopwindow.runs import Run, TrainingOptions
+from shopwindow.training.columns_learner import is_main_process
 from shopwindow.training.export import export_trained
-from shopwindow.training.learner import is_main_process
 from shopwindow.training.pictures import draw_curves
 from shopwindow.training.recipes import RECIPES, learner_for_finder
 from shopwindow.training.trainer import Trainer, open_trainer

@@ -6,7 +6,7 @@ from fastai.callback.core import Callback
 from fastai.optimizer import Adam
 
 from shopwindow.training.callbacks import KeepStatistics, WeightAverage
-from shopwindow.training.learner import ColumnsLearner
+from shopwindow.training.columns_learner import ColumnsLearner
 from shopwindow.training.trainer import Trainer
 
 # With fewer images, the batch statistics of ImageNet are better than those of their batches.

@@ -23,8 +23,8 @@ from shopwindow.runs.start_from import check_agrees, note_start_and_card
 from shopwindow.runs.training_data import check_labels, open_dataset, open_mix
 from shopwindow.runs.training_options import DEFAULTS
 from shopwindow.training.callbacks import KeepStatistics, WeightAverage
-from shopwindow.training.checkpoint import Checkpoint, load_state, read_history, save_state
-from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
+from shopwindow.training.checkpointing import Checkpoint, load_state, read_history, save_state
+from shopwindow.training.columns_learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.learning_rate import find_with_curve, single_process
 from shopwindow.training.linear_head import accuracy_of, fit_linear_head
 from shopwindow.training.loaders import build_loaders
