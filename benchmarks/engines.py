@@ -45,8 +45,7 @@ from shopwindow.inference.engine import (
 )
 from shopwindow.inference.openvino import OpenVinoEngine
 from shopwindow.inference.predictor import load_predictor
-from shopwindow.training.int8 import to_int8
-from shopwindow.training.quantising import CALIBRATION_IMAGES
+from shopwindow.training.int8 import CALIBRATION_IMAGES, to_int8
 
 Images = NDArray[np.uint8]
 BATCHES = (1, 2, 4, 8, 16, 32)

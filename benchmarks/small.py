@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 
 from sections import command, machine, table, write_section
 from shopwindow.bundle import read_bundle
+from shopwindow.calibration.regression import fit_head
 from shopwindow.data.dataset import load_dataset
 from shopwindow.data.label_sets import allowed_labels
 from shopwindow.inference.predictor import Predictor
-from shopwindow.probe import assign_folds, cross_validate, open_backbone
-from shopwindow.regression import fit_head
+from shopwindow.probe.backbone import open_backbone
+from shopwindow.probe.cross_validation import assign_folds, cross_validate
 
 THREE = ("Pants", "Shoes", "T-Shirt")
 EIGHT = ("Dress", "Hat", "Pants", "Shirt", "Shoes", "Shorts", "Skirt", "T-Shirt")

@@ -30,10 +30,10 @@ from sections import machine, table, write_section
 from shopwindow.data.dataset import Dataset, load_dataset
 from shopwindow.data.split import Split, split_images
 from shopwindow.imaging.preprocess import ResizeRule
+from shopwindow.runs.mix import combine
 from shopwindow.training.augmentations import standard_augmentations
-from shopwindow.training.callbacks import mixed_precision
+from shopwindow.training.columns_learner import mixed_precision
 from shopwindow.training.loaders import build_loaders
-from shopwindow.training.mix import combine
 from shopwindow.training.network import build_classifier
 
 ARCH, SIZE_PX = "tf_efficientnet_lite0", (160, 120)

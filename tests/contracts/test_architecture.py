@@ -13,8 +13,7 @@ from command_line import Completed, assert_one_line
 from importlinter import api
 
 from shopwindow.bundle import read_bundle
-from shopwindow.training import TrainingOptions
-from shopwindow.training.run import Run
+from shopwindow.runs import Run, TrainingOptions
 
 TRAINING_STACK = (
     "accelerate",

@@ -15,8 +15,8 @@ from PIL import Image
 
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError
-from shopwindow.training import TrainingOptions
-from shopwindow.training.options import read_card
+from shopwindow.runs import TrainingOptions
+from shopwindow.runs.training_options import read_card
 
 OPTIONS = (
     "--labels table.csv --image-column file --label-column kind --also shade --min-images 5 "

@@ -12,7 +12,11 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip("torch", reason="training is tested where the training stack is installed")
 
-from shopwindow.training import TrainingOptions, train
+import torch
+import torchvision
+
+from shopwindow.runs import Run, TrainingOptions
+from shopwindow.training.fine_tuning import train
 
 COLOURS = {"red": (200, 40, 40), "blue": (40, 60, 200)}
 
@@ -74,20 +78,35 @@ def shapes_options(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Tr
 @pytest.fixture(scope="session")
 def shapes_run(shapes_options: TrainingOptions) -> Path:
     """A finished run on the shapes."""
-    return train(shapes_options)
+    return train(Run.create(shapes_options))
+
+
+@pytest.fixture(scope="session")
+def resnet18_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a ResNet-18, as people have them in a file."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
+    return path
 
 
 @pytest.fixture(scope="session")
 def transfer_options(
-    shapes_options: TrainingOptions, tmp_path_factory: pytest.TempPathFactory
+    shapes_options: TrainingOptions, resnet18_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> TrainingOptions:
-    """Both stages of `transfer`, with a small network and no weights."""
+    """Both stages of `transfer`, with a small network from a weight file."""
     return replace(
         shapes_options,
         recipe="transfer",
         arch="resnet18",
-        weights="none",
+        weights=str(resnet18_file),
         epochs=(1, 1),
         size=(32, 32),
         out=tmp_path_factory.mktemp("transfer") / "run",
     )
+
+
+@pytest.fixture(scope="session")
+def transfer_run(transfer_options: TrainingOptions) -> Path:
+    """A finished run of `transfer` on the shapes."""
+    return train(Run.create(transfer_options))

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from shopwindow.errors import ShopwindowError
-from shopwindow.training import TrainingOptions, callbacks, train
+from shopwindow.runs import Run, TrainingOptions
+from shopwindow.training import checkpointing
+from shopwindow.training.fine_tuning import train
 
 # Each training is a process of its own, forked from one that has loaded torch: that takes seconds.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["shopwindow.training"])
+_PROCESSES.set_forkserver_preload(["shopwindow.training.fine_tuning"])
 _PATIENCE_S = 300
 
 
@@ -39,10 +41,10 @@ def train_until(options: TrainingOptions, saves: int, kill_with: int, said: Path
 
 def _train(options: dict[str, Any], saves: int, kill_with: int, said: Path) -> None:
     sys.stderr = said.open("w", buffering=1)
-    callbacks.CHECKPOINT_EVERY_S = 0.0
-    save, count = callbacks.Checkpoint._save, 0
+    checkpointing.CHECKPOINT_EVERY_S = 0.0
+    save, count = checkpointing.Checkpoint._save, 0
 
-    def save_and_die(self: callbacks.Checkpoint, epoch: int, batch: int) -> None:
+    def save_and_die(self: checkpointing.Checkpoint, epoch: int, batch: int) -> None:
         nonlocal count
         count += 1
         if count == saves and kill_with == signal.SIGINT:
@@ -51,9 +53,9 @@ def _train(options: dict[str, Any], saves: int, kill_with: int, said: Path) -> N
         if count == saves and kill_with == signal.SIGKILL:
             os.kill(os.getpid(), kill_with)
 
-    callbacks.Checkpoint._save = save_and_die  # type: ignore[method-assign]
+    checkpointing.Checkpoint._save = save_and_die  # type: ignore[method-assign]
     try:
-        train(TrainingOptions.from_json(options))
+        train(Run.create(TrainingOptions.from_json(options)))
     except ShopwindowError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

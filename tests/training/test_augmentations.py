@@ -15,6 +15,7 @@ from fasttransform import Pipeline
 from torch import Tensor
 from torch.nn import functional as F
 
+from shopwindow.runs.mix import AUGMENTATION_NAMES
 from shopwindow.training.augmentations import AUGMENTATIONS, Project, build_augmentations
 
 
@@ -58,3 +59,7 @@ def seeded(pipeline: Pipeline, images: Tensor) -> Tensor:
     np.random.seed(3)
     torch.manual_seed(3)
     return pipeline(TensorImage(images)).as_subclass(Tensor)
+
+
+def test_augmentations_have_the_names_that_an_extra_data_set_may_ask_for() -> None:
+    assert tuple(AUGMENTATIONS) == AUGMENTATION_NAMES

@@ -11,11 +11,11 @@ import torch
 
 from shopwindow.data.split import Split
 from shopwindow.errors import UsageError
-from shopwindow.training import TrainingOptions
-from shopwindow.training.balance import draw_pass, expected_draws
+from shopwindow.runs import TrainingOptions
+from shopwindow.runs.balance import draw_pass, expected_draws
+from shopwindow.runs.mix import ExtraDataset, LoadedExtra, combine
+from shopwindow.runs.training_data import open_dataset
 from shopwindow.training.loaders import CachedLoader, SeededDistributedDL
-from shopwindow.training.mix import ExtraDataset, LoadedExtra, combine
-from shopwindow.training.reading import open_dataset
 
 NO_SETS = np.zeros((0, 3), np.bool_)
 COUNTS = (400, 100, 4)

@@ -11,8 +11,8 @@ from shopwindow.calibration.calibrating import calibrate, families_of
 from shopwindow.calibration.curves import MIN_IMAGES
 from shopwindow.data.dataset import Dataset
 from shopwindow.evaluation.asking import ValidationSet
-from shopwindow.training import TrainingOptions
-from shopwindow.training.reading import open_dataset
+from shopwindow.runs import TrainingOptions
+from shopwindow.runs.training_data import open_dataset
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,12 @@ from drawing import write_drawings
 
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError, WeightsError
-from shopwindow.training import TrainingOptions, settle_options, train
-from shopwindow.training.network import build_classifier, packaged_weights
-from shopwindow.training.run import Run
+from shopwindow.probe.probe_run import train_probe
+from shopwindow.runs import Run, TrainingOptions, settle_options
+from shopwindow.training.fine_tuning import train
+from shopwindow.training.network import build_classifier
 from shopwindow.training.trainer import enough_epochs
+from shopwindow.training.weight_files import packaged_weights
 
 LITE = "tf_efficientnet_lite0"
 
@@ -51,7 +53,7 @@ def options(phone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tra
 
 @pytest.fixture(scope="module")
 def finetuned(options: TrainingOptions) -> Path:
-    return train(options)
+    return train(Run.create(options))
 
 
 def test_finetuning_sixty_photos_beats_the_commonest_label_by_far(finetuned: Path) -> None:
@@ -76,7 +78,7 @@ def test_an_epoch_has_many_batches_however_few_the_images(finetuned: Path) -> No
 def test_finetuning_that_makes_it_worse_exports_the_probe_and_says_so(
     options: TrainingOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train(replace(options, out=tmp_path / "run", lr=0.3, epochs=(1,)))
+    run = train(Run.create(replace(options, out=tmp_path / "run", lr=0.3, epochs=(1,))))
     facts = Run.open(run).facts
     assert facts["right"]["stage-2"] < facts["right"]["stage-1"]
     assert facts["kept"] == "stage-1"
@@ -88,7 +90,7 @@ def test_transfer_from_imagenet_weights_beats_the_commonest_label_by_far(
     options: TrainingOptions, tmp_path: Path
 ) -> None:
     changed = replace(options, recipe="transfer", arch=LITE, epochs=None, out=tmp_path / "run")
-    quality = read_bundle(train(changed) / "model.onnx").info.quality
+    quality = read_bundle(train(Run.create(changed)) / "model.onnx").info.quality
     assert quality["accuracy"] >= 0.8
 
 
@@ -96,7 +98,7 @@ def test_weights_of_the_package_are_those_that_the_backbone_of_probes_has() -> N
     import numpy as np
     import torch
 
-    from shopwindow.probe import open_backbone
+    from shopwindow.probe.backbone import open_backbone
 
     backbone = open_backbone()
     size_px = (backbone.rule.height_px, backbone.rule.width_px)
@@ -124,12 +126,13 @@ def test_a_probe_is_not_trained_on_by_another_recipe(tmp_path: Path) -> None:
         folder = tmp_path / "photos" / ("circle", "cross", "square")[number % 3]
         folder.mkdir(parents=True, exist_ok=True)
         path.rename(folder / path.name)
-    probe = train(TrainingOptions(data=tmp_path / "photos", out=tmp_path / "probe"))
+    options = TrainingOptions(data=tmp_path / "photos", out=tmp_path / "probe")
+    probe = train_probe(Run.create(options))
     with pytest.raises(UsageError, match="finetune begins with such a probe"):
         settle_options(
             {
                 "data": tmp_path / "photos",
-                "start_from": probe / "model.onnx",
+                "start_from": probe,
                 "recipe": "finetune",
             }
         )

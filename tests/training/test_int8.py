@@ -25,15 +25,14 @@ from shopwindow.data.split import Split
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.inference.engine import open_engine
 from shopwindow.inference.predictor import Predictor, load_predictor
-from shopwindow.training import TrainingOptions, quantise_bundle, quantise_run
+from shopwindow.runs import TrainingOptions
+from shopwindow.runs.mix import ExtraDataset, LoadedExtra, combine
+from shopwindow.runs.training_data import open_dataset
 from shopwindow.training.export import Servable
-from shopwindow.training.graph import to_onnx
-from shopwindow.training.int8 import to_int8
+from shopwindow.training.int8 import quantise_bundle, quantise_run, to_int8
 from shopwindow.training.linear_head import fit_linear_head
-from shopwindow.training.mix import ExtraDataset, LoadedExtra, combine
 from shopwindow.training.network import Classifier, build_classifier
-from shopwindow.training.quantising import Origin
-from shopwindow.training.reading import open_dataset
+from shopwindow.training.to_onnx import to_onnx
 from shopwindow.training.warm_start import load_bundle_weights
 
 SIZE_PX = (64, 64)
@@ -222,10 +221,10 @@ def test_calibration_draws_from_training_images_alone_and_always_the_same(
 ) -> None:
     split = Split.read(learned / "split.json", dataset)
     extra = LoadedExtra(ExtraDataset(shapes, 0.25), dataset, split)
-    origin = Origin(dataset, split, (extra,))
-    drawn = origin.training_images(40)
+    mix = combine(dataset, split, [extra])
+    drawn = mix.training_images(40)
     assert len(drawn) == 40
-    assert np.array_equal(drawn, origin.training_images(40))
+    assert np.array_equal(drawn, mix.training_images(40))
     learned_from = {image.tobytes() for image in dataset.images(split.train)}
     assert {image.tobytes() for image in drawn} <= learned_from
     held_out = {image.tobytes() for image in dataset.images(split.valid)}
@@ -236,9 +235,9 @@ def test_data_sets_count_by_their_shares_in_eight_bits_too(
     learned: Path, dataset: Dataset, shapes: Path
 ) -> None:
     split = Split.read(learned / "split.json", dataset)
-    origin = Origin(dataset, split, (LoadedExtra(ExtraDataset(shapes, 0.25), dataset, split),))
-    judged = origin.judge(Predictor(read_bundle(learned / "model.onnx"), engine="onnxruntime"))
-    assert [one.weight for one in judged] == [0.75, 0.25]
+    mix = combine(dataset, split, [LoadedExtra(ExtraDataset(shapes, 0.25), dataset, split)])
+    found = mix.validation_sets("shapes", lambda dataset, indices: {})
+    assert [part.weight for part in found] == [0.75, 0.25]
 
 
 def test_data_that_the_bundle_was_not_trained_on_are_refused(

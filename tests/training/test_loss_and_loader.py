@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from shopwindow.data.split import Split
-from shopwindow.training import TrainingOptions
+from shopwindow.runs import TrainingOptions
+from shopwindow.runs.mix import combine
+from shopwindow.runs.training_data import open_dataset
 from shopwindow.training.loaders import CachedLoader
 from shopwindow.training.loss import ColumnsLoss, column_accuracy
-from shopwindow.training.mix import combine
-from shopwindow.training.reading import open_dataset
 
 
 @pytest.fixture(scope="module")

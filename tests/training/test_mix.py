@@ -23,12 +23,14 @@ from shopwindow.data.split import split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.evaluation.asking import ValidationSet
 from shopwindow.evaluation.grading import Reading, grade_bundle
-from shopwindow.training import TrainingOptions, export, quantise_run, train
+from shopwindow.runs import Run, TrainingOptions
+from shopwindow.runs.mix import ExtraDataset, TrainingMix, combine, open_extra
+from shopwindow.runs.training_data import keep_apart, open_dataset
+from shopwindow.training import export
 from shopwindow.training.augmentations import build_augmentations
-from shopwindow.training.held_out import keep_apart
+from shopwindow.training.fine_tuning import train
+from shopwindow.training.int8 import quantise_run
 from shopwindow.training.loaders import CachedLoader
-from shopwindow.training.mix import ExtraDataset, TrainingMix, combine, open_extra
-from shopwindow.training.reading import open_dataset
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +164,7 @@ def test_run_with_extra_data_sets_is_exported_with_figures_for_each(
         epochs=(1,),
         out=tmp_path / "run",
     )
-    bundle = read_bundle(train(options) / "model.onnx")
+    bundle = read_bundle(train(Run.create(options)) / "model.onnx")
     assert counted == [[0.75, 0.25]]
     (record,) = bundle.info.data["also"]
     counts = [bundle.info.data["valid"], record["valid"]]
@@ -280,7 +282,7 @@ def test_extra_data_set_of_things_that_are_none_of_the_labels_is_not_right_but_m
         epochs=(1,),
         out=tmp_path / "run",
     )
-    (also,) = read_bundle(train(options) / "model.onnx").info.quality["also"]
+    (also,) = read_bundle(train(Run.create(options)) / "model.onnx").info.quality["also"]
     assert (also["accuracy"], also["ece"], also["sure"]["precision"]) == (None, None, None)
     assert 0 <= also["sure"]["coverage"] <= 1
     assert quantise_run(tmp_path / "run").exists()

@@ -22,9 +22,9 @@ from shopwindow.evaluation.leakage import out_of_fold_answers
 from shopwindow.evaluation.promotion import compare_for_promotion
 from shopwindow.evaluation.report import Evaluation
 from shopwindow.inference.predictor import Predictor, load_predictor
-from shopwindow.training import TrainingOptions, probe_run, settle_options
-from shopwindow.training.probe_run import CROSS_VALIDATED_BELOW, train_probe
-from shopwindow.training.run import Run
+from shopwindow.probe import probe_run
+from shopwindow.probe.probe_run import CROSS_VALIDATED_BELOW, train_probe
+from shopwindow.runs import Run, TrainingOptions, settle_options
 
 Rows = list[dict[str, str]]
 Train = Callable[..., Bundle]
@@ -234,7 +234,7 @@ def test_images_that_are_all_of_one_group_are_refused(
     train: Train, drawings: tuple[Path, Rows]
 ) -> None:
     _, rows = drawings
-    with pytest.raises(DataError, match="two groups or more"):
+    with pytest.raises(DataError, match="at least two groups"):
         train([row | {"by": "me"} for row in rows], group_column="by")
 
 
@@ -453,7 +453,7 @@ def test_run_that_was_stopped_says_how_to_go_on_and_ends_in_the_same_bundle(
     words = ["--labels", "shapes.csv", "--image-column", "file", "--label-column", "shape"]
     words += ["--also", "colour", "--name", "shapes", "--cache-dir", str(cache)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe_run, "_learn", stop)
+        patch.setattr(probe_run, "fit_heads", stop)
         assert main(["train", str(folder), *words, "--out", str(tmp_path / "run")]) == 130
     said = capsys.readouterr().err
     assert f"go on with: shopwindow train --resume --out {tmp_path / 'run'}" in said
@@ -471,7 +471,7 @@ def test_stopped_run_goes_on_where_the_data_lies_now(
     words = ["--labels", str(here / "shapes.csv"), "--image-column", "file"]
     words += ["--label-column", "shape", "--cache-dir", str(tmp_path / "cache")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe_run, "_learn", stop)
+        patch.setattr(probe_run, "fit_heads", stop)
         assert main(["train", str(here), *words, "--out", str(run)]) == 130
     here.rename(there)
     assert main(["train", "--resume", "--out", str(run)]) == 2

@@ -14,10 +14,10 @@ from killed_training import train_until
 
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import TrainingError
-from shopwindow.training import TrainingOptions, resume, train
+from shopwindow.runs import Run, TrainingOptions
+from shopwindow.training.fine_tuning import train
 from shopwindow.training.recipes import RECIPES
-from shopwindow.training.run import Run
-from shopwindow.training.trainer import Trainer
+from shopwindow.training.trainer import open_trainer
 
 
 def _weights(run: Path, stage: str = "stage-2") -> dict[str, torch.Tensor]:
@@ -31,7 +31,7 @@ def _history(run: Path) -> list[dict[str, str]]:
 
 def _train_on(run: Path) -> None:
     """As `resume`, but for the export, which takes longer than the training and is not at stake."""
-    trainer = Trainer(Run.open(run))
+    trainer = open_trainer(Run.open(run))
     RECIPES[trainer.options.recipe](trainer)
 
 
@@ -90,7 +90,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_loses_no_batch(
     said = tmp_path / "said"
     assert train_until(options, 5, signal.SIGINT, said) == 130, said.read_text()
     assert f"shopwindow train --resume --out {tmp_path / 'run'}" in said.read_text()
-    resume(tmp_path / "run")
+    train(Run.open(tmp_path / "run"))
     head = "net.1.2.weight"
     assert torch.equal(_weights(tmp_path / "run")[head], _weights(shapes_run)[head])
     assert _history(tmp_path / "run") == _history(shapes_run)
@@ -98,7 +98,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_loses_no_batch(
 
 def test_resume_of_a_finished_run_changes_no_weight(shapes_run: Path) -> None:
     before = _weights(shapes_run)
-    resume(shapes_run)
+    train(Run.open(shapes_run))
     assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(shapes_run).items())
 
 
@@ -107,7 +107,7 @@ def test_a_run_that_diverges_ends_with_a_sentence(
 ) -> None:
     options = replace(shapes_options, out=tmp_path / "run", epochs=(6,), lr=99.0)
     with pytest.raises(TrainingError, match="smaller --lr"):
-        train(options)
+        train(Run.create(options))
 
 
 def _without_checkpoint(run: Path, copy: Path) -> Path:
@@ -124,7 +124,7 @@ def test_run_whose_checkpoint_was_removed_goes_back_to_the_last_finished_stage(
     opened = Run.open(run)
     # What it started from is gone: its first stage stands for it.
     opened.options = replace(opened.options, weights=str(tmp_path / "gone.pth"))
-    trainer = Trainer(opened)
+    trainer = open_trainer(opened)
     RECIPES["transfer"](trainer)
     expected = _weights(transfer_run)
     for name, tensor in _weights(run).items():
@@ -136,7 +136,7 @@ def test_finished_run_is_exported_and_resumed_without_its_checkpoint(
     tmp_path: Path, shapes_run: Path
 ) -> None:
     run = _without_checkpoint(shapes_run, tmp_path / "run")
-    resume(run)
+    train(Run.open(run))
     before, after = (read_bundle(one / "model.onnx").info for one in (shapes_run, run))
     assert after.training["minutes"] == before.training["minutes"]
     assert (run / "curves.png").stat().st_size > 10_000

@@ -13,19 +13,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from shopwindow.training import TrainingOptions
+from shopwindow.runs import TrainingOptions
 
 # Trains, and tells what this process holds in the end.
 TRAIN = """
 import json, sys, torch
-from shopwindow.training import TrainingOptions, recipes, train
+from shopwindow.runs import Run, TrainingOptions
+from shopwindow.training import recipes
+from shopwindow.training.fine_tuning import train
 def train_and_tell(trainer, recipe=recipes.RECIPES[sys.argv[2]]):
     recipe(trainer)
     total = sum(p.double().abs().sum().item() for p in trainer.model.parameters())
     print(f"rank {torch.distributed.get_rank()} of {torch.distributed.get_world_size()}: "
           f"{total:.9f}", flush=True)
 recipes.RECIPES[sys.argv[2]] = train_and_tell
-train(TrainingOptions.from_json(json.loads(sys.argv[1])))
+options = TrainingOptions.from_json(json.loads(sys.argv[1]))
+train(Run(options.run_dir, options))  # the folder is new, and one process makes it
 """
 
 

@@ -13,12 +13,11 @@ from shopwindow.bundle import bundled_model_path, read_bundle
 from shopwindow.data.dataset import Dataset
 from shopwindow.errors import WeightsError
 from shopwindow.inference.predictor import Predictor, load_predictor
-from shopwindow.training import TrainingOptions, settle_options, train
+from shopwindow.runs import Run, TrainingOptions, settle_options
+from shopwindow.runs.training_data import open_dataset
+from shopwindow.training.fine_tuning import note_on_weights, train
 from shopwindow.training.network import Classifier, build_classifier
-from shopwindow.training.reading import open_dataset
-from shopwindow.training.run import Run
-from shopwindow.training.start import note_on_weights
-from shopwindow.training.trainer import Trainer
+from shopwindow.training.trainer import open_trainer
 from shopwindow.training.warm_start import load_bundle_weights
 
 
@@ -59,7 +58,7 @@ def test_network_that_trains_on_computes_what_the_bundle_does(
 ) -> None:
     start = shapes_run / "model.onnx"
     given = {"data": shapes_options.data, "start_from": start, "out": tmp_path / "run"}
-    run = train(settle_options({**given, "epochs": (1,), "lr": 1e-9}))
+    run = train(Run.create(settle_options({**given, "epochs": (1,), "lr": 1e-9})))
     images = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), np.uint8)
     before, after = (
         np.log(load_predictor(path, engine="onnxruntime").probabilities(images)["shape"])
@@ -85,11 +84,11 @@ def test_another_architecture_is_refused(shapes_run: Path, dataset: Dataset) -> 
 
 
 def test_run_starts_from_a_bundle(shapes_run: Path, shapes_options: TrainingOptions) -> None:
-    from shopwindow.training.run import Run
-    from shopwindow.training.trainer import Trainer
+    from shopwindow.runs import Run
+    from shopwindow.training.trainer import open_trainer
 
     options = replace(shapes_options, weights=str(shapes_run / "model.onnx"), out=Path("unused"))
-    trainer = Trainer(Run.create(options))
+    trainer = open_trainer(Run.create(options))
     images = trainer.dataset.images(np.arange(90))
     served = Predictor(read_bundle(shapes_run / "model.onnx"), engine="onnxruntime").probabilities(
         images
@@ -103,8 +102,8 @@ def test_weights_that_may_know_what_is_held_out_are_mentioned(
 ) -> None:
     weights = str(shapes_run / "model.onnx")
     options = replace(shapes_options, weights=weights, out=tmp_path / "run")
-    assert note_on_weights(Trainer(Run.create(options))) == ""
-    note = note_on_weights(Trainer(Run.create(replace(options, seed=7))))
+    assert note_on_weights(open_trainer(Run.create(options))) == ""
+    note = note_on_weights(open_trainer(Run.create(replace(options, seed=7))))
     assert f"trained on data called {options.data.name} too" in note
 
 
@@ -113,7 +112,7 @@ def test_the_architecture_is_that_of_the_bundle(
 ) -> None:
     weights = str(shapes_run / "model.onnx")
     options = replace(shapes_options, recipe="transfer", arch=None, epochs=None, weights=weights)
-    trainer = Trainer(Run.create(replace(options, out=tmp_path / "run")))
+    trainer = open_trainer(Run.create(replace(options, out=tmp_path / "run")))
     assert trainer.arch == "test_efficientnet"
 
 
@@ -121,6 +120,6 @@ def test_bundled_names_the_model_that_comes_along(
     shapes_options: TrainingOptions, tmp_path: Path
 ) -> None:
     options = replace(shapes_options, arch=None, weights="bundled", out=tmp_path / "run")
-    trainer = Trainer(Run.create(options))
+    trainer = open_trainer(Run.create(options))
     assert trainer.weights == str(bundled_model_path())
     assert trainer.arch == "tf_efficientnet_lite0"

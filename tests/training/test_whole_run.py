@@ -21,8 +21,10 @@ from shopwindow.errors import TrainingError, UsageError
 from shopwindow.imaging.digest import digest_of
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.inference.predictor import load_predictor
-from shopwindow.training import TrainingOptions, export, export_run, run_probabilities, train
-from shopwindow.training.run import Run
+from shopwindow.runs import Run, TrainingOptions
+from shopwindow.training import export
+from shopwindow.training.export import export_run, run_probabilities
+from shopwindow.training.fine_tuning import train
 
 
 def test_a_run_leaves_history_curves_split_and_bundle(shapes_run: Path) -> None:
@@ -148,7 +150,7 @@ def test_a_second_run_in_the_same_folder_is_refused(
     shapes_run: Path, shapes_options: TrainingOptions
 ) -> None:
     with pytest.raises(TrainingError, match="--resume"):
-        train(shapes_options)
+        train(Run.create(shapes_options))
 
 
 def test_export_of_an_unfinished_run_says_how_to_finish_it(
@@ -168,7 +170,7 @@ def test_card_that_is_no_toml_is_refused_before_anything_is_written(
     card = tmp_path / "card.toml"
     card.write_text("title = ")
     with pytest.raises(UsageError, match=r"card.toml"):
-        train(replace(shapes_options, card=card, out=tmp_path / "run"))
+        train(Run.create(replace(shapes_options, card=card, out=tmp_path / "run")))
     assert not (tmp_path / "run").exists()
 
 
@@ -186,5 +188,5 @@ def test_options_that_do_not_fit_are_refused_with_a_sentence(
     tmp_path: Path, shapes_options: TrainingOptions, change: dict[str, object], message: str
 ) -> None:
     with pytest.raises((UsageError, TrainingError), match=message):
-        train(replace(shapes_options, out=tmp_path / "run", **change))
+        train(Run.create(replace(shapes_options, out=tmp_path / "run", **change)))
     assert not (tmp_path / "run").exists()

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shopwindow.calibration.regression import fit_head
 from shopwindow.evaluation.asking import Probs
-from shopwindow.regression import fit_head
 
 # Three numbers fitted to fewer answers would follow chance.
 MIN_IMAGES = 200

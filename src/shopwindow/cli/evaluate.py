@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shopwindow.cli.options import data_argument, data_options, example, given, wanted_engine
-from shopwindow.cli.training import import_training
+from shopwindow.cli.training import training_stack
 from shopwindow.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ def evaluate(
     bundle = read_bundle(bundle_path)
     # The bundle of a linear probe is all that there is of its model.
     if model.is_dir() and bundle.info.training.get("recipe") != "probe":
-        answer = partial(import_training().run_probabilities, model)
+        with training_stack():
+            from shopwindow.training.export import run_probabilities
+        answer = partial(run_probabilities, model)
 
     evaluation = grade_bundle(
         bundle,

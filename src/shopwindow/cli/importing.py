@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from shopwindow.cli.options import example, given, parse_size
-from shopwindow.cli.training import import_training
+from shopwindow.cli.training import training_stack
 from shopwindow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -151,11 +151,13 @@ def import_model(
             "expected --preview FOLDER with some images of your own, to see ten predictions before "
             "the bundle is written, or --yes to write it unseen"
         )
-    from shopwindow.training.options import read_card
+    from shopwindow.runs.training_options import read_card
 
     texts = {} if card is None else read_card(card)
-    import_training("Importing a model")
-    importing = import_module("shopwindow.importing")
+    with training_stack("Importing a model"):
+        # With fastai, which only the process that reads a learner imports.
+        import_module("shopwindow.training.columns_learner")
+        importing = import_module("shopwindow.importing")
     shown, images = importing.read_preview(preview) if preview else ([], [])
     images = [*images, *importing.proof_images()]
     source = _read(importing, model, images, options, column)

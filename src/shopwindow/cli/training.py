@@ -1,14 +1,15 @@
-"""train, find-lr and export: what needs the training stack."""
+"""train, find-lr and export."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,7 +30,7 @@ from shopwindow.cli.options import (
 from shopwindow.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from shopwindow.training.run import Run
+    from shopwindow.runs import Run
 
 
 def network_options(command: Command) -> Command:
@@ -44,7 +45,7 @@ def network_options(command: Command) -> Command:
             click.option(
                 "--weights",
                 metavar="[imagenet|none|bundled|FILE]",
-                help="What the network starts from; bundled is the model that comes along.  "
+                help="What the network starts from; bundled is the one in this package.  "
                 "[default: the recipe's]",
             ),
             click.option(
@@ -63,7 +64,7 @@ def network_options(command: Command) -> Command:
                 type=click.Choice(["grouped", "random"]),
                 help="Keep duplicates on one side, or split blindly.  [default: grouped]",
             ),
-            click.option("--seed", type=int, help="Of all that is left to chance.  [default: 42]"),
+            click.option("--seed", type=int, help="Of all random choices.  [default: 42]"),
         ),
     )
 
@@ -130,7 +131,7 @@ def network_options(command: Command) -> Command:
     "--balance",
     metavar="POWER",
     type=click.FloatRange(0, 1),
-    help="Draw rare labels more often: 0 as they come, 0.5 the square root, 1 all alike.  "
+    help="Draw rare labels more often: 0 not at all, 0.5 by the square root, 1 all equally.  "
     "[default: 0]",
 )
 @click.option(
@@ -158,34 +159,36 @@ def train(context: click.Context, /, **_: Any) -> None:
     elif "data" not in options:
         raise click.UsageError("Missing argument 'DATA'", ctx=context)
     else:
-        from shopwindow.training import settle_options
-        from shopwindow.training.run import Run
-
-        where = options.pop("feedback", None)
-        settled = settle_options(options)
-        # Refused before anything is imported, or photos come there; of the processes of
-        # `accelerate launch`, by the one that will make the folder.
-        is_main = os.environ.get("RANK", "0") == "0"
-        if is_main:
-            Run.create(settled)
-        needs_stack = settled.recipe != "probe"
-        training = import_training(f"The recipe {settled.recipe}") if needs_stack else None
-        if where is not None:
-            own = settled.run_dir / "feedback"
-            if is_main or (where and Path(where).is_dir()):
-                own = corrections_to_learn(where, own, settled.start_from)
-            settled = replace(settled, feedback=own)
-        if training is None:
-            _probe(Run.create(settled))
-        else:
-            training.train(settled)
+        _start(options)
 
 
-def _probe(run: Run) -> None:
-    """Fit a linear probe, which needs no more than what serves."""
-    from shopwindow.training.probe_run import train_probe
+def _start(options: dict[str, Any]) -> None:
+    from shopwindow.runs import Run, settle_options
 
-    train_probe(run, engine=wanted_engine())
+    where = options.pop("feedback", None)
+    settled = settle_options(options)
+    # Of the processes of `accelerate launch`, one makes the folder.
+    is_main = os.environ.get("RANK", "0") == "0"
+    run = Run.create(settled) if is_main else Run(settled.run_dir, settled.resolved())
+    # Whether the stack is there is known before people's photos are fetched.
+    with training_stack(f"The recipe {settled.recipe}"):
+        train_run = _trainer_of(settled.recipe)
+    if where is not None:
+        folder = run.folder / "feedback"
+        if is_main or (where and Path(where).is_dir()):
+            folder = corrections_to_learn(where, folder, settled.start_from)
+        run.options = replace(run.options, feedback=folder.resolve())
+    train_run(run)
+
+
+def _trainer_of(recipe: str) -> Callable[[Run], Path]:
+    if recipe == "probe":  # needs no more than what serves
+        from shopwindow.probe.probe_run import train_probe
+
+        return partial(train_probe, engine=wanted_engine())
+    from shopwindow.training.fine_tuning import train
+
+    return train
 
 
 @click.command(
@@ -200,15 +203,17 @@ def _probe(run: Run) -> None:
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for lr-find.png.  [default: this one]",
+    help="Folder for lr-find.png.  [default: the current folder]",
 )
 @click.pass_context
 def find_lr(context: click.Context, /, **_: Any) -> None:
     """Try rising learning rates on DATA for transfer, draw the loss and suggest one."""
-    from shopwindow.training import TrainingOptions
+    from shopwindow.runs import TrainingOptions
 
     options = TrainingOptions(recipe="transfer", **given(context))
-    suggestion, picture = import_training().find_learning_rate(options)
+    with training_stack():
+        from shopwindow.training.fine_tuning import find_learning_rate
+    suggestion, picture = find_learning_rate(options)
     click.echo(f"Suggested: --lr {suggestion:.2g} (the curve: {picture})")
 
 
@@ -221,7 +226,7 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
 @click.option(
     "--int8",
     is_flag=True,
-    help="In 8 bits: half the size, faster, and refused where it loses over 0.3 points.",
+    help="In 8 bits: half the size and faster; refused if it loses over 0.3 points of accuracy.",
 )
 @click.option(
     "--with",
@@ -239,10 +244,10 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
 def export(
     source: Path, data: Path | None, int8: bool, extras: tuple[Path, ...], out: Path | None
 ) -> None:
-    """Export the trained model of RUN as one file, and prove that it answers like the model.
+    """Export the trained model of RUN as one file, and check that it answers like the model.
 
-    With --int8 also a bundle, MODEL, can be exported anew, if DATA is what it was trained on: by
-    its validation part, 8 bits are proven to be right as often, and confidences fitted anew.
+    With --int8, also of a bundle, MODEL; DATA is what it was trained on. Its validation part shows
+    that 8 bits are right as often, and confidences are fitted anew.
     """
     if source.is_dir():
         if data is not None or extras:
@@ -250,16 +255,7 @@ def export(
                 f"{'--with' if data is None else 'DATA'} has no effect on a run, which knows its "
                 "data"
             )
-        from shopwindow.training.run import Run
-
-        bundle = source / "model.onnx"
-        if (source / "run.json").exists() and Run.open(source).options.recipe == "probe":
-            raise UsageError(
-                f"{source}: expected the run of a network; a linear probe writes its bundle itself"
-                + (f": shopwindow export {bundle} DATA --int8" if int8 else f": {bundle}")
-            )
-        training = import_training()
-        (training.quantise_run if int8 else training.export_run)(source, out)
+        _export_run(source, out, int8=int8)
     elif not int8:
         raise UsageError(f"{source}: expected a run folder, or a bundle and --int8")
     elif data is None:
@@ -268,17 +264,30 @@ def export(
             "--int8"
         )
     else:
-        import_training().quantise_bundle(
-            source,
-            data,
-            extras,
-            out or Path(f"{source.stem}-int8.onnx"),
-            progress=sys.stderr.isatty(),
+        with training_stack():
+            from shopwindow.training.int8 import quantise_bundle
+        out = out or Path(f"{source.stem}-int8.onnx")
+        quantise_bundle(source, data, extras, out, progress=sys.stderr.isatty())
+
+
+def _export_run(folder: Path, out: Path | None, *, int8: bool) -> None:
+    from shopwindow.runs import Run
+
+    bundle = folder / "model.onnx"
+    if (folder / "run.json").exists() and Run.open(folder).options.recipe == "probe":
+        raise UsageError(
+            f"{folder}: expected the run of a network; a linear probe writes its bundle itself"
+            + (f": shopwindow export {bundle} DATA --int8" if int8 else f": {bundle}")
         )
+    with training_stack():
+        from shopwindow.training.export import export_run
+        from shopwindow.training.int8 import quantise_run
+    (quantise_run if int8 else export_run)(folder, out)
 
 
-def import_training(what: str = "Training") -> ModuleType:
-    """Import what needs torch and fastai, which takes seconds.
+@contextmanager
+def training_stack(what: str = "Training") -> Iterator[None]:
+    """Import torch and fastai in here, which takes seconds.
 
     Args:
         what: What the user wants to do, as the start of a sentence.
@@ -288,11 +297,9 @@ def import_training(what: str = "Training") -> ModuleType:
     """
     try:
         with warnings.catch_warnings():
-            # What torch and pandas have to say to fastai is nothing that a user can act on.
+            # A user can do nothing about the warnings that torch and pandas have for fastai.
             warnings.simplefilter("ignore")
-            for module in ("start", "quantising"):
-                import_module(f"shopwindow.training.{module}")
-            return import_module("shopwindow.training")
+            yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "shopwindow":
             raise
@@ -300,17 +307,18 @@ def import_training(what: str = "Training") -> ModuleType:
 
 
 def _resume(options: dict[str, Any]) -> None:
-    """Go on with a run. Where its data lies may have changed; other options have no effect."""
+    """Go on with a run. Its data may have been moved; other options have no effect."""
     folder = options.pop("out", None)
     if folder is None:
         raise UsageError("--resume: expected the folder of the run to go on with, as --out RUN")
     corrections = options.pop("feedback", "")
-    if corrections and Path(corrections).is_dir():  # of a store, the run has its own copy
+    if corrections and Path(corrections).is_dir():  # those of a store were copied to the run
         options["feedback"] = Path(corrections)
-    from shopwindow.training.options import whole_path
-    from shopwindow.training.run import Run
+    from shopwindow.runs import Run
+    from shopwindow.runs.training_options import whole_path
 
-    recorded = Run.open(folder).options
+    run = Run.open(folder)
+    recorded = run.options
     if "weights" in options:
         options["weights"] = whole_path(options["weights"])
     for name, value in options.items():
@@ -324,24 +332,22 @@ def _resume(options: dict[str, Any]) -> None:
                 f"--resume: the run in {folder} was started with {_shown(before)}; leave it out, "
                 "or start a new run in another --out"
             )
-    run = Run.open(folder)
     run.move({name: options[name] for name in _PLACES if name in options})
     if not run.options.data.exists():
         raise UsageError(
             f"{run.options.data} is not there any more: where is it now? shopwindow train DATA "
             f"--resume --out {folder}"
         )
-    if run.options.recipe == "probe":
-        _probe(run)
-    else:
-        import_training().resume(run)
+    with training_stack():
+        train_run = _trainer_of(run.options.recipe)
+    train_run(run)
 
 
-# What may lie elsewhere when a run goes on.
+# What may have been moved when a run goes on.
 _PLACES = ("data", "labels_file", "cache_dir")
 
 
-# Where a parameter is called otherwise than its option.
+# Parameters whose names differ from their options.
 _OPTION_OF = {
     "data": "DATA",
     "labels_file": "--labels",

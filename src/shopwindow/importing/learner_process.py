@@ -24,7 +24,7 @@ from fastai.vision.core import PILImage
 from shopwindow.errors import ShopwindowError, TrainingError
 from shopwindow.importing.learner import take_apart
 from shopwindow.importing.source import decode
-from shopwindow.training.graph import to_onnx
+from shopwindow.training.to_onnx import to_onnx
 
 # What comes from these is needed; the user's own function that gave images their labels is not.
 _STACK = ("fastai", "fastcore", "fasttransform", "numpy", "PIL", "plum", "timm", "torch")

@@ -29,7 +29,7 @@ from shopwindow.importing.layers import (
     Reversed,
 )
 from shopwindow.importing.source import Preparation, Source, prepare
-from shopwindow.training.graph import to_onnx
+from shopwindow.training.to_onnx import to_onnx
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,9 @@
-"""A linear probe: a frozen ImageNet backbone, and on its features one linear layer that is fitted.
+"""A linear probe: one linear layer, fitted to the features of a frozen ImageNet backbone.
 
-It needs neither torch nor fastai, and takes seconds: Alain, Bengio 2016, arXiv:1610.01644, for the
-name; Kornblith, Shlens, Le 2019, arXiv:1805.08974, for how far it leads.
+It needs neither torch nor fastai, and takes seconds. Alain, Bengio 2016 (arXiv:1610.01644) gave it
+the name; Kornblith, Shlens, Le 2019 (arXiv:1805.08974) measured how good it is.
 """
 
-from shopwindow.probe.backbone import Backbone, bundled_backbone_path, open_backbone
-from shopwindow.probe.cross_validation import OutOfFold, cross_validate
-from shopwindow.probe.folds import assign_folds
+from shopwindow.probe.probe_run import train_probe
 
-__all__ = [
-    "Backbone",
-    "OutOfFold",
-    "assign_folds",
-    "bundled_backbone_path",
-    "cross_validate",
-    "open_backbone",
-]
+__all__ = ["train_probe"]

@@ -46,7 +46,7 @@ class Backbone:
 
     @property
     def sha256(self) -> str:
-        """Of the file, as lower-case hexadecimal text."""
+        """Digest of the file, as lower-case hexadecimal text."""
         return hashlib.sha256(self.model).hexdigest()
 
     def features(self, images_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -56,15 +56,14 @@ class Backbone:
     def features_of(self, dataset: Dataset, *, progress: bool) -> NDArray[np.float32]:
         """Return the features of all images of a data set, (N, D) float32.
 
-        They are kept beside the decoded images as they come, so that what was stopped goes on
-        where it was, and what was done is never done again.
+        Each is kept beside the decoded images at once, so that none is ever computed twice.
 
         Args:
             dataset: At the size of `rule`.
             progress: Whether to show progress, with the time left, on stderr.
         """
         wide = self.features(np.zeros((1, *self.engine.input_shape), np.uint8)).shape[1]
-        # float16 holds what matters of a feature in half the room.
+        # float16 is precise enough for a feature, and half the size.
         kept, rows = dataset.open_features(self.sha256[:16], wide)
         missing = rows[np.isnan(kept[rows]).any(axis=1)]
         with tqdm(
@@ -80,7 +79,7 @@ class Backbone:
 
 
 def bundled_backbone_path() -> Path:
-    """Return where the backbone lies that comes with shopwindow."""
+    """Return the path of the backbone that comes with shopwindow."""
     return Path(str(importlib.resources.files("shopwindow") / "models" / "imagenet.onnx"))
 
 
@@ -88,11 +87,11 @@ def open_backbone(path: Path | None = None, *, engine: EngineName = "auto") -> B
     """Open a backbone.
 
     Args:
-        path: A file that scripts/make-backbone wrote; the one that comes along where left out.
+        path: A file that scripts/make-backbone wrote; by default the one in this package.
         engine: What runs it; see `choose_engine`.
 
     Raises:
-        BundleError: The file is missing, or no backbone.
+        BundleError: The file is missing, or not a backbone.
     """
     import onnxruntime
 

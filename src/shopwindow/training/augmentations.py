@@ -1,8 +1,7 @@
-"""How images are changed at random while a network learns from them, a batch at a time.
+"""Random changes to the training images, a batch at a time.
 
-What is drawn, and how often, is fastai's. How the pixels are then worked out is written anew for
-the two transforms that all images pass: to the same result within rounding, and in a third of the
-time, which on a processor is taken from the training itself.
+fastai draws the changes. The two transforms that all images pass are computed here instead, with
+the same result within rounding in a third of the time.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ def standard_augmentations() -> list[Any]:
 
 
 def strong_augmentations() -> list[Any]:
-    """More of the same, other saturations, and a rectangle of noise on every second picture.
+    """More of the same, saturation, and a rectangle of noise on every second image.
 
-    For photos that are few, and that would be learnt by heart.
+    For a few photos that are seen often, and would be memorised.
     """
     return [
         *aug_transforms(
@@ -53,13 +52,13 @@ class Project(AffineCoordTfm):  # type: ignore[misc]
     """fastai's flips, rotations, zooms and warps, as one projective map for each image.
 
     fastai applies the affine map to a grid of coordinates, and then the warp to all of them. The
-    product of both matrices (a homography) says the same, and is worked out before there is a grid.
+    product of both matrices, a homography, does the same in one step.
 
     Args:
         drawn: fastai's transform, which draws the maps.
 
     Raises:
-        ValueError: It does not leave the size as it is, or asks for other neighbours of a pixel.
+        ValueError: It changes the size, or interpolates in another way.
     """
 
     def __init__(self, drawn: AffineCoordTfm) -> None:
@@ -111,8 +110,8 @@ class Light(LightingTfm):  # type: ignore[misc]
 class Erase(Transform):  # type: ignore[misc]
     """torchvision's random erasing (Zhong et al. 2017, arXiv:1708.04896), on whole batches.
 
-    fastai has it too, but takes the same rectangle for all images of a batch. The noise is normal
-    (torchvision's "random") and cut off to [0, 1], so most of it is black or white.
+    fastai's uses the same rectangle for all images of a batch. The noise is normal (torchvision's
+    "random") and clipped to [0, 1], so most of it is black or white.
     """
 
     order = 100  # after all that fastai does
@@ -123,7 +122,7 @@ class Erase(Transform):  # type: ignore[misc]
         self.erasing = RandomErasing(p=0.5, scale=(0.02, 0.25), value="random")
 
     def encodes(self, x: TensorImage) -> TensorImage:
-        """(B, 3, H, W) float in [0, 1] -> the same, each with a rectangle at a place of its own."""
+        """(B, 3, H, W) float in [0, 1] -> the same, each with a rectangle in another place."""
         images = x.as_subclass(Tensor)
         return TensorImage(torch.stack([self.erasing(image) for image in images]).clamp(0, 1))
 

@@ -1,4 +1,4 @@
-"""From a trained network to a bundle, and the proof that they agree."""
+"""From a trained network to a bundle whose answers are proven to be the same."""
 
 from __future__ import annotations
 
@@ -10,51 +10,50 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from shopwindow.bundle import ACTIVATION_OUTPUT
 from shopwindow.bundle.writing import in_half_precision
 from shopwindow.calibration.calibrated_graph import with_confidence
 from shopwindow.calibration.calibrating import calibrate, families_of
+from shopwindow.calibration.curves import softmax
 from shopwindow.calibration.thresholds import SURE_PRECISION
 from shopwindow.data.dataset import Dataset
 from shopwindow.errors import TrainingError
-from shopwindow.evaluation.asking import ValidationSet, ask
+from shopwindow.evaluation.asking import Probs, ask
 from shopwindow.evaluation.measuring import quality_of, verdict
 from shopwindow.evaluation.verify import write_verified_bundle
-from shopwindow.training.graph import to_onnx
-from shopwindow.training.mix import batch_fractions
-from shopwindow.training.network import Classifier, pooled_answer
-from shopwindow.training.record import describe_bundle
-from shopwindow.training.run import Run
-from shopwindow.training.trainer import LAST_STAGE, Trainer
+from shopwindow.runs import Run
+from shopwindow.runs.record import describe_bundle
+from shopwindow.training.checkpointing import load_state
+from shopwindow.training.network import Classifier, logits_of, pooled_answer
+from shopwindow.training.to_onnx import to_onnx
+from shopwindow.training.trainer import LAST_STAGE, Trainer, open_trainer
 
-# fp16 weights move a probability by less than this; a wrong label order or a forgotten
-# normalisation moves it by far more.
+# fp16 weights move a probability by less; a wrong label order or a forgotten normalisation moves it
+# by far more.
 MAX_DIFFERENCE = 0.01
 _PACKAGES = ("shopwindow", "fastai", "torch", "torchvision", "timm", "onnx", "onnxruntime")
 
 
 class Servable(nn.Module):
-    """What goes into the bundle: bytes in, probabilities at honest temperatures out.
+    """What goes into the bundle: bytes in, probabilities at calibrated temperatures out.
 
     Args:
         model: The trained network.
         temperatures: One per label column.
-        mapped: Whether an activation map comes along, for a network that ends in one linear layer
-            on averaged features.
+        mapped: Whether to add an activation map; see `pooled_answer` for which networks have one.
     """
 
     def __init__(self, model: Classifier, temperatures: list[float], *, mapped: bool) -> None:
         super().__init__()
         self.model = model
         self.temperatures = temperatures
-        # In a tuple, so that the exported weights keep the one name that the network has for them.
+        # In a tuple, so that the exported weights keep the name that they have in the network.
         self._answer = (pooled_answer(model) if mapped else None,)
 
     @property
     def answer(self) -> nn.Linear | None:
-        """The layer that the activation map comes from, if there is to be one."""
+        """The layer of the activation map, if there is to be one."""
         return self._answer[0]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -72,12 +71,11 @@ class Servable(nn.Module):
         return (*probabilities, self._activation_map(features, parts[0]))
 
     def _activation_map(self, features: Tensor, logits: Tensor) -> Tensor:
-        """(N, K, h, w) features, (N, C) logits -> (N, h, w): what each place says for the answer.
+        """(N, K, h, w) features, (N, C) logits -> (N, h, w): places that speak for the answer.
 
-        The class activation map of the most probable label (Zhou et al. 2016, arXiv:1512.04150).
-        Weights are taken less their mean over the labels, as softmax cannot see what all labels
-        share: the mean of the map is, but for the bias, how far the label's logit is above the
-        mean logit.
+        The class activation map of the most probable label (Zhou et al. 2016, arXiv:1512.04150),
+        with weights less their mean over the labels, which does not change a softmax. So the mean
+        of the map, apart from the bias, is how far the label's logit is above the mean logit.
         """
         assert self.answer is not None  # noqa: S101 (only called where there is one)
         weights = self.answer.weight[: self.model.sizes[0]]
@@ -101,7 +99,7 @@ def export_run(folder: Path, out: Path | None = None) -> Path:
 def run_probabilities(
     folder: Path, dataset: Dataset, indices: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float32]]:
-    """Ask the trained network itself, in PyTorch, without any bundle.
+    """Ask the trained network itself, in PyTorch, without its bundle.
 
     Args:
         folder: A finished run.
@@ -112,9 +110,9 @@ def run_probabilities(
         (n, C) uncalibrated probabilities per label column of the run.
     """
     trainer = open_finished(folder)
-    logits = _logits(trainer.model, dataset, indices)
+    logits = logits_of(trainer.model, dataset, indices)
     return {
-        name: torch.softmax(part, dim=1).numpy()
+        name: softmax(part)
         for name, part in zip(trainer.dataset.label_columns, logits, strict=True)
     }
 
@@ -125,8 +123,8 @@ def open_finished(folder: Path) -> Trainer:
     Raises:
         TrainingError: It is not finished.
     """
-    trainer = Trainer(Run.open(folder))
-    state = trainer.run.load_tensors(LAST_STAGE)
+    trainer = open_trainer(Run.open(folder))
+    state = load_state(folder, LAST_STAGE)
     if state is None:
         raise TrainingError(
             f"{folder}: expected a finished run, found no {LAST_STAGE}.pt; go on with: "
@@ -141,13 +139,17 @@ def open_finished(folder: Path) -> Trainer:
 def export_trained(trainer: Trainer, out: Path) -> Path:
     """Calibrate, export, compare and grade the network of `trainer`; see `export_run`.
 
-    Temperatures, curves and thresholds are fitted on the validation parts (see `calibrate`); the
-    weights have never seen them.
+    Temperatures, curves and thresholds are fitted to the held-out images; see `calibrate`.
     """
     dataset, valid = trainer.dataset, trainer.split.valid
-    judged = _judge(trainer)
+    columns = list(dataset.label_columns)
+
+    def ask_network(dataset: Dataset, indices: NDArray[np.int64]) -> Probs:
+        return dict(zip(columns, logits_of(trainer.model, dataset, indices), strict=True))
+
+    validation_sets = trainer.mix.validation_sets(trainer.options.data.name, ask_network)
     calibration = calibrate(
-        judged, families_of(dataset, trainer.options.families), precision=SURE_PRECISION
+        validation_sets, families_of(dataset, trainer.options.families), precision=SURE_PRECISION
     )
     mapped = pooled_answer(trainer.model) is not None
     mapped = mapped and ACTIVATION_OUTPUT not in dataset.label_columns
@@ -161,67 +163,27 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
     )
     temperatures = list(calibration.temperatures.values())
     servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
-    columns = list(dataset.label_columns)
     graph = to_onnx(servable, dataset.rule, columns + ([ACTIVATION_OUTPUT] if mapped else []))
     info = write_verified_bundle(
         out,
-        # Half precision is enough for nearly every network; for the others there is the whole.
+        # Half precision is enough for nearly every network; the others keep full precision.
         (
-            with_confidence(one, calibration.confidence, columns)
-            for one in (in_half_precision(graph), graph)
+            with_confidence(candidate, calibration.confidence, columns)
+            for candidate in (in_half_precision(graph), graph)
         ),
         info,
-        calibration.probs(judged[0].logits),
+        calibration.probs(validation_sets[0].logits),
         lambda predictor: ask(predictor, dataset, valid),
         lambda draft: replace(
             info,
-            quality=quality_of(judged, draft.predictor, draft.answers, calibration.threshold),
+            quality=quality_of(
+                validation_sets, draft.predictor, draft.answers, calibration.threshold
+            ),
         ),
         allowed=MAX_DIFFERENCE,
     )
     print(verdict(info, out), flush=True)
     return out
-
-
-@torch.inference_mode()
-def _logits(
-    model: Classifier, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 256
-) -> list[Tensor]:
-    """Float32 logits (n, C) of each label column."""
-    device = next(model.parameters()).device
-    model.eval()
-    rows = []
-    for start in tqdm(
-        range(0, len(indices), batch_size), desc="trained model", unit="batch", disable=None
-    ):
-        images = torch.from_numpy(dataset.images(indices[start : start + batch_size]))
-        # A GPU rounds convolutions to TF32 unless told not to; the bundle does not.
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            logits = model(images.to(device).permute(0, 3, 1, 2).float() / 255)
-        rows.append(logits.float().cpu())
-    return list(torch.split(torch.cat(rows), list(model.sizes), dim=1))
-
-
-def _judge(trainer: Trainer) -> list[ValidationSet]:
-    """Ask the network about the validation parts of all data sets, the main one first."""
-    columns, extras = trainer.dataset.label_columns, trainer.mix.extras
-    parts = [(trainer.options.data.name, trainer.dataset, trainer.split.valid)]
-    parts += [(extra.spec.data.name, extra.dataset, extra.valid) for extra in extras]
-    return [
-        ValidationSet(
-            name,
-            dataset,
-            valid,
-            {
-                column: part.numpy()
-                for column, part in zip(
-                    columns, _logits(trainer.model, dataset, valid), strict=True
-                )
-            },
-            share,
-        )
-        for (name, dataset, valid), share in zip(parts, batch_fractions(extras), strict=True)
-    ]
 
 
 def _training_facts(trainer: Trainer) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the learning-rate finder suggests, and what it needs around it."""
+"""The learning-rate finder of fastai, and its suggestion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastai.callback.schedule import Learner, valley  # with lr_find
 from shopwindow.errors import TrainingError
 from shopwindow.training.pictures import draw_learning_rates
 
-# Of few images the loss hardly falls while the finder runs, and a valley is found on the flat: of
+# With few images the loss hardly falls while the finder runs, and it suggests far too little: for
 # sixty photos 8.6e-5, with which a head learns nothing. fastai's own default is 1e-3.
 LEAST_RATE = 5e-4
 
@@ -67,11 +67,7 @@ def suggest_learning_rate(rates: list[float], losses: list[float]) -> float:
 
 @contextmanager
 def single_process() -> Iterator[None]:
-    """Let fastai believe that this process is alone.
-
-    It asks the environment whether to wait for other processes, and would wait for ever for those
-    that have nothing to do here.
-    """
+    """Hide the other processes from fastai, which would wait for them for ever."""
     hidden = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE") if name in os.environ}
     try:
         yield

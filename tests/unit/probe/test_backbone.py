@@ -16,7 +16,7 @@ from PIL import Image
 from shopwindow.data.dataset import Dataset, load_dataset
 from shopwindow.errors import BundleError
 from shopwindow.inference.engine import Engine
-from shopwindow.probe import Backbone, bundled_backbone_path, open_backbone
+from shopwindow.probe.backbone import Backbone, bundled_backbone_path, open_backbone
 
 Read = Callable[..., Dataset]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shopwindow.probe import assign_folds
+from shopwindow.probe.cross_validation import assign_folds
 
 
 def test_images_of_one_group_stay_in_one_fold() -> None:

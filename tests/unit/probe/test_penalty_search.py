@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.probe import assign_folds, cross_validate
-from shopwindow.probe.cross_validation import PENALTIES
-from shopwindow.regression import fit_head
+from shopwindow.calibration.regression import fit_head
+from shopwindow.probe.cross_validation import PENALTIES, assign_folds, cross_validate
 
 WIDE = 40
 

@@ -1,4 +1,4 @@
-"""What a bundle says about itself before its figures are known; without torch."""
+"""What a bundle says about its own training, before its figures are known."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from shopwindow.bundle import BundleInfo, LabelColumn
-from shopwindow.bundle.out_of_fold import METHOD
+from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.bundle.seen import SeenImages, read_seen
 from shopwindow.calibration.calibrating import Calibration
 from shopwindow.data.label_sets import read_label_map
-from shopwindow.training.mix import TrainingMix, describe
-from shopwindow.training.options import TrainingOptions
-from shopwindow.training.run import Run
+from shopwindow.runs.mix import TrainingMix
+from shopwindow.runs.run_folder import Run
+from shopwindow.runs.training_options import TrainingOptions
 
 
 def describe_bundle(
@@ -30,15 +30,15 @@ def describe_bundle(
     packages: Sequence[str],
     mapped: bool,
 ) -> BundleInfo:
-    """Put together what a bundle says about itself: names and numbers, never paths.
+    """Return what a bundle says about itself: names and numbers, never paths.
 
     Args:
         run: Its options, and what it has found out.
         mix: What was learned from.
         calibration: Of its answers.
-        training: How it was learned; what all recipes say is added.
-        packages: Those whose versions matter.
-        mapped: Whether an activation map comes along.
+        training: How it was trained; what all recipes have in common is added.
+        packages: Those whose versions are recorded.
+        mapped: Whether the bundle has an activation map.
     """
     start = run.facts.get("start")
     of_start = {key: start[key] for key in ("name", "version", "sha256")} if start else None
@@ -82,14 +82,26 @@ def _data_record(
         "dropped": len(dataset.dropped),
         "min_images": options.min_images,
         "split": split.as_record(dataset),
-        "also": describe(mix),
+        "also": [
+            {
+                "source": extra.spec.data.name,
+                "images": len(extra.dataset),
+                "train": len(extra.train),
+                "valid": len(extra.valid),
+                "left_out": len(extra.elsewhere),
+                "share": extra.spec.share,
+                "augment": extra.spec.augment,
+                "split": extra.split.as_record(extra.dataset),
+            }
+            for extra in mix.extras
+        ],
         **_seen(mix, facts).as_json(),
         **_corrections(facts),
         "balance": options.balance,
         "read": {
-            # A name, never a path: the bundle travels to other machines.
+            # A name, never a path: bundles are passed on to other machines.
             "labels": options.labels_file.name if options.labels_file else None,
-            # Those in use, also where nobody named them; class folders have none.
+            # The columns in use, even where no option named them; class folders have none.
             "image_column": dataset.catalogue.image_column,
             "label_column": dataset.label_columns[0] if has_table else None,
             "also": list(options.also),
@@ -101,15 +113,15 @@ def _data_record(
 
 
 def _seen(mix: TrainingMix, facts: Mapping[str, Any]) -> SeenImages:
-    """Return by what the images of a training are known, those of the one it went on from too."""
+    """Return the digests of all images of a training, and of the bundle that it started from."""
     learned, held_out = [], []
-    if mix.split.method != METHOD:  # then the answers out of fold name the images
+    if mix.split.method != CROSS_VALIDATED:  # out-of-fold answers list their images themselves
         learned.append(mix.dataset.digests[mix.split.train])
         held_out.append(mix.dataset.digests[mix.split.valid])
     for extra in mix.extras:
-        # What another data set teaches, and this one held out, judges nothing.
-        taught = np.union1d(extra.train, np.intersect1d(extra.split.valid, extra.elsewhere))
-        learned.append(extra.dataset.digests[taught])
+        # Held out here, but learned from in another data set.
+        learned_here = np.union1d(extra.train, np.intersect1d(extra.split.valid, extra.elsewhere))
+        learned.append(extra.dataset.digests[learned_here])
         held_out.append(extra.dataset.digests[extra.valid])
     further = (read_seen(facts.get(key) or {}) for key in ("start", "corrections"))
     learned += [seen.learned for seen in further if seen is not None]
@@ -118,7 +130,7 @@ def _seen(mix: TrainingMix, facts: Mapping[str, Any]) -> SeenImages:
 
 
 def _label_map(path: Path | None) -> dict[str, list[str] | None] | None:
-    """Return what labels mean, for those who read the data again without the file."""
+    """Return the label map itself: the data may be read again without its file."""
     if path is None:
         return None
     return {

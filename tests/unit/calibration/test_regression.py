@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from shopwindow.regression import LinearHead, fit_head
+from shopwindow.calibration.regression import LinearHead, fit_head
 
 LABELS = 4
 

@@ -1,4 +1,4 @@
-"""The run folder: everything that a training leaves behind, and needs to be continued.
+"""The run folder: all that a training leaves behind, and all that it needs to go on.
 
 ::
 
@@ -15,8 +15,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -26,9 +24,9 @@ from typing import Any
 
 from shopwindow.atomic_write import write_atomically
 from shopwindow.errors import TrainingError
-from shopwindow.training.options import TrainingOptions
+from shopwindow.runs.training_options import TrainingOptions
 
-# fastai's finder keeps the weights here while it tries learning rates.
+# fastai's learning-rate finder keeps the weights here while it runs.
 FINDER_DIR = ".shopwindow-lr-find"
 
 
@@ -54,7 +52,7 @@ class Run:
     Attributes:
         folder: The run folder.
         options: What the run was asked to do.
-        facts: What the run found out: vocabularies, learning rate, the texts of the card.
+        facts: What the run has found out, as JSON-ready data: vocabularies, learning rate, card.
     """
 
     folder: Path
@@ -99,7 +97,7 @@ class Run:
             ) from error
 
     def move(self, places: Mapping[str, Any]) -> None:
-        """Read the data from where it lies now; whether it is the same, its names and digests tell.
+        """Read the data from where it is now. Names and digests show whether it is the same data.
 
         Args:
             places: The new `data`, `labels_file` or `cache_dir`.
@@ -117,58 +115,9 @@ class Run:
         content = {"options": self.options.as_json(), "facts": self.facts}
         write_atomically(self.folder / "run.json", json.dumps(content, indent=2).encode("ascii"))
 
-    def write_history(self, rows: list[dict[str, Any]]) -> None:
-        """Write history.csv, one line per epoch."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.folder / "history.csv", text.getvalue().encode())
-
-    def read_history(self) -> list[dict[str, Any]]:
-        """Return what `write_history` wrote, of the stages that are finished."""
-        path = self.folder / "history.csv"
-        if not path.exists():
-            return []
-        with path.open(encoding="utf-8", newline="") as file:
-            return [
-                {key: value if key == "stage" else float(value) for key, value in row.items()}
-                | {"epoch": int(row["epoch"])}
-                for row in csv.DictReader(file)
-                if (self.folder / f"{row['stage']}.pt").exists()
-            ]
-
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed left half-written."""
         for pattern in (".*.tmp", ".*.onnx.draft"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / FINDER_DIR, ignore_errors=True)
-
-    def save_tensors(self, name: str, state: dict[str, Any]) -> None:
-        """Write a state to `<name>.pt`."""
-        import torch  # not above: whether there is a run is said without it
-
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomically(self.folder / f"{name}.pt", buffer.getbuffer())
-
-    def load_tensors(self, name: str) -> dict[str, Any] | None:
-        """Read what `save_tensors` wrote; None where there is nothing yet.
-
-        Raises:
-            TrainingError: The file is damaged.
-        """
-        path = self.folder / f"{name}.pt"
-        if not path.exists():
-            return None
-        import torch
-
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise TrainingError(
-                f"{path}: expected a checkpoint of this version, got {type(error).__name__}; "
-                "remove it to go back to the last finished stage"
-            ) from error
-        return dict(state)

@@ -1,8 +1,8 @@
-"""Train on from a bundle: what its card settles, and what must agree with it.
+"""Train on from a bundle: the options that its card settles, and what must agree with it.
 
-A bundle is judged beside the one that it started from (`shopwindow promote`), so both must answer
-the same questions, with the same labels in the same order, at the same size, and neither may have
-seen the held-out images of the other. All that is in the card; nobody has to remember it.
+`shopwindow promote` compares a bundle with the one that it started from. So both need the same
+labels in the same order and the same input size, and neither may have learned from the held-out
+images of the other. The card of the first holds all of that.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from shopwindow.bundle import Bundle, read_bundle
-from shopwindow.bundle.out_of_fold import METHOD
+from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.bundle.seen import read_seen
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.split import Split
 from shopwindow.errors import UsageError
-from shopwindow.training.options import RECIPES, TrainingOptions
+from shopwindow.runs.run_folder import Run
+from shopwindow.runs.training_options import RECIPES, TrainingOptions, read_card
 
-# What decides the questions, the input or the held-out images, by the names of `TrainingOptions`.
+# Options that decide the labels, the input or the held-out images.
 _FIXED = (
     "arch",
     "size",
@@ -34,15 +35,14 @@ _FIXED = (
 
 
 def settle_options(given: dict[str, Any]) -> TrainingOptions:
-    """Return the options of a training, which the bundle that it starts from completes.
+    """Return the options of a training, completed from the bundle that it starts from, if any.
 
     Args:
         given: What the user asked for, by the names of `TrainingOptions`.
 
     Raises:
-        BundleError: That file is no bundle.
-        UsageError: It was not made by `shopwindow train`, or something was asked for that must be
-            as it was.
+        BundleError: The file to start from is no bundle.
+        UsageError: It was not made by `shopwindow train`, or an option differs that must not.
     """
     path: Path | None = given.get("start_from")
     if path is None:
@@ -67,16 +67,32 @@ def settle_options(given: dict[str, Any]) -> TrainingOptions:
         if name in given and _comparable(given[name]) != _comparable(settled[name]):
             raise UsageError(
                 f"{name.replace('_', ' ')}: expected {_shown(settled[name])}, as {path} was "
-                f"trained, got {_shown(given[name])}; both must answer alike and be judged by the "
-                "same held-out images. Leave the option out, or take the weights alone with "
-                "--weights"
+                f"trained, got {_shown(given[name])}; both need the same labels, input and "
+                "held-out images. Leave the option out, or take only the weights, with --weights"
             )
     # A path that was given says where a table is, of which the card knows only the name.
     return TrainingOptions(**{**settled, **given})
 
 
-def describe_start(bundle: Bundle) -> dict[str, Any]:
-    """Return what a run must remember of the bundle that it started from, as JSON-ready data."""
+def note_start_and_card(run: Run) -> None:
+    """Note in a run the bundle that it starts from, and the texts of its card.
+
+    They are read once: the files may be gone when the run goes on.
+
+    Raises:
+        BundleError: The file to start from is no bundle.
+        UsageError: The card cannot be read.
+    """
+    options, facts = run.options, run.facts
+    if options.start_from is not None and "start" not in facts:
+        facts["start"] = _describe_start(read_bundle(options.start_from))
+    if "card" not in facts:
+        inherited = facts["start"]["card"] if options.start_from else {}
+        facts["card"] = read_card(options.card) if options.card else inherited
+
+
+def _describe_start(bundle: Bundle) -> dict[str, Any]:
+    """Return what a run must remember of the bundle that it starts from, as JSON-ready data."""
     info = bundle.info
     found, recipe = read_seen(info.data), info.training.get("recipe")
     return {
@@ -91,17 +107,20 @@ def describe_start(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def check_agrees(start: dict[str, Any], dataset: Dataset, split: Split) -> None:
-    """Check that data are read and split as they were for the bundle that a run started from.
+def check_agrees(run: Run, dataset: Dataset, split: Split) -> None:
+    """Check that data are read and split as for the bundle that a run starts from, if any.
 
     Args:
-        start: As from `describe_start`.
+        run: It has noted its start.
         dataset: What is to be trained on.
-        split: Of it.
+        split: Its split.
 
     Raises:
-        UsageError: Labels, their order, or the held-out images are others.
+        UsageError: The labels, their order, or the held-out images differ.
     """
+    if run.options.start_from is None:
+        return
+    start = run.facts["start"]
     name = f"{start['name']} {start['version']}"
     found = {column: list(labels) for column, labels in dataset.vocabularies.items()}
     if found != start["columns"]:
@@ -110,12 +129,12 @@ def check_agrees(start: dict[str, Any], dataset: Dataset, split: Split) -> None:
             f"{_difference(start['columns'], found)}; give the data and options of its training, "
             "--label-map among them"
         )
-    if METHOD in (split.method, start["split"].get("method")):
-        return  # nothing was held out, or is, by a digest; the answers out of fold are by image
+    if CROSS_VALIDATED in (split.method, start["split"].get("method")):
+        return  # then nothing was, or is, held out: out-of-fold answers are known by image
     if split.digest(dataset) != start["split"].get("digest"):
         raise UsageError(
             f"--start-from: expected the images that {name} was trained on, so that the same ones "
-            "are held out, found others; leave DATA as it was, and bring further images with --with"
+            "are held out, found others; leave DATA as it was, and add further images with --with"
         )
 
 
@@ -129,14 +148,14 @@ def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
             f"--start-from {path}: expected a bundle that this version of shopwindow train makes, "
             f"found the recipe {recipe!r}; leave --start-from out"
         )
-    is_probe = recipe == "probe"  # which has one network, of one size
+    is_probe = recipe == "probe"  # its network and size are fixed
     method = split.get("method")
     return {
         "recipe": recipe,
         "arch": None if is_probe else training.get("arch"),
         "size": None if is_probe else (info.rule.height_px, info.rule.width_px),
         "batch_size": training.get("batch_size"),
-        # Only the name: a bundle may come from anywhere, and says nothing about where to read.
+        # Only the name: a bundle may come from anywhere, and must not say which files to read.
         "labels_file": Path(Path(read["labels"]).name) if read.get("labels") else None,
         "image_column": read.get("image_column"),
         "label_column": read.get("label_column"),
@@ -145,7 +164,7 @@ def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
         "min_images": read.get("min_images") or TrainingOptions.min_images,
         "families": tuple(families.name for families in info.families),
         "seed": split.get("seed"),
-        "split": TrainingOptions.split if method == METHOD else method,
+        "split": TrainingOptions.split if method == CROSS_VALIDATED else method,
         "balance": data.get("balance") or 0.0,
         "name": info.name,
     }
@@ -156,13 +175,9 @@ def _comparable(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return (
-        "none"
-        if value is None
-        else ",".join(map(str, value))
-        if isinstance(value, tuple)
-        else str(value)
-    )
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "none" if value is None else str(value)
 
 
 def _difference(expected: dict[str, list[str]], found: dict[str, list[str]]) -> str:

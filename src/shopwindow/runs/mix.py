@@ -1,8 +1,8 @@
-"""Several data sets in one training, each with its share of every batch.
+"""Several data sets in one training, each with a fixed fraction of every batch.
 
-The main data set decides the labels. Others, described by a small TOML file each, bring images of
-another kind, such as phone photos beside catalogue photos; their labels may be coarser, so that an
-image allows several labels.
+The main data set decides the labels. Further ones, each described by a small TOML file, bring
+another kind of image, such as phone photos beside catalogue photos. Their labels may be coarser, so
+that several labels are right for an image.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.data.dataset import Dataset, load_dataset
 from shopwindow.data.label_sets import NO_LABEL, read_label_map
 from shopwindow.data.split import Split, split_images
-from shopwindow.errors import DataError, UsageError
-from shopwindow.training.balance import expected_draws
+from shopwindow.errors import UsageError
+from shopwindow.evaluation.asking import Probs, ValidationSet
+from shopwindow.runs.balance import expected_draws
 
 _PATHS = ("data", "labels", "label_map")
 # The keys of `augmentations.AUGMENTATIONS`, here too: reading a data set needs no fastai.
@@ -33,14 +35,14 @@ class ExtraDataset:
 
     Attributes:
         data: Folder of images or table, as `shopwindow train DATA`.
-        share: Of each batch, above 0 and below 1.
+        share: Fraction of each batch, above 0 and below 1.
         labels: The table of labels, in `data` or beside the file.
         image_column: Column that names the image.
         label_column: Column of the main label.
-        also: Further label columns; those of the main data set by the same names are used.
-        label_map: JSON file that says what its labels mean in those of the main data set.
+        also: Further label columns, by their names in the main data set.
+        label_map: JSON file that translates its labels into those of the main data set.
         group_column: Images with the same value stay on one side of the split.
-        augment: `usual`, or `strong` for photos that are few and passed through often.
+        augment: `usual`, or `strong` for a few photos that are seen often.
     """
 
     data: Path
@@ -116,7 +118,7 @@ class Source:
         images: (n,) indices -> (n, H, W, 3) uint8 RGB.
         targets: (N, number of label columns) int64; see `Dataset.codes`.
         train: (n,) int64 indices to learn from.
-        share: Of each batch; 0 for the main source, which fills up the rest.
+        batch_fraction: Of each batch, 0 to 1; all sources together make 1.
         draws: (n,) how often each image of `train` is drawn in a pass; None for once each.
         augment: One of `AUGMENTATION_NAMES`.
     """
@@ -124,7 +126,7 @@ class Source:
     images: Callable[[ArrayLike], NDArray[np.uint8]]
     targets: NDArray[np.int64]
     train: NDArray[np.int64]
-    share: float = 0.0
+    batch_fraction: float = 1.0
     draws: NDArray[np.float64] | None = None
     augment: str = "usual"
 
@@ -136,9 +138,9 @@ class LoadedExtra:
     Attributes:
         spec: Where it came from.
         dataset: Its images.
-        split: Of them all, by which it is known again.
-        elsewhere: (n,) images of it that show a picture which another data set has on the other
-            side of its split; see `held_out.keep_apart`.
+        split: Of all its images; a later reading is compared with it.
+        elsewhere: (n,) images that another data set has too, on the other side of its split; see
+            `training_data.keep_apart`.
     """
 
     spec: ExtraDataset
@@ -153,13 +155,13 @@ class LoadedExtra:
 
     @property
     def valid(self) -> NDArray[np.int64]:
-        """(n,) ascending indices of the images to be judged by."""
+        """(n,) ascending indices of the images that are held out."""
         return np.setdiff1d(self.split.valid, self.elsewhere, assume_unique=True)
 
 
 @dataclass(frozen=True)
 class TrainingMix:
-    """All that a network is trained on.
+    """All that a model is trained on.
 
     Attributes:
         dataset: The main data set.
@@ -167,7 +169,7 @@ class TrainingMix:
         extras: The further data sets.
         sources: The main source first, then the extras and the corrections.
         sets: Per label column (K, C) bool: what the codes from C on allow, in all sources.
-        corrections: What people have put right; see `open_corrections`.
+        corrections: What people have corrected; see `training_data.open_corrections`.
     """
 
     dataset: Dataset
@@ -176,6 +178,61 @@ class TrainingMix:
     sources: tuple[Source, ...]
     sets: tuple[NDArray[np.bool_], ...]
     corrections: LoadedExtra | None = None
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """The data sets of `sources`, in their order."""
+        further = [*self.extras, *([self.corrections] if self.corrections else [])]
+        return [self.dataset, *(extra.dataset for extra in further)]
+
+    def targets_and_weights(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return (n, columns) targets and (n,) weights of all images to learn from, by source.
+
+        The images of a source together weigh as much as its fraction of a batch.
+        """
+        targets = [source.targets[source.train] for source in self.sources]
+        counts = [len(source.train) for source in self.sources]
+        each = [s.batch_fraction / n for s, n in zip(self.sources, counts, strict=True)]
+        return np.concatenate(targets), np.repeat(each, counts)
+
+    def training_images(self, count: int) -> NDArray[np.uint8]:
+        """Draw at most `count` images to learn from, each data set by its fraction of a batch.
+
+        Corrections are left out.
+
+        Returns:
+            (n, H, W, 3) uint8, the same in every run.
+        """
+        random = np.random.default_rng(self.split.seed)
+        counts = [round(count * extra.spec.share) for extra in self.extras]
+        chosen = zip(self.sources, (count - sum(counts), *counts), strict=False)
+        return np.concatenate([s.images(random.permutation(s.train)[:some]) for s, some in chosen])
+
+    def validation_sets(
+        self, name: str, logits_of: Callable[[Dataset, NDArray[np.int64]], Probs]
+    ) -> list[ValidationSet]:
+        """Return the images of all data sets that judge a model, with what it says about them.
+
+        Each data set counts by its fraction of a batch; that of corrections, which hold nothing
+        out, goes to the main data set.
+
+        Args:
+            name: Of the main data set, which comes first.
+            logits_of: Given a data set and (n,) indices, returns (n, C) logits per label column.
+        """
+        fractions = [extra.spec.share for extra in self.extras]
+        # Images that were cross-validated are judged out of fold, and none is held out.
+        all_judge = self.split.method == CROSS_VALIDATED
+        judged = self.split.train if all_judge else self.split.valid
+        parts = [(name, self.dataset, judged, 1 - sum(fractions))]
+        parts += [
+            (extra.spec.data.name, extra.dataset, extra.valid, fraction)
+            for extra, fraction in zip(self.extras, fractions, strict=True)
+        ]
+        return [
+            ValidationSet(name, dataset, valid, logits_of(dataset, valid), fraction)
+            for name, dataset, valid, fraction in parts
+        ]
 
 
 def open_extra(
@@ -231,12 +288,12 @@ def combine(
         dataset: The main data set.
         split: Its split.
         extras: Further data sets.
-        corrections: What people have put right.
+        corrections: What people have corrected.
         balance: Power by which rare labels of each data set are drawn more often; see
-            `expected_draws`. Corrections come as they are.
+            `expected_draws`. Corrections are drawn as they are.
 
     Raises:
-        UsageError: The shares leave less than a quarter of a batch to the main data set.
+        UsageError: The further data sets leave less than a quarter of a batch to the main one.
     """
     further = [*extras, *([corrections] if corrections is not None else [])]
     taken = sum(extra.spec.share for extra in further)
@@ -245,42 +302,35 @@ def combine(
             f"expected at least a quarter of each batch for the main data set, but the others "
             f"take {100 * taken:.0f} %; lower their shares"
         )
-    tables: dict[str, list[NDArray[np.bool_]]] = {
-        name: [dataset.sets[name]] for name in dataset.label_columns
-    }
-    targets = [np.stack([dataset.codes[name] for name in dataset.label_columns], axis=1)]
-    targets += [_targets_of(extra.dataset, dataset, tables) for extra in further]
-    sources = [Source(dataset.images, targets[0], split.train)]
-    sources += [
-        Source(
-            extra.dataset.images,
-            codes,
-            extra.train,
-            extra.spec.share,
-            augment=extra.spec.augment,
+    tables = {name: [dataset.sets[name]] for name in dataset.label_columns}
+    targets = np.stack([dataset.codes[name] for name in dataset.label_columns], axis=1)
+    sources = [Source(dataset.images, targets, split.train, 1 - taken)]
+    for extra in further:
+        targets = _targets_of(extra.dataset, dataset, tables)
+        sources.append(
+            Source(
+                extra.dataset.images,
+                targets,
+                extra.train,
+                extra.spec.share,
+                augment=extra.spec.augment,
+            )
         )
-        for extra, codes in zip(further, targets[1:], strict=True)
-    ]
-    sets = {name: np.concatenate(table) for name, table in tables.items()}
+    sets = tuple(np.concatenate(table) for table in tables.values())
     if balance > 0:
         for number, source in enumerate(sources[: 1 + len(extras)]):
-            codes = source.targets[source.train, 0]
-            draws = expected_draws(codes, sets[dataset.label_columns[0]], balance)
+            draws = expected_draws(source.targets[source.train, 0], sets[0], balance)
             sources[number] = replace(source, draws=draws)
-    return TrainingMix(
-        dataset,
-        split,
-        tuple(extras),
-        tuple(sources),
-        tuple(sets.values()),
-        corrections,
-    )
+    return TrainingMix(dataset, split, tuple(extras), tuple(sources), sets, corrections)
 
 
 def _targets_of(
     dataset: Dataset, main: Dataset, tables: dict[str, list[NDArray[np.bool_]]]
 ) -> NDArray[np.int64]:
-    """Return the codes of a further data set in the numbers of the mix, (N, columns)."""
+    """Return (N, columns) codes of a further data set in the numbers of the mix.
+
+    Adds its sets of labels to `tables`, which has those of the data sets before by column.
+    """
     columns = []
     for position, name in enumerate(main.label_columns):
         own = dataset.label_columns[0] if position == 0 else name
@@ -293,45 +343,3 @@ def _targets_of(
         columns.append(np.where(codes >= classes, codes + offset, codes))
         tables[name].append(dataset.sets[own])
     return np.stack(columns, axis=1)
-
-
-def batch_sizes(sources: Sequence[Source], batch_size: int) -> tuple[int, ...]:
-    """Return how many images of each source a batch holds, the main source first.
-
-    Raises:
-        DataError: A share is too small for even one image of a batch.
-    """
-    sizes = [round(source.share * batch_size) for source in sources[1:]]
-    if 0 in sizes:
-        raise DataError(
-            f"expected shares of at least one image in a batch of {batch_size}, got "
-            f"{', '.join(f'{source.share:g}' for source in sources[1:])}; raise the share or "
-            "--batch-size"
-        )
-    return (batch_size - sum(sizes), *sizes)
-
-
-def batch_fractions(extras: Sequence[LoadedExtra]) -> list[float]:
-    """Return how much of a training each data set makes up, the main one first; 1 together.
-
-    Corrections, of which none are held out, count as the main one's.
-    """
-    further = [extra.spec.share for extra in extras]
-    return [1 - sum(further), *further]
-
-
-def describe(mix: TrainingMix) -> list[dict[str, Any]]:
-    """Return what the card says about the further data sets: names and numbers, never paths."""
-    return [
-        {
-            "source": extra.spec.data.name,
-            "images": len(extra.dataset),
-            "train": len(extra.train),
-            "valid": len(extra.valid),
-            "left_out": len(extra.elsewhere),
-            "share": extra.spec.share,
-            "augment": extra.spec.augment,
-            "split": extra.split.as_record(extra.dataset),
-        }
-        for extra in mix.extras
-    ]

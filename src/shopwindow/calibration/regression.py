@@ -1,7 +1,7 @@
-"""Multinomial logistic regression on features, in NumPy: it runs where no SciPy is installed.
+"""Multinomial logistic regression on features, in NumPy: a server installs no SciPy.
 
-`docs/decisions/linear-probe.md` says why it is our own: scikit-learn and SciPy would add half
-as much again to what a server installs.
+scikit-learn and SciPy would make the serving environment half as large again; see
+`docs/decisions/linear-probe.md`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-# L-BFGS keeps so many steps (Nocedal 1980), and ends where the loss falls by less than this share.
+# L-BFGS keeps so many steps (Nocedal 1980), and ends when the loss falls by a smaller fraction.
 _MEMORY = 10
 _TOLERANCE = 1e-5
 _MAX_STEPS = 300
@@ -54,9 +54,9 @@ def fit_head(
     Args:
         features: (N, D) float32.
         allowed: (N, C) bool, the labels that are right for each image.
-        penalty: Above 0; what the weights' squares cost, for features of unit variance on average.
-        weights: (N,) what each image counts, 0 or more; all alike where left out.
-        start: Where to begin, such as the head for a larger penalty; it changes the time only.
+        penalty: Above 0; factor of the squared weights, for features of unit variance on average.
+        weights: (N,) how much each image counts, 0 or more; by default all count the same.
+        start: Where to begin, such as the head for a larger penalty; it only saves time.
 
     Returns:
         The head, for features as they are given.
@@ -77,19 +77,19 @@ def fit_head(
         table = flat.reshape(inputs.shape[1] + 1, labels)
         logits = inputs @ table[:-1] + table[-1]
         logits -= logits.max(axis=1, keepdims=True)
-        shares = np.exp(logits)
-        sums = shares.sum(axis=1, keepdims=True)
-        shares /= sums
-        logits -= np.log(sums)  # logarithms of the shares, from here on
+        probs = np.exp(logits)
+        sums = probs.sum(axis=1, keepdims=True)
+        probs /= sums
+        logits -= np.log(sums)  # logarithms of the probabilities, from here on
         wanted, lost = hot, -(hot * logits).sum(axis=1)
         if len(several):
             wanted = hot.copy()
             some = several[~none[several]]
-            inside = shares[some] * hot[some]
+            inside = probs[some] * hot[some]
             total = np.maximum(inside.sum(axis=1, keepdims=True), 1e-12)
             wanted[some] = inside / total
             lost[some] = -np.log(total[:, 0])
-        slopes = (shares - wanted) * counts[:, None]
+        slopes = (probs - wanted) * counts[:, None]
         gradient = np.empty_like(table)
         gradient[:-1] = inputs.T @ slopes + penalty * table[:-1]
         gradient[-1] = slopes.sum(axis=0)
@@ -113,7 +113,7 @@ def _minimise(loss: Callable[[Floats], tuple[float, Floats]], point: Floats) -> 
     for _ in range(_MAX_STEPS):
         direction = _direction(gradient, steps)
         slope = float(direction @ gradient)
-        if slope >= 0:  # rounding has spoilt the memory
+        if slope >= 0:  # rounding has spoiled the memory
             steps, direction = [], -gradient
             slope = float(direction @ gradient)
         length = 1.0 if steps else min(1.0, 1.0 / max(float(np.abs(gradient).sum()), 1e-12))
@@ -139,17 +139,17 @@ def _minimise(loss: Callable[[Floats], tuple[float, Floats]], point: Floats) -> 
 
 
 def _direction(gradient: Floats, steps: list[tuple[Floats, Floats, float]]) -> Floats:
-    """Return minus the inverse Hessian, as the last steps tell it, times the gradient."""
+    """Return minus the inverse Hessian, estimated from the last steps, times the gradient."""
     result = -gradient
-    shares = []
+    alphas = []
     for change, turn, inverse in reversed(steps):
-        share = np.float32(inverse * float(change @ result))
-        shares.append(share)
-        result = result - share * turn
+        alpha = np.float32(inverse * float(change @ result))
+        alphas.append(alpha)
+        result = result - alpha * turn
     if steps:
         change, turn, inverse = steps[-1]
         result = result * np.float32(1 / (inverse * float(turn @ turn)))
-    for (change, turn, inverse), share in zip(steps, reversed(shares), strict=True):
-        back = np.float32(inverse * float(turn @ result))
-        result = result + change * (share - back)
+    for (change, turn, inverse), alpha in zip(steps, reversed(alphas), strict=True):
+        beta = np.float32(inverse * float(turn @ result))
+        result = result + change * (alpha - beta)
     return result

@@ -1,4 +1,4 @@
-"""What a training was asked to do: one value, written into the run and read back by resume."""
+"""What a training was asked to do: one value, written to the run folder and read by --resume."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ class TrainingOptions:
         image_column: Column that names the image.
         label_column: Column of the main label.
         also: Further label columns, trained as extra heads on the same body.
-        families: Those of `also` that are coarser names for the main label, the finest first.
+        families: Columns of `also` that name the main label more coarsely, the finest first.
         label_map: JSON file that says what the labels mean in others; see `read_label_map`.
         group_column: Images with the same value stay on one side of the split.
         bars: What a bar in a cell means; see `load_dataset`.
         recipe: One of `RECIPES`.
         arch: A torchvision or timm name; None for that of the bundle whose weights are taken,
             else the recipe's own.
-        weights: `imagenet`, `none`, `bundled` (the model that comes with shopwindow), the path of a
-            weight file or of a bundle; None for the recipe's own.
+        weights: `imagenet`, `none`, `bundled` (the model in this package), or the path of a weight
+            file or bundle; None for the recipe's own.
         epochs: Epochs of each stage of the recipe; None for the recipe's own.
         size: Input size as (height, width) in pixels; None for the recipe's own.
         out: The run folder; None for `runs/<name>`.
@@ -67,8 +67,8 @@ class TrainingOptions:
         batch_size: Images in a step; None for the recipe's own.
         lr: Peak learning rate; None for the recipe's own choice (a finder, or a constant).
         extras: TOML files, each of which describes a further data set; see `ExtraDataset`.
-        balance: Power by which images of rare labels are drawn more often, 0 to 1; 0 for images as
-            they come.
+        balance: Power by which images of rare labels are drawn more often, 0 to 1; 0 draws every
+            image once.
         card: TOML file with the texts of the model card.
         name: Name of the model; None for the name of the data folder.
         cache_dir: Where decoded images are kept between runs; None for the user's cache folder.
@@ -112,7 +112,7 @@ class TrainingOptions:
             raise UsageError(f"recipe: expected one of {', '.join(RECIPES)}, got {self.recipe!r}")
         if strangers := [name for name in self.families if name not in self.also]:
             raise UsageError(
-                f"families: expected some of the columns in --also, got {', '.join(strangers)}"
+                f"families: expected columns named in --also, got {', '.join(strangers)}"
             )
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed: expected a whole number of 0 or more, got {self.seed}")
@@ -163,8 +163,8 @@ class TrainingOptions:
         return replace(
             self,
             data=self.data.resolve(),
-            name=self.model_name,  # which stays, wherever the data may go
-            # A name that is not here means a file in the data folder.
+            name=self.model_name,  # which stays, even if the data is moved
+            # A name that is not here is that of a file in the data folder.
             labels_file=labels.resolve() if labels is not None and labels.exists() else labels,
             weights=whole_path(self.weights),
             extras=tuple(path.resolve() for path in self.extras),
@@ -211,7 +211,7 @@ class TrainingOptions:
 
 
 def whole_path(weights: str | None) -> str | None:
-    """Return where a weight file lies, from any folder; what is no file stays as it is."""
+    """Return the whole path of a weight file; `imagenet` and the like stay as they are."""
     named = weights is None or weights in ("imagenet", "none", "bundled")
     return weights if named else str(Path(weights or "").resolve())
 
@@ -220,8 +220,8 @@ def read_card(path: Path) -> dict[str, Any]:
     """Read the texts of a model card, which a bundle carries as JSON.
 
     Raises:
-        UsageError: The file cannot be read, is not TOML, or holds what JSON has no word for, such
-            as a date or `inf`.
+        UsageError: The file cannot be read, is not TOML, or holds what JSON cannot, such as a date
+            or `inf`.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

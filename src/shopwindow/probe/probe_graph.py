@@ -1,4 +1,4 @@
-"""One graph of a backbone and the head that was fitted to its features."""
+"""One ONNX graph of a backbone and the heads that were fitted to its features."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME
+from shopwindow.calibration.regression import LinearHead
 from shopwindow.probe.backbone import FEATURES, MAP, Backbone
-from shopwindow.regression import LinearHead
 
 _BODY, _HEAD = "backbone/", "head/"
 
@@ -30,8 +30,8 @@ def probe_graph(
         backbone: What turns images into features.
         heads: By label column, the main one first.
         temperatures: By label column, what its logits are divided by.
-        mapped: Whether to add the class activation map (Zhou et al. 2016, arXiv:1512.04150): what
-            each place says for the answer, less what it says for all labels on average.
+        mapped: Whether to add the class activation map (Zhou et al. 2016, arXiv:1512.04150): how
+            much each place speaks for the answer, less the mean over all labels.
     """
     # A prefix, since a label column may have any name that a tensor of the backbone has.
     graph = compose.add_prefix(

@@ -1,9 +1,8 @@
-"""Rare labels more often than they come: class-balanced sampling.
+"""Class-balanced sampling: images of rare labels are drawn more often.
 
-Drawn as they come, the images of a label with six of them are lost among those with six thousand.
-With the power 0.5, the square root, a hundredfold label is seen ten times as often (Mahajan et al.
-2018, arXiv:1805.00932); with 1 all labels are seen alike, and the few images of a rare one so often
-that they are learnt by heart.
+With power 0.5, the square root, a label with a hundred times the images is seen ten times as often
+(Mahajan et al. 2018, arXiv:1805.00932). With 1 all labels are seen equally often, and the few
+images of a rare one so often that they are memorised.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from shopwindow.data.label_sets import allowed_labels
 def expected_draws(
     codes: NDArray[np.int64], sets: NDArray[np.bool_], power: float
 ) -> NDArray[np.float64]:
-    """Say how often each image is to be drawn in a pass of as many draws as there are images.
+    """Return how often to draw each image in a pass of as many draws as there are images.
 
-    In proportion to `n ** -power` for an image of a label with n images. An image that allows
-    several labels counts for each of them in part, and gets the mean of what they get. Those that
+    In proportion to `n ** -power` for an image of a label with n images. An image with several
+    possible labels counts for each of them in part, and gets the mean of their weights. Images that
     show none of the labels count as one more label.
 
     Args:
         codes: (N,) main labels; see `dataset.label_sets`.
         sets: (K, C) bool, the column's table of sets.
-        power: 0 for images as they come, 1 for all labels alike.
+        power: 0 draws every image once, 1 every label equally often.
 
     Returns:
-        (N,) positive numbers with the sum N.
+        (N,) positive numbers that add up to N.
     """
     allowed = allowed_labels(codes, sets).astype(np.float64)
     parts: NDArray[np.float64] = np.column_stack([allowed, ~allowed.any(axis=1)])
@@ -42,12 +41,11 @@ def expected_draws(
 
 
 def draw_pass(draws: NDArray[np.float64], random: Generator) -> NDArray[np.int64]:
-    """Draw N images, each as often as expected, rounded up or down by chance.
+    """Draw N images, each as often as expected, rounded up or down at random.
 
     Systematic sampling: evenly spaced marks on a line on which each image has a piece as long as
-    its expectation. Labels are met as often as they should be to within one image, which
-    independent draws would miss by the square root of their number, and nothing is drawn twice
-    that should come once.
+    its expectation. Each label is drawn as often as it should be to within one image; independent
+    draws would miss by the square root of that number, and repeat images that are due once.
 
     Args:
         draws: (N,) from `expected_draws`.
@@ -58,8 +56,8 @@ def draw_pass(draws: NDArray[np.float64], random: Generator) -> NDArray[np.int64
     """
     count = len(draws)
     order = random.permutation(count)
-    order = order[np.argsort(draws[order], kind="stable")]  # alike beside alike
+    order = order[np.argsort(draws[order], kind="stable")]  # equal ones side by side
     marks = np.arange(count) + random.random()
     places = np.searchsorted(np.cumsum(draws[order]), marks, side="right")
-    drawn: NDArray[np.int64] = order[places.clip(max=count - 1)]  # the sum is N but for rounding
+    drawn: NDArray[np.int64] = order[places.clip(max=count - 1)]  # the sum may be rounded down
     return random.permutation(drawn)
