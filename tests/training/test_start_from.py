@@ -16,7 +16,7 @@ from PIL import Image
 from shopwindow.bundle import read_bundle
 from shopwindow.bundle.seen import read_seen
 from shopwindow.errors import BundleError, DataError, UsageError
-from shopwindow.imaging.digest import digest_of
+from shopwindow.imaging.formats import digest_of
 from shopwindow.training import TrainingOptions, export_run, settle_options, train
 from shopwindow.training.run import Run
 from shopwindow.training.trainer import Trainer

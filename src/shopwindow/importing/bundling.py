@@ -16,7 +16,7 @@ from PIL import Image
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
 from shopwindow.errors import ImageError, UsageError
 from shopwindow.imaging.decode import decode_image
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES
 from shopwindow.importing.source import Source
 from shopwindow.inference.predictor import Predictor
 from shopwindow.publishing.proof import Answers, Proof, write_proven_bundle

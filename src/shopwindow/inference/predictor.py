@@ -18,7 +18,8 @@ from shopwindow.bundle import (
     read_bundle,
 )
 from shopwindow.errors import BundleError, ImageError
-from shopwindow.imaging.decode import decode_image, identify
+from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.formats import identify
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import preprocess
 from shopwindow.inference.engine import ChosenEngine, EngineName, open_engine

@@ -9,18 +9,17 @@ times. So the frames are asked themselves, and what all of them take together is
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shopwindow.imaging.coded_sizes import Size, av1_sizes, hevc_config_sizes, hevc_sizes
+from shopwindow.imaging.frame_headers import Size, av1_sizes, hevc_config_sizes, hevc_sizes
+from shopwindow.imaging.limits import MAX_HEIF_BOXES, MAX_HEIF_REFERENCES
 
-MAX_BOXES = 20_000  # a photo of 48 megapixels has some 500
-MAX_REFERENCES = 20_000
 _MAX_DEPTH = 4  # a grid of tiles, perhaps turned, perhaps with a map of brightness
 
-_TABLES = frozenset({b"meta", b"iprp", b"ipco", b"iinf", b"iref"})
 _FILM = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl"})
 _ONCE = frozenset({b"meta", b"pitm", b"iinf", b"iloc", b"iprp", b"ipco", b"iref", b"idat"})
+_TABLES = _ONCE | {b"infe", b"ipma"}
 _HEVC, _AV1 = frozenset({b"hvc1", b"hev1"}), frozenset({b"av01"})
 _DERIVED = frozenset({b"grid", b"iden", b"iovl", b"tmap"})
 _PICTURES = _HEVC | _AV1 | _DERIVED
@@ -64,7 +63,7 @@ class _Box:
 
 
 def heif_format(data: bytes) -> str | None:
-    """Return "HEIC" or "AVIF" for a container of one of them, told from its brands; else None."""
+    """Return "HEIC" or "AVIF", by the brands of a container; None if it is neither."""
     if data[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(data[:4], "big"), len(data), 512)
@@ -79,7 +78,7 @@ def heif_format(data: bytes) -> str | None:
     return "AVIF" if b"av01" in data[: 1 << 16] else "HEIC"
 
 
-class Heif:
+class HeifContainer:
     """The items of a container.
 
     Args:
@@ -99,56 +98,57 @@ class Heif:
         self._idat: _Box | None = None
         self._samples = 0
         self._films: list[int] = []
-        self._met: set[bytes] = set()
-        readers: dict[bytes, Callable[[_Box], None]] = {
-            b"pitm": self._read_primary,
-            b"infe": self._read_item,
-            b"iloc": self._read_places,
-            b"ipma": self._read_associations,
-            b"idat": self._read_idat,
-            b"stsz": self._read_samples,
-        }
+        self._seen: set[bytes] = set()
         try:
-            self._walk(0, len(data), readers, b"")
+            self._walk(0, len(data))
         except (struct.error, IndexError, OverflowError) as error:
             raise BrokenHeifError("a box ends too early") from error
         if self._primary not in self._items:
             raise BrokenHeifError("it names no picture")
         self._check_places()
 
-    def _walk(
-        self, start: int, end: int, readers: dict[bytes, Callable[[_Box], None]], within: bytes
-    ) -> None:
-        for box in self._boxes_of(start, end):
+    def _walk(self, start: int, end: int, within: bytes = b"") -> None:
+        """Read the boxes between two places, which are in a box of the kind `within`."""
+        for box in self._boxes_between(start, end):
             if within == b"ipco":
                 self._properties.append(box)
             elif within == b"iref":
                 self._read_references(box)
-            elif box.kind == b"moov":  # whose tables are another's
-                self._films.append(box.at)
-                self._walk(box.start, box.end, {b"stsz": self._read_samples}, b"moov")
-            elif box.kind in readers or box.kind in (_FILM if within in _FILM else _TABLES):
-                # Libraries do not agree on which of two counts. Each item has one `infe`.
-                if box.kind in _ONCE and box.kind in self._met:
+            elif box.kind == b"stsz":
+                self._samples = max(self._samples, *self._numbers("I", box.start + 8))
+            elif box.kind == b"moov" or within in _FILM:
+                # Its tables are about the film; only how many frames it has counts here.
+                if box.kind == b"moov":
+                    self._films.append(box.at)
+                if box.kind in _FILM:
+                    self._walk(box.start, box.end, box.kind)
+            elif box.kind in _TABLES:
+                # Libraries do not agree on which of two counts. Each item has its own `infe`.
+                if box.kind in _ONCE and box.kind in self._seen:
                     raise BrokenHeifError("a box is there twice")
-                self._met.add(box.kind)
-                if box.kind in readers:
-                    readers[box.kind](box)
-                else:
-                    self._walk(box.start + self._skip_of(box), box.end, readers, box.kind)
+                self._seen.add(box.kind)
+                self._read_table(box)
 
-    def _skip_of(self, box: _Box) -> int:
-        """Return how much stands before the boxes in a box."""
-        if box.kind in {b"meta", b"iref"}:
-            return 4
-        if box.kind == b"iinf":
-            return 6 if self._data[box.start] == 0 else 8
-        return 0
+    def _read_table(self, box: _Box) -> None:
+        version = self._data[box.start] if box.end > box.start else 0
+        if box.kind == b"pitm":
+            (self._primary,) = self._numbers("I" if version else "H", box.start + 4)
+        elif box.kind == b"idat":
+            self._idat = box
+        elif box.kind == b"infe":
+            self._read_item(box)
+        elif box.kind == b"iloc":
+            self._read_places(box)
+        elif box.kind == b"ipma":
+            self._read_associations(box)
+        else:  # further boxes, behind what the box says of itself
+            skipped = {b"meta": 4, b"iref": 4, b"iinf": 8 if version else 6}.get(box.kind, 0)
+            self._walk(box.start + skipped, box.end, box.kind)
 
-    def _boxes_of(self, start: int, end: int) -> Iterator[_Box]:
+    def _boxes_between(self, start: int, end: int) -> Iterator[_Box]:
         while start + 8 <= end:
             self._boxes += 1
-            if self._boxes > MAX_BOXES:
+            if self._boxes > MAX_HEIF_BOXES:
                 raise BrokenHeifError("it has too many boxes")
             size = int.from_bytes(self._data[start : start + 4], "big")
             body = start + 8
@@ -166,15 +166,6 @@ class Heif:
 
     def _item(self, number: int) -> _Item:
         return self._items.setdefault(number, _Item())
-
-    def _read_primary(self, box: _Box) -> None:
-        (self._primary,) = self._numbers("I" if self._data[box.start] else "H", box.start + 4)
-
-    def _read_idat(self, box: _Box) -> None:
-        self._idat = box
-
-    def _read_samples(self, box: _Box) -> None:
-        self._samples = max(self._samples, *self._numbers("I", box.start + 8))
 
     def _read_item(self, box: _Box) -> None:
         version, flags = self._data[box.start], self._data[box.start + 3]
@@ -265,12 +256,16 @@ class Heif:
     @property
     def frames(self) -> int:
         """How many pictures it has to show: of a film, or one beside the other."""
-        parts = {to for one in self._references if one.kind == b"dimg" for to in one.targets}
-        beside = {one.source for one in self._references if one.kind in {b"thmb", b"auxl"}}
+        no_pictures: set[int] = set()  # of their own: tiles, thumbnails, maps
+        for reference in self._references:
+            if reference.kind == b"dimg":
+                no_pictures.update(reference.targets)
+            elif reference.kind in {b"thmb", b"auxl"}:
+                no_pictures.add(reference.source)
         shown = [
             number
             for number, item in self._items.items()
-            if item.kind in _PICTURES and not item.hidden and number not in parts | beside
+            if item.kind in _PICTURES and not item.hidden and number not in no_pictures
         ]
         return max(self._samples, len(shown), 1)
 
@@ -300,12 +295,12 @@ class Heif:
             nonlocal steps
             steps += 1
             item = self._items.get(number)
-            if item is None or depth > _MAX_DEPTH or steps > MAX_REFERENCES:
+            if item is None or depth > _MAX_DEPTH or steps > MAX_HEIF_REFERENCES:
                 raise BrokenHeifError("its parts make no picture")
             if item.kind in _DERIVED:
-                for one in self._references:
-                    if one.kind == b"dimg" and one.source == number:
-                        for part in one.targets:
+                for reference in self._references:
+                    if reference.kind == b"dimg" and reference.source == number:
+                        for part in reference.targets:
                             add(part, depth + 1)
                 return
             if number not in known:
@@ -314,9 +309,9 @@ class Heif:
 
         known: dict[int, Size] = {}
         add(self._primary, 0)
-        for one in self._references:
-            if self._is_alpha(one) and self._primary in one.targets:
-                add(one.source, 0)
+        for reference in self._references:
+            if self._is_alpha(reference) and self._primary in reference.targets:
+                add(reference.source, 0)
         return sizes
 
     def _coded_size(self, item: _Item) -> Size:
@@ -352,19 +347,16 @@ class Heif:
     def only_the_picture(self) -> bytes:
         """Return the file without film, metadata, previews, depth and maps, at the same length.
 
-        What of these is broken could make a library warn, fail or crash. The orientation in EXIF
-        does not count here: the container has its own (ISO/IEC 23000-22).
+        A library could warn about, fail on or crash on any of these that is broken. The orientation
+        in EXIF does not count here: the container has its own (ISO/IEC 23000-22).
         """
         kept = bytearray(self._data)
-        dropped = [
-            *self._films,
-            *(
-                one.at
-                for one in self._references
-                if one.kind not in {b"dimg", b"prem"} and not self._is_alpha(one)
-            ),
+        others = [
+            reference.at
+            for reference in self._references
+            if reference.kind not in {b"dimg", b"prem"} and not self._is_alpha(reference)
         ]
-        for at in dropped:
+        for at in [*self._films, *others]:
             kept[at : at + 4] = b"free"
         for at in range(8, min(int.from_bytes(kept[:4], "big"), len(kept)), 4):
             brand = bytes(kept[at : at + 4])  # which would promise the film
