@@ -20,7 +20,7 @@ from shopwindow.calibration.confidence import (
 from shopwindow.calibration.temperature import choose_threshold, fit_temperature
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import allowed_labels, likeliest_allowed
-from shopwindow.inference.predictor import family_shares
+from shopwindow.inference.predictor import family_probs
 
 # Softmax of the logarithm of a probability is that probability, so a bundle's answers do as logits.
 # The least normal float32 stands for 0, which has no logarithm.
@@ -211,8 +211,8 @@ def _by_family(
     kind: str, of: tuple[str, ...], probs: NDArray[np.float32], allowed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     families = Families(kind, of, Threshold(1.0, 0.0, 0.0))
-    _, summed = family_shares(families, probs)
-    _, counts = family_shares(families, allowed.astype(np.float32))
+    _, summed = family_probs(families, probs)
+    _, counts = family_probs(families, allowed.astype(np.float32))
     return np.minimum(summed, 1), counts > 0
 
 
