@@ -1,19 +1,19 @@
 """What a HEIF container (HEIC, AVIF) says before a library decodes any of it.
 
 A file is a tree of boxes (ISO/IEC 14496-12) with a table of items (23008-12): a photo of a phone is
-a grid of some fifty coded tiles. What the boxes say of sizes, the coded data need not keep to: a
-tile of 100 x 100 pixels may hold a frame of 16,000 x 16,000, and a grid may name it a thousand
-times. So the frames are asked themselves, and what all of them take together is limited.
+a grid of some fifty coded tiles. The coded data need not have the sizes in the boxes: a tile of
+100 x 100 pixels may hold a frame of 16,000 x 16,000, and a grid may name it a thousand times. So
+the sizes are read from the frames, and the sum of them is limited.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shopwindow.imaging.frame_headers import Size, av1_sizes, hevc_config_sizes, hevc_sizes
-from shopwindow.imaging.limits import MAX_HEIF_BOXES, MAX_HEIF_REFERENCES
+from shopwindow.imaging.limits import MAX_HEIF_PARTS, MAX_HEIF_REFERENCES
 
 _MAX_DEPTH = 4  # a grid of tiles, perhaps turned, perhaps with a map of brightness
 
@@ -46,20 +46,33 @@ class _Item:
     properties: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reference:
+class _Reference(NamedTuple):
     kind: bytes
     at: int  # of its type
     source: int
     targets: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
+class _Box(NamedTuple):
     kind: bytes
     at: int  # of its type
     start: int  # of its body
     end: int
+
+
+class _Fields:
+    """Reads the numbers in a box, one after the other, up to its end."""
+
+    def __init__(self, data: bytes, box: _Box) -> None:
+        self.at = box.start
+        self._data = data
+        self._end = box.end
+
+    def read(self, size: int) -> int:
+        self.at += size
+        if self.at > self._end:
+            raise BrokenHeifError("a box ends too early")
+        return int.from_bytes(self._data[self.at - size : self.at], "big")
 
 
 def heif_format(data: bytes) -> str | None:
@@ -90,7 +103,7 @@ class HeifContainer:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._boxes = 0
+        self._parts = 0
         self._items: dict[int, _Item] = {}
         self._properties: list[_Box] = []
         self._references: list[_Reference] = []
@@ -99,10 +112,7 @@ class HeifContainer:
         self._samples = 0
         self._films: list[int] = []
         self._seen: set[bytes] = set()
-        try:
-            self._walk(0, len(data))
-        except (struct.error, IndexError, OverflowError) as error:
-            raise BrokenHeifError("a box ends too early") from error
+        self._walk(0, len(data))
         if self._primary not in self._items:
             raise BrokenHeifError("it names no picture")
         self._check_places()
@@ -115,7 +125,9 @@ class HeifContainer:
             elif within == b"iref":
                 self._read_references(box)
             elif box.kind == b"stsz":
-                self._samples = max(self._samples, *self._numbers("I", box.start + 8))
+                fields = _Fields(self._data, box)
+                fields.read(8)
+                self._samples = max(self._samples, fields.read(4))
             elif box.kind == b"moov" or within in _FILM:
                 # Its tables are about the film; only how many frames it has counts here.
                 if box.kind == b"moov":
@@ -130,26 +142,28 @@ class HeifContainer:
                 self._read_table(box)
 
     def _read_table(self, box: _Box) -> None:
-        version = self._data[box.start] if box.end > box.start else 0
-        if box.kind == b"pitm":
-            (self._primary,) = self._numbers("I" if version else "H", box.start + 4)
-        elif box.kind == b"idat":
+        fields = _Fields(self._data, box)
+        if box.kind == b"idat":
             self._idat = box
-        elif box.kind == b"infe":
-            self._read_item(box)
-        elif box.kind == b"iloc":
-            self._read_places(box)
-        elif box.kind == b"ipma":
-            self._read_associations(box)
-        else:  # further boxes, behind what the box says of itself
-            skipped = {b"meta": 4, b"iref": 4, b"iinf": 8 if version else 6}.get(box.kind, 0)
-            self._walk(box.start + skipped, box.end, box.kind)
+        elif box.kind in {b"iprp", b"ipco"}:
+            self._walk(box.start, box.end, box.kind)
+        else:
+            version, flags = fields.read(1), fields.read(3)
+            if box.kind == b"pitm":
+                self._primary = fields.read(4 if version else 2)
+            elif box.kind == b"infe":
+                self._read_item(fields, version, flags)
+            elif box.kind == b"iloc":
+                self._read_places(fields, version)
+            elif box.kind == b"ipma":
+                self._read_associations(fields, version, flags)
+            else:  # meta, iinf, iref: further boxes, in iinf behind their number
+                skipped = 0 if box.kind != b"iinf" else 4 if version else 2
+                self._walk(fields.at + skipped, box.end, box.kind)
 
     def _boxes_between(self, start: int, end: int) -> Iterator[_Box]:
         while start + 8 <= end:
-            self._boxes += 1
-            if self._boxes > MAX_HEIF_BOXES:
-                raise BrokenHeifError("it has too many boxes")
+            self._count(1)
             size = int.from_bytes(self._data[start : start + 4], "big")
             body = start + 8
             if size == 1:
@@ -161,78 +175,63 @@ class HeifContainer:
             yield _Box(self._data[start + 4 : start + 8], start + 4, body, start + size)
             start += size
 
-    def _numbers(self, kinds: str, at: int) -> tuple[int, ...]:
-        return struct.unpack_from(">" + kinds, self._data, at)
+    def _count(self, parts: int) -> None:
+        """Count boxes, and entries of their tables."""
+        self._parts += parts
+        if self._parts > MAX_HEIF_PARTS:
+            raise BrokenHeifError("it has too many parts")
 
     def _item(self, number: int) -> _Item:
+        self._count(1)
         return self._items.setdefault(number, _Item())
 
-    def _read_item(self, box: _Box) -> None:
-        version, flags = self._data[box.start], self._data[box.start + 3]
+    def _read_item(self, fields: _Fields, version: int, flags: int) -> None:
         if version < 2:
             return
-        wide = version > 2
-        (number,) = self._numbers("I" if wide else "H", box.start + 4)
-        type_at = box.start + 4 + (6 if wide else 4)
-        item = self._item(number)
+        item = self._item(fields.read(4 if version > 2 else 2))
         if item.kind:  # libraries do not agree on which of two counts
             raise BrokenHeifError("an item is there twice")
-        item.kind, item.hidden = self._data[type_at : type_at + 4], bool(flags & 1)
-        item.type_at = type_at
+        fields.read(2)  # whether it is encrypted
+        item.type_at, item.hidden = fields.at, bool(flags & 1)
+        item.kind = fields.read(4).to_bytes(4, "big")
 
     def _read_references(self, box: _Box) -> None:
         # The box around it says how wide the numbers are; its own length tells that too.
-        for wide, kind in ((False, "H"), (True, "I")):
-            size = struct.calcsize(">" + kind)
-            (count,) = self._numbers("H", box.start + size)
-            if box.start + size + 2 + count * size == box.end:
-                (source,) = self._numbers(kind, box.start)
-                targets = list(self._numbers(f"{count}{kind}", box.start + size + 2))
+        for width in (2, 4):
+            fields = _Fields(self._data, box)
+            source, count = fields.read(width), fields.read(2)
+            if fields.at + count * width == box.end:
+                self._count(count)
+                targets = [fields.read(width) for _ in range(count)]
                 self._references.append(_Reference(box.kind, box.at, source, targets))
                 return
-            if wide:
-                raise BrokenHeifError("a reference has a wrong length")
+        raise BrokenHeifError("a reference has a wrong length")
 
-    def _read_associations(self, box: _Box) -> None:
-        version, flags = self._data[box.start], self._data[box.start + 3]
-        (entries,) = self._numbers("I", box.start + 4)
-        at = box.start + 8
-        for _ in range(entries):
-            (number,) = self._numbers("I" if version else "H", at)
-            at += 4 if version else 2
-            count, at = self._data[at], at + 1
-            width = 2 if flags & 1 else 1
-            mask = 0x7FFF if flags & 1 else 0x7F
-            found = self._numbers(f"{count}{'H' if flags & 1 else 'B'}", at)
-            self._item(number).properties += [index & mask for index in found]
-            at += width * count
+    def _read_associations(self, fields: _Fields, version: int, flags: int) -> None:
+        width, mask = (2, 0x7FFF) if flags & 1 else (1, 0x7F)
+        for _ in range(fields.read(4)):
+            item = self._item(fields.read(4 if version else 2))
+            count = fields.read(1)
+            self._count(count)
+            item.properties += [fields.read(width) & mask for _ in range(count)]
 
-    def _read_places(self, box: _Box) -> None:
-        version = self._data[box.start]
-        sizes, more = self._numbers("BB", box.start + 4)
-        offset_size, length_size, base_size = sizes >> 4, sizes & 15, more >> 4
-        index_size = more & 15 if version else 0
-        at = box.start + 6
-
-        def number(size: int) -> int:
-            nonlocal at
-            at += size
-            if at > box.end:
-                raise BrokenHeifError("the table of places ends too early")
-            return int.from_bytes(self._data[at - size : at], "big")
-
+    def _read_places(self, fields: _Fields, version: int) -> None:
+        sizes = fields.read(2)
+        offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
+        index_size = sizes & 15 if version else 0
         wide = 2 if version < 2 else 4
-        for _ in range(number(wide)):
-            item = self._item(number(wide))
-            method = number(2) & 15 if version else 0
-            number(2)  # another file, of which there is none
-            base = number(base_size)
+        for _ in range(fields.read(wide)):
+            item = self._item(fields.read(wide))
+            method = fields.read(2) & 15 if version else 0
             if method > 1:
                 raise BrokenHeifError("an item lies within another")
             item.in_idat = method == 1
-            for _ in range(number(2)):
-                number(index_size)
-                offset, length = base + number(offset_size), number(length_size)
+            fields.read(2)  # another file, of which there is none
+            base = fields.read(base_size)
+            for _ in range(fields.read(2)):
+                self._count(1)  # an extent may take no bytes in the table
+                fields.read(index_size)
+                offset, length = base + fields.read(offset_size), fields.read(length_size)
                 item.extents.append((offset, length))
 
     def _check_places(self) -> None:
@@ -278,8 +277,9 @@ class HeifContainer:
         """
         for box in self._properties_of(self._items[self._primary]):
             if box.kind == b"ispe" and box.end - box.start >= 12:
-                width, height = self._numbers("II", box.start + 4)
-                return width, height
+                fields = _Fields(self._data, box)
+                fields.read(4)
+                return fields.read(4), fields.read(4)
         raise BrokenHeifError("the picture has no size")
 
     def frame_sizes(self) -> list[Size]:

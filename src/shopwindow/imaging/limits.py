@@ -34,14 +34,14 @@ SMALL_BYTES = 50_000_000
 # Reading ten megabytes in Python, piece by piece, can take minutes. A photo's depth map is
 # some 200 JPEG segments, an encoder with a small buffer writes some 2,500 PNG chunks, and a strip
 # per row makes some 50,000 TIFF values. A progressive JPEG has 10 scans as libjpeg writes it, and a
-# HEIC photo of 48 megapixels has some 500 boxes.
+# HEIC photo of 48 megapixels has some 1,000 parts.
 MAX_JPEG_SEGMENTS = 5_000
 MAX_JPEG_SCANS = 100
 MAX_PNG_CHUNKS = 20_000
 MAX_GIF_BLOCKS = 200_000
 MAX_TIFF_ENTRIES = 65_535  # of a directory
 MAX_TIFF_VALUES = 65_536  # of an entry
-MAX_HEIF_BOXES = 20_000
+MAX_HEIF_PARTS = 20_000  # boxes, and entries of their tables
 MAX_HEIF_REFERENCES = 20_000
 MAX_FRAME_UNITS = 10_000  # of an HEVC or AV1 frame
 MAX_PNM_TEXT_BYTES = 10_000_000  # a Python object for each number

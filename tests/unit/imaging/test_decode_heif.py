@@ -173,6 +173,20 @@ def test_item_that_is_there_twice_is_refused() -> None:
     assert "twice" in str(caught.value.__cause__)
 
 
+def test_table_of_a_billion_places_is_refused_at_once() -> None:
+    """Each of 20,000 items has 65,535 extents, which take no bytes in the table."""
+    entries = struct.pack(">HHH", 1, 0, 65_535) * 20_000
+    table = bytes(4) + struct.pack(">HH", 0, 20_000) + entries
+    places = struct.pack(">I", 8 + len(table)) + b"iloc" + table
+    meta = struct.pack(">I", 12 + len(places)) + b"meta" + bytes(4) + places
+    start = int.from_bytes(PLAIN[:4], "big")
+    began = time.process_time()
+    with pytest.raises(UnreadableImageError) as caught:
+        decode_image(PLAIN[:start] + meta)
+    assert "too many parts" in str(caught.value.__cause__)
+    assert time.process_time() - began < 1
+
+
 @pytest.mark.parametrize("size", [(1, 1), (96, 64), (333, 77)])
 def test_av1_header_says_the_size(size: tuple[int, int]) -> None:
     assert HeifContainer(avif(size)).frame_sizes() == [size]
