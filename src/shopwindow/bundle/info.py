@@ -22,7 +22,7 @@ MAX_LABEL_CHARS = 500
 
 @dataclass(frozen=True, slots=True)
 class LabelColumn:
-    """One question that the model answers, and the possible answers in the order of its output."""
+    """What a model predicts, such as a colour: the possible labels in the order of its output."""
 
     name: str
     labels: tuple[str, ...]
@@ -47,8 +47,8 @@ class Threshold:
 
     Attributes:
         min_confidence: Answers with at least this confidence (0 to 1) count as sure.
-        precision: The share of sure answers that was right on the validation images, 0 to 1.
-        coverage: The share of validation images whose answer was sure, 0 to 1.
+        precision: The fraction of sure answers that were right on the validation images, 0 to 1.
+        coverage: The fraction of validation images whose answer was sure, 0 to 1.
     """
 
     min_confidence: float
@@ -58,7 +58,7 @@ class Threshold:
     def __post_init__(self) -> None:
         for name in ("min_confidence", "precision", "coverage"):
             value = getattr(self, name)
-            _require(_is_share(value), f"threshold.{name}", "a number from 0 to 1", value)
+            _require(_is_fraction(value), f"threshold.{name}", "a number from 0 to 1", value)
 
     @property
     def least(self) -> float | None:
@@ -75,7 +75,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Families:
-    """A coarser answer, for when the label is not sure: each label belongs to one family.
+    """Coarser labels, for when the label is not sure: each label belongs to one family.
 
     Attributes:
         name: What kind of family, such as "subCategory".
@@ -108,12 +108,12 @@ class BundleInfo:
         rule: Size of the input, and how images are brought to it.
         columns: The label columns in the order of the outputs; the first is the main one.
         threshold: Where "sure" begins, for the main column.
-        families: Coarser answers, the finest first; may be empty.
+        families: Coarser labels, the finest first; may be empty.
         quality: Figures measured on the validation part.
         data: Where the training images came from, and how they were split.
         training: How the model was trained.
         card: Texts for people: title, summary, licence, limits.
-        activation_map: Whether the graph also says which places spoke for its answer.
+        activation_map: Whether the graph also has a map of which places speak for its label.
     """
 
     name: str
@@ -251,7 +251,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value.strip()) <= MAX_LABEL_CHARS
 
 
-def _is_share(value: object) -> bool:
+def _is_fraction(value: object) -> bool:
     # True is an int to Python. The comparison refuses NaN and infinity, and takes any whole number.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
