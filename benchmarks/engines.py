@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from sections import command, machine, table, write_section
 from shopwindow.bundle import Bundle, arithmetic_of, bundled_model_path, read_bundle
 from shopwindow.errors import ImageError
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES
 from shopwindow.inference.engine import (
     Engine,
     OnnxRuntimeEngine,

@@ -21,7 +21,7 @@ from colour_bundle import colour_info, write_colour_bundle
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
 from shopwindow.bundle.out_of_fold import OutOfFoldAnswers
 from shopwindow.bundle.seen import SeenImages
-from shopwindow.imaging.digest import digest_of
+from shopwindow.imaging.formats import digest_of
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.settings import Settings
 from shopwindow.web.app import create_app

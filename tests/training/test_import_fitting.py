@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from shopwindow.errors import UsageError, WeightsError
-from shopwindow.importing import LoadedWeights, load_weights, open_checkpoint
+from shopwindow.importing.checkpoint import open_checkpoint
+from shopwindow.importing.weights import LoadedWeights, load_weights
 
 ARCH = "test_resnet"
 
@@ -79,7 +80,7 @@ def test_what_a_training_wraps_weights_in_is_taken_off(
 ) -> None:
     found = load(wrap(model.state_dict()), tmp_path)
     assert_same_answers(found.network, model)
-    assert found.told == ()
+    assert found.notes == ()
 
 
 def test_half_precision_is_read_as_float(model: nn.Module, tmp_path: Path) -> None:
@@ -93,18 +94,18 @@ def test_what_belongs_to_the_training_is_left_out_by_name(model: nn.Module, tmp_
     moments = {"state": {0: {"exp_avg": torch.zeros(3)}}}
     found = load({"state_dict": state, "optimizer": moments}, tmp_path)
     assert_same_answers(found.network, model)
-    assert found.told == (
+    assert found.notes == (
         "Left out, as the network has no use for it: criterion.weight, optimizer (1).",
     )
 
 
-def test_of_two_sets_of_weights_the_average_is_taken_and_told(
+def test_of_two_sets_of_weights_the_average_is_taken_and_noted(
     model: nn.Module, tmp_path: Path
 ) -> None:
     last = timm.create_model(ARCH, num_classes=len(LABELS)).state_dict()
     found = load({"state_dict": last, "state_dict_ema": model.state_dict()}, tmp_path)
     assert_same_answers(found.network, model)
-    assert "taken: state_dict_ema, the average" in found.told[0]
+    assert "taken: state_dict_ema, the average" in found.notes[0]
 
 
 def fastai_like(features: int) -> nn.Module:
@@ -144,7 +145,7 @@ def test_head_of_ones_own_is_found_by_its_shape(
     own = with_head(model, make(model.fc.in_features))
     found = load(own.state_dict(), tmp_path)
     assert_same_answers(found.network, own)
-    assert f"Its last layer (fc) is {words}" in found.told[0]
+    assert f"Its last layer (fc) is {words}" in found.notes[0]
 
 
 class _WithHeadBeside(nn.Module):
@@ -168,8 +169,8 @@ def test_head_beside_the_network_is_found_and_a_loss_is_none(
     own = _WithHeadBeside(model)
     found = load(own.state_dict(), tmp_path)
     assert_same_answers(found.network, own)
-    assert "Linear 96 to 16, ReLU, Linear 16 to 5." in found.told[0]
-    assert found.told[1].endswith("loss.weight.")
+    assert "Linear 96 to 16, ReLU, Linear 16 to 5." in found.notes[0]
+    assert found.notes[1].endswith("loss.weight.")
 
 
 def test_last_layers_of_torchvision_may_be_exchanged_as_a_whole(tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_one_output_tells_two_labels_apart(model: nn.Module, tmp_path: Path) -> 
     with torch.inference_mode():
         shares = found.network(photos).softmax(dim=1)
         torch.testing.assert_close(shares[:, 1:], own(photos).sigmoid())
-    assert "of dog, the second label; a low one means cat" in found.told[0]
+    assert "of dog, the second label; a low one means cat" in found.notes[0]
 
 
 def test_one_missing_tensor_is_called_one(model: nn.Module, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.importing.labels import (
-    GivenLabels,
-    StatedLabels,
+    FoundLabels,
     read_labels,
     require_as_many,
     settle_labels,
@@ -19,7 +18,7 @@ from shopwindow.importing.labels import (
 )
 
 ANIMALS = ("owl", "dog", "cat")
-NAMES = StatedLabels("names", ANIMALS)
+NAMES = FoundLabels("names", ANIMALS)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -48,11 +47,11 @@ def test_numbers_before_all_labels_are_their_order_and_no_part_of_them(
     assert read_labels(write(tmp_path, text)).labels == ANIMALS
 
 
-def test_numbers_that_were_left_out_are_told(tmp_path: Path) -> None:
-    told = read_labels(write(tmp_path, "2 cat\n0 owl\n1 dog\n")).told
-    assert told is not None
-    assert "numbered from 0 to 2, by which they were put in order" in told
-    assert told.endswith("the labels are owl, dog, cat.")
+def test_numbers_that_were_left_out_are_noted(tmp_path: Path) -> None:
+    note = read_labels(write(tmp_path, "2 cat\n0 owl\n1 dog\n")).note
+    assert note is not None
+    assert "numbered from 0 to 2 and were put in that order" in note
+    assert note.endswith("the labels are owl, dog, cat.")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_numbers_that_were_left_out_are_told(tmp_path: Path) -> None:
 )
 def test_numbers_that_belong_to_labels_stay(tmp_path: Path, labels: tuple[str, ...]) -> None:
     found = read_labels(write(tmp_path, "\n".join(labels)))
-    assert found == GivenLabels(labels)
+    assert found == FoundLabels("--labels", labels)
 
 
 def test_line_numbers_with_a_gap_are_refused(tmp_path: Path) -> None:
@@ -94,7 +93,7 @@ def test_line_numbers_with_a_gap_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_labels_are_read_as_exporters_write_them(key: str, value: Any) -> None:
-    assert stated_labels({"author": "a, b, c", key: value}) == [StatedLabels(key, ANIMALS)]
+    assert stated_labels({"author": "a, b, c", key: value}) == [FoundLabels(key, ANIMALS)]
 
 
 @pytest.mark.parametrize(
@@ -115,14 +114,14 @@ def test_placeholders_and_what_is_no_list_say_nothing(value: Any) -> None:
     assert stated_labels({"names": value}) == []
 
 
-def test_labels_of_the_file_are_taken_and_told() -> None:
-    labels, told = settle_labels([NAMES], None, "m.onnx")
+def test_labels_of_the_file_are_taken_and_noted() -> None:
+    labels, note = settle_labels([NAMES], None, "m.onnx")
     assert labels == ANIMALS
-    assert told == "m.onnx names its labels itself (names): owl, dog, cat."
+    assert note == "m.onnx names its labels itself (names): owl, dog, cat."
 
 
 def test_another_spelling_of_the_same_labels_is_taken() -> None:
-    given = GivenLabels(("Owl", "DOG", "cat "))
+    given = FoundLabels("--labels", ("Owl", "DOG", "cat "))
     assert settle_labels([NAMES], given, "m.onnx")[0] == given.labels
 
 
@@ -136,14 +135,17 @@ def test_another_spelling_of_the_same_labels_is_taken() -> None:
 )
 def test_labels_that_contradict_the_file_are_refused(given: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        settle_labels([NAMES], GivenLabels(given), "m.onnx")
+        settle_labels([NAMES], FoundLabels("--labels", given), "m.onnx")
 
 
-def test_file_that_names_its_labels_twice_needs_a_word() -> None:
-    other = StatedLabels("classes", ("cat", "dog", "owl"))
+def test_file_that_names_its_labels_twice_needs_the_option() -> None:
+    other = FoundLabels("classes", ("cat", "dog", "owl"))
     with pytest.raises(UsageError, match="names its labels twice and not alike"):
         settle_labels([NAMES, other], None, "m.onnx")
-    assert settle_labels([NAMES, other], GivenLabels(other.labels), "m.onnx")[0] == other.labels
+    assert (
+        settle_labels([NAMES, other], FoundLabels("--labels", other.labels), "m.onnx")[0]
+        == other.labels
+    )
 
 
 def test_file_without_labels_asks_for_them() -> None:

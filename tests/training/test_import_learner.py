@@ -31,8 +31,8 @@ from torch import nn
 
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import TrainingError
-from shopwindow.importing.learner import take_apart
-from shopwindow.importing.learner_process import forgiving_pickle
+from shopwindow.importing.fastai_process import forgiving_pickle
+from shopwindow.importing.fastai_transforms import take_apart
 from shopwindow.importing.source import prepare
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
@@ -122,7 +122,7 @@ def of_several_labels(photos: list[Path]) -> Learner:
     ("make", "message"),
     [
         (without_resize, "found no Resize.*item_tfms=Resize"),
-        (with_a_resize_of_many_sizes, "RatioResize cannot be said in a bundle"),
+        (with_a_resize_of_many_sizes, "RatioResize cannot be expressed in a bundle"),
         (of_grey_photos, "a photo in colour .PILImage., found .* PILImageBW"),
         (of_several_labels, "one of many labels, found the loss BCEWithLogits"),
     ],

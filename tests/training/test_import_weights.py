@@ -21,7 +21,7 @@ from torch import nn
 from torchvision import transforms
 
 from shopwindow.bundle import read_bundle
-from shopwindow.importing import usual_preparation
+from shopwindow.importing.weights import usual_preparation
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
 

@@ -16,7 +16,7 @@ from PIL import Image
 from shopwindow.bundle import read_bundle
 from shopwindow.bundle.seen import read_seen
 from shopwindow.errors import BundleError, DataError, UsageError
-from shopwindow.imaging.digest import digest_of
+from shopwindow.imaging.formats import digest_of
 from shopwindow.runs import Run, TrainingOptions, settle_options
 from shopwindow.training.export import export_run
 from shopwindow.training.fine_tuning import train

@@ -18,7 +18,7 @@ from shopwindow.bundle.seen import read_seen
 from shopwindow.data.dataset import load_dataset
 from shopwindow.data.split import Split
 from shopwindow.errors import TrainingError, UsageError
-from shopwindow.imaging.digest import digest_of
+from shopwindow.imaging.formats import digest_of
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.inference.predictor import load_predictor
 from shopwindow.runs import Run, TrainingOptions

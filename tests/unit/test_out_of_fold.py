@@ -10,7 +10,7 @@ import pytest
 
 from shopwindow.bundle.out_of_fold import OutOfFoldAnswers, read_out_of_fold
 from shopwindow.errors import BundleError
-from shopwindow.imaging.digest import digest_of
+from shopwindow.imaging.formats import digest_of
 
 COLUMNS = [("kind", 3), ("colour", 2)]
 

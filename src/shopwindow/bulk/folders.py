@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from shopwindow.errors import UsageError
-from shopwindow.imaging.decode import begins_like_image
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES, begins_like_image
 from shopwindow.plain_text import printable
 
 NAMES_IN_MEMORY = 200_000  # 30 MB; a hundred million names are 500 runs, one open file each

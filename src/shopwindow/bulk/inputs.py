@@ -13,7 +13,7 @@ from shopwindow.bulk.remote import is_url, list_url
 from shopwindow.bulk.tables import bytes_columns, is_table, open_parquet, read_table
 from shopwindow.data.tables import TABLE_SUFFIXES
 from shopwindow.errors import UsageError
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES
 
 
 class Input(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 
 from shopwindow.bulk.folders import has_wildcard
 from shopwindow.errors import MissingExtraError, UsageError
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES
 
 _CHAIN = re.compile(r"::[a-z0-9+]+://")  # one thing in another, as in zip://a.jpg::s3://shop/b.zip
 

@@ -23,7 +23,7 @@ MAX_LABEL_CHARS = 500
 
 @dataclass(frozen=True, slots=True)
 class LabelColumn:
-    """One question that the model answers, and the possible answers in the order of its output."""
+    """What a model predicts, such as a colour: the possible labels in the order of its output."""
 
     name: str
     labels: tuple[str, ...]
@@ -48,8 +48,8 @@ class Threshold:
 
     Attributes:
         min_confidence: Answers with at least this confidence (0 to 1) count as sure.
-        precision: The share of sure answers that was right on the validation images, 0 to 1.
-        coverage: The share of validation images whose answer was sure, 0 to 1.
+        precision: The fraction of sure answers that were right on the validation images, 0 to 1.
+        coverage: The fraction of validation images whose answer was sure, 0 to 1.
     """
 
     min_confidence: float
@@ -76,7 +76,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Families:
-    """A coarser answer, for when the label is not sure: each label belongs to one family.
+    """Coarser labels, for when the label is not sure: each label belongs to one family.
 
     Attributes:
         name: What kind of family, such as "subCategory".
@@ -109,12 +109,12 @@ class BundleInfo:
         rule: Size of the input, and how images are brought to it.
         columns: The label columns in the order of the outputs; the first is the main one.
         threshold: Where "sure" begins, for the main column.
-        families: Coarser answers, the finest first; may be empty.
+        families: Coarser labels, the finest first; may be empty.
         quality: Figures measured on the validation part.
         data: Where the training images came from, and how they were split.
         training: How the model was trained.
         card: Texts for people: title, summary, licence, limits.
-        activation_map: Whether the graph also says which places spoke for its answer.
+        activation_map: Whether the graph also has a map of which places speak for its label.
     """
 
     name: str

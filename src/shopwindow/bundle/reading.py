@@ -1,7 +1,7 @@
-"""From a file to a bundle, once what it says fits what it is.
+"""From a file to a bundle, if its metadata fit its graph.
 
 Files are opened with onnxruntime rather than with the `onnx` package: the server has onnxruntime
-anyway, `onnx` would be one more dependency to install and to keep safe, and what counts is whether
+anyway, `onnx` would be another dependency to install and to keep safe, and what counts is whether
 the runtime that will serve a file takes it, not whether its protobuf parses.
 """
 
@@ -56,7 +56,7 @@ class Bundle:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read a bundle and check that what it says fits what it is.
+    """Read a bundle and check that its metadata fit its graph.
 
     Raises:
         BundleError: No such file, too large, not ONNX, no or wrong metadata, or metadata that do
@@ -90,17 +90,17 @@ def refuse_bundle(path: Path) -> None:
 
 
 def has_external_data(model: bytes) -> bool:
-    """Say whether an ONNX file keeps tensors in other files, which could be any of the machine."""
+    """Say whether an ONNX file keeps tensors in other files, which could be any on this machine."""
     return _EXTERNAL_DATA_MARK in model
 
 
 def arithmetic_of(model: bytes) -> Arithmetic:
-    """Say what the larger part of an ONNX file computes with, by what its graph does."""
+    """Return what most of an ONNX graph computes with, by its nodes."""
     return "int8" if _QUANTISED_MARK in model else "float32"
 
 
 def bundled_model_path() -> Path:
-    """Return where the model lies that comes with shopwindow (which may be missing in a clone)."""
+    """Return the path of the model that comes with shopwindow (it may be missing in a clone)."""
     return Path(str(importlib.resources.files("shopwindow") / "models" / "fashion.onnx"))
 
 
@@ -122,7 +122,7 @@ def _read_limited(path: Path) -> bytes:
 
 def _open(model: bytes, path: Path) -> Any:
     """Return an onnxruntime session that has parsed and checked the graph, but not optimised it."""
-    import onnxruntime  # 60 ms that only those pay who open a model
+    import onnxruntime  # takes 60 ms: only where a model is opened
 
     if not model or model[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         found = "is a PyTorch or pickle file, which shopwindow never opens" if model else "is empty"
@@ -137,7 +137,7 @@ def _open(model: bytes, path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # fatal only: what goes wrong is raised as well
+    options.log_severity_level = 4  # fatal only: errors are raised as well
     options.enable_cpu_mem_arena = False
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import Families, Threshold
 from shopwindow.calibration.curves import MIN_IMAGES
-from shopwindow.inference.predictor import family_shares
+from shopwindow.inference.predictor import family_probs
 
 SURE_PRECISION = 0.95
 FAMILY_PRECISION = 0.98
@@ -92,8 +92,8 @@ def by_family(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return (n, F) probabilities of families, and which of them are right."""
     families = Families(kind, of, NEVER)
-    _, summed = family_shares(families, probs)
-    _, counts = family_shares(families, allowed.astype(np.float32))
+    _, summed = family_probs(families, probs)
+    _, counts = family_probs(families, allowed.astype(np.float32))
     return np.minimum(summed, 1), counts > 0
 
 

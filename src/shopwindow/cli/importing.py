@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,18 +14,16 @@ from shopwindow.errors import UsageError
 
 if TYPE_CHECKING:
     from shopwindow.evaluation.verify import Draft
-    from shopwindow.importing import OnnxClassifier, Preparation, Source
-    from shopwindow.importing.labels import StatedLabels
 
 _INPUT_NAME = "images"  # as in `shopwindow.bundle`, which would load numpy for --help
 _WEIGHTS = (".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors")
 _ADVICE = {
     **dict.fromkeys(
         (".h5", ".keras", ".pb"),
-        "; of a Keras or TensorFlow model, make one with model.export(FILE, format='onnx') or "
+        "; make one from a Keras or TensorFlow model with model.export(FILE, format='onnx') or "
         "tf2onnx",
     ),
-    ".tflite": "; of a TensorFlow Lite model, make one with tf2onnx",
+    ".tflite": "; make one from a TensorFlow Lite model with tf2onnx",
 }
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 # What a learner says about itself; an option that would have no effect is refused.
@@ -53,7 +49,7 @@ def _parse_channels(
     if len(numbers) not in (1, 3) or not all(low <= number <= high for number in numbers):
         raise click.BadParameter(
             f"expected one number, three as R,G,B, or imagenet, each from {low:g} to {high:g} for "
-            f"pixels from 0 to 1 (divide by 255 what is meant for 0 to 255), got {text!r}"
+            f"pixels from 0 to 1 (divide by 255 if they are for 0 to 255), got {text!r}"
         )
     return numbers * 3 if len(numbers) == 1 else numbers
 
@@ -69,8 +65,8 @@ def _parse_channels(
     "--labels",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Text file with one label per line, in the order of the model's output; needed where the "
-    "file of the model does not name them.",
+    help="Text file with one label per line, in the order of the model's output; needed if the "
+    "model's file does not name them.",
 )
 @click.option("--arch", help="The torchvision or timm name of the network, for weights.")
 @click.option(
@@ -93,13 +89,13 @@ def _parse_channels(
     "--mean",
     callback=_parse_channels,
     metavar="R,G,B",
-    help="Taken off pixels from 0 to 1; or imagenet.",
+    help="Subtracted from pixels from 0 to 1; or imagenet.",
 )
 @click.option(
     "--std", callback=_parse_channels, metavar="R,G,B", help="Then divided by; or imagenet."
 )
 @click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order.  [default: rgb]")
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Where an .onnx does not tell.")
+@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="If an .onnx does not say it.")
 @click.option("--column", default="label", show_default=True, help="What the labels are about.")
 @click.option("--name", help="Of the model.  [default: the name of MODEL]")
 @click.option(
@@ -111,7 +107,7 @@ def _parse_channels(
     "--preview",
     metavar="FOLDER",
     type=click.Path(exists=True, path_type=Path),
-    help="Show what it says about ten of these images before it is written.",
+    help="Show predictions for ten of these images before the bundle is written.",
 )
 @click.option("--yes", is_flag=True, help="Write it without asking.")
 @click.option(
@@ -155,37 +151,39 @@ def import_model(
 
     texts = {} if card is None else read_card(card)
     with training_stack("Importing a model"):
-        # With fastai, which only the process that reads a learner imports.
-        import_module("shopwindow.training.columns_learner")
-        importing = import_module("shopwindow.importing")
-    shown, images = importing.read_preview(preview) if preview else ([], [])
-    images = [*images, *importing.proof_images()]
-    source = _read(importing, model, images, options, column)
-    for line in source.told:
-        click.echo(line)
+        # fastai is missing in a sentence here, rather than in the process that reads a learner.
+        import shopwindow.training.columns_learner  # noqa: F401
+        from shopwindow.importing.bundling import proof_images, read_preview, write_import
+        from shopwindow.importing.model_file import read_source
+
+    shown, images = read_preview(preview) if preview else ([], [])
+    images = [*images, *proof_images()]
+    source = read_source(
+        model,
+        images,
+        options,
+        column=column,
+        tell=click.echo,
+        ask=_ask if sys.stdin.isatty() else None,
+    )
+    for note in source.notes:
+        click.echo(note)
 
     def approve(draft: Draft) -> None:
         click.echo(
-            f"Its answers to {len(images)} images differ from those of {model.name} by at most "
-            f"{draft.difference:.6f}."
+            f"Its probabilities for {len(images)} images differ from those of {model.name} by at "
+            f"most {draft.difference:.6f}."
         )
         if shown:
             _show(draft, shown, images)
         if not yes:
             _confirm(out)
 
-    info = importing.write_import(
-        source,
-        images,
-        out,
-        name=name or model.stem,
-        card=texts,
-        approve=approve,
-    )
+    info = write_import(source, images, out, name=name or model.stem, card=texts, approve=approve)
     click.echo(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(info.main.labels):,} labels, {info.rule}\n"
         f"Serve it: shopwindow serve --model {out}\n"
-        "It is never sure until it was measured on photos of yours with labels: "
+        "It is never sure before it has been measured on labelled photos of yours: "
         f"shopwindow calibrate {out} DATA"
     )
 
@@ -212,130 +210,11 @@ def _check(model: Path, options: dict[str, Any], trust: bool) -> None:
             raise UsageError(f"--{name} has no effect on {kind}, which says it itself")
     if kind == ".pkl" and not trust:
         raise UsageError(
-            f"{model.name} is a pickle, and to read a pickle is to run whatever code somebody put "
-            "into it; if you made it, or trust who did, say so with --trust"
+            f"{model.name} is a pickle, and reading a pickle runs whatever code somebody put into "
+            "it; if you made it, or trust whoever did, add --trust"
         )
     if kind != ".pkl" and trust:
-        raise UsageError(f"--trust has no effect on {kind}: such files are read without any code")
-
-
-def _read(
-    importing: ModuleType, model: Path, images: list[bytes], options: dict[str, Any], column: str
-) -> Source:
-    """Return the model as a source, by the ending of its name."""
-    source: Source
-    if model.suffix.lower() == ".pkl":
-        source = importing.read_learner(model, images, column=column, trust=True)
-        return source
-    if model.suffix.lower() == ".onnx":
-        classifier = importing.open_onnx(model, options.get("layout"))
-        labels = _labels(importing, model, classifier.labels, options)
-        preparation = _complete(importing, options | _known(classifier, options), None)
-        source = importing.onnx_source(
-            classifier, preparation, images, labels=labels, column=column
-        )
-        return source
-    checkpoint = importing.open_checkpoint(model)
-    labels = _labels(importing, model, checkpoint.labels, options)
-    if (arch := options.get("arch", checkpoint.arch)) is None:
-        raise UsageError(
-            "expected --arch NAME, the torchvision or timm name of the network, as "
-            f"{model.name} does not say it"
-        )
-    if "arch" not in options:
-        click.echo(f"{model.name} says itself that it is of the network {arch}.")
-    weights = importing.load_weights(checkpoint, arch, labels)
-    preparation = _complete(importing, options, arch)
-    source = importing.weights_source(
-        weights, preparation, images, path=model, labels=labels, column=column
-    )
-    return source
-
-
-def _labels(
-    importing: ModuleType,
-    model: Path,
-    stated: tuple[StatedLabels, ...],
-    options: dict[str, Any],
-) -> tuple[str, ...]:
-    """Return the labels, once the model's file and --labels agree; say what was read."""
-    given = importing.read_labels(options["labels"]) if "labels" in options else None
-    labels: tuple[str, ...]
-    labels, told = importing.settle_labels(stated, given, model.name)
-    if told:
-        click.echo(told)
-    return labels
-
-
-def _known(classifier: OnnxClassifier, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that an ONNX file itself answers, once none contradicts it."""
-    known: dict[str, Any] = {}
-    if classifier.takes_bytes:
-        for name in ("mean", "std"):
-            if name in options:
-                raise UsageError(
-                    f"--{name} has no effect: {classifier.path.name} takes bytes and normalises by "
-                    "itself"
-                )
-        known |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    if classifier.size is not None:
-        height, width = known["size"] = classifier.size
-        if options.get("size", classifier.size) != classifier.size:
-            raise UsageError(
-                f"--size: expected {height}x{width}, as {classifier.path.name} takes no other"
-            )
-    elif classifier.stated_size is not None and "size" not in options:
-        height, width = known["size"] = classifier.stated_size
-        click.echo(f"{classifier.path.name} names its size itself: {height}x{width} pixels.")
-    return known
-
-
-def _complete(importing: ModuleType, options: dict[str, Any], arch: str | None) -> Preparation:
-    """Return how photos are prepared, once all that cannot be known was given or asked for."""
-    from shopwindow.imaging.preprocess import ResizeMethod, ResizeRule
-
-    if missing := [name for name in ("size", "resize", "mean", "std") if name not in options]:
-        usual = importing.usual_preparation(arch) if arch else None
-        hints = _as_options(usual) if usual else {}
-        if not sys.stdin.isatty():
-            words = " ".join(f"--{name} {value}" for name, value in hints.items())
-            raise UsageError(
-                f"expected {', '.join('--' + name for name in missing)}, as the file does not say "
-                "how photos were prepared when it was trained"
-                + (f"; usual for this network: {words}" if words else "")
-            )
-        # Whoever takes the usual answers should get all of them.
-        missing += [name for name in ("scaled", "filter") if name in hints and name not in options]
-        options = options | {name: _ask(name, hints.get(name)) for name in missing}
-    if (method := options["resize"]) not in get_args(ResizeMethod):
-        raise UsageError(f"--resize: expected {', '.join(get_args(ResizeMethod))}, got {method!r}")
-    try:
-        rule = ResizeRule(
-            options["size"][0],
-            options["size"][1],
-            method,
-            options.get("filter", "bilinear"),
-            options.get("scaled"),
-            options.get("fill", "white"),
-        )
-    except ValueError as error:
-        raise UsageError(f"--{str(error).replace('_px', '')}") from error
-    preparation: Preparation = importing.Preparation(
-        rule, options["mean"], options["std"], bgr=options.get("channels") == "bgr"
-    )
-    return preparation
-
-
-def _as_options(usual: Preparation) -> dict[str, str]:
-    rule = usual.rule
-    words = {"size": str(rule.height_px), "resize": rule.method}
-    if rule.scaled_px not in (None, (rule.height_px, rule.width_px)):
-        words["scaled"] = str(rule.scaled[0])
-    if rule.filter != "bilinear":
-        words["filter"] = rule.filter
-    for name in ("mean", "std"):
-        words[name] = ",".join(f"{number:g}" for number in getattr(usual, name))
-    return words
+        raise UsageError(f"--trust has no effect on {kind}: reading such a file runs no code")
 
 
 def _ask(name: str, hint: str | None) -> Any:
@@ -358,7 +237,7 @@ def _show(draft: Draft, paths: list[Path], images: list[bytes]) -> None:
     pixels = np.stack([draft.predictor.prepare(image) for image in images[: len(paths)]])
     answers = draft.predictor.predict_images(pixels, top=3)
     for path, answer in zip(paths, answers, strict=True):
-        words = ", ".join(f"{one.label} {one.confidence:.2f}" for one in answer.top)
+        words = ", ".join(f"{score.label} {score.confidence:.2f}" for score in answer.top)
         line = f"  {path.name:{width}}  {words}"
         click.echo("".join(char if char.isprintable() else "�" for char in line))
 
@@ -371,5 +250,5 @@ def _confirm(out: Path) -> None:
         agreed = False
     if not agreed:
         raise UsageError(
-            f"{out} was not written; once the predictions are right, answer y, or say --yes"
+            f"{out} was not written; if the predictions are right, answer y, or add --yes"
         )

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from shopwindow.data.labelled_images import LabelledImages
 from shopwindow.errors import DataError, ImageError
 from shopwindow.imaging.decode import decode_image
-from shopwindow.imaging.digest import digest_of
+from shopwindow.imaging.formats import digest_of
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 
 # Raise this when decode_image or preprocess give other pixels than before.

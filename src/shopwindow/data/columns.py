@@ -17,7 +17,7 @@ from shopwindow.data.records import JSON_LINES_SUFFIXES, SHEET_SUFFIXES, RecordT
 from shopwindow.data.shards import PARQUET_SUFFIXES, ParquetShards
 from shopwindow.data.tables import DelimitedTable, LabelTable
 from shopwindow.errors import UsageError
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES
 
 IMAGE_COLUMN_NAMES = ("image", "path", "file", "filename", "file_name", "image_path", "id")
 LOOKED_AT = 500  # rows that say which of several columns names the images

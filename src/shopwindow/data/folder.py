@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 
 from shopwindow.errors import DataError, OversizedImageError, UnreadableImageError
-from shopwindow.imaging.decode import begins_like_image
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES, begins_like_image
 
 MAX_IMAGE_BYTES = 100_000_000
 # Where a bare file name is looked for, in this order.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from shopwindow.data.folder import ImageFolder
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES
 
 _FEWEST = 2  # rows that make a rule: one may be a coincidence
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")

@@ -16,7 +16,7 @@ from typing import Protocol
 from shopwindow.data.text import read_text
 from shopwindow.errors import DataError
 from shopwindow.formulas import unescape_formula
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES
 
 TABLE_SUFFIXES = (
     *(".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".xlsx", ".xlsm"),

@@ -12,7 +12,7 @@ from shopwindow.data.labelled_images import LABEL_COLUMN_NAME
 from shopwindow.data.shards import PARQUET_SUFFIXES, find_shards
 from shopwindow.data.tables import TABLE_SUFFIXES, is_table_name
 from shopwindow.errors import DataError, UsageError
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES
 
 Columns = tuple[str | None, str | None, Sequence[str], str | None]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shopwindow.imaging.heic import HeicImage
+from shopwindow.imaging.heic_image import HeicImage
 
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})  # small a: premultiplied
 

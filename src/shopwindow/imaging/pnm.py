@@ -1,7 +1,7 @@
 """PPM, PGM and PBM, which older data sets are made of.
 
-Pillow reads those of other than 255 levels, and those that spell their numbers out, one number at a
-time in Python: a minute for a photo. With NumPy it is no more code than keeping Pillow from that.
+Pillow reads a file with other than 255 levels, or with its numbers as text, number by number in
+Python: a minute for a photo. NumPy takes no more code than keeping Pillow from that.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from shopwindow.imaging.limits import MAX_PNM_TEXT_BYTES
+
 _GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _BITS = re.compile(rb"P([14])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})\s")
 _LEVELS = re.compile(
     rb"P([2356])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})\s"
 )
 _MAX_HEADER_BYTES = 4096
-MAX_SPELT_OUT_BYTES = 10_000_000  # one Python object for each number
 
 
 @dataclass(frozen=True, slots=True)
 class PnmHeader:
-    """What a file says of itself.
+    """What stands before the pixels.
 
     Attributes:
         kind: 1 to 6, the digit behind its P.
@@ -74,7 +75,7 @@ def read_pixels(data: bytes, header: PnmHeader) -> Image.Image:
         bits = np.unpackbits(packed.reshape(height, row_bytes), axis=1, count=width)
         return Image.fromarray((1 - bits) * np.uint8(255))
     if header.kind <= 3:
-        values = _spelt_out(data[header.end :], count, bits=header.kind == 1)
+        values = _numbers_in(data[header.end :], count, bits=header.kind == 1)
         if header.kind == 1:
             values = 1 - values  # 1 is black
     else:
@@ -87,9 +88,9 @@ def read_pixels(data: bytes, header: PnmHeader) -> Image.Image:
     return Image.fromarray(values.astype(np.uint8, copy=False).reshape(shape))
 
 
-def _spelt_out(text: bytes, count: int, *, bits: bool) -> np.ndarray:
-    if len(text) > MAX_SPELT_OUT_BYTES:
-        raise ValueError("too many numbers are spelt out")
+def _numbers_in(text: bytes, count: int, *, bits: bool) -> np.ndarray:
+    if len(text) > MAX_PNM_TEXT_BYTES:
+        raise ValueError("too many numbers as text")
     text = re.sub(rb"#[^\r\n]*", b"", text)
     if bits:  # which need nothing between them
         digits = np.frombuffer(b"".join(text.split()), np.uint8)[:count]

@@ -18,7 +18,7 @@ from shopwindow.errors import ImageError, UsageError
 from shopwindow.evaluation.asking import Probs
 from shopwindow.evaluation.verify import Draft, write_verified_bundle
 from shopwindow.imaging.decode import decode_image
-from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.imaging.formats import IMAGE_SUFFIXES
 from shopwindow.importing.source import Source
 from shopwindow.inference.predictor import Predictor
 

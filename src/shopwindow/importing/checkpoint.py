@@ -1,4 +1,4 @@
-"""A file of weights, whatever its training wrapped them in; read without running code."""
+"""A file of weights, read without running code, whatever its training wrapped them in."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from shopwindow.errors import WeightsError
-from shopwindow.importing.labels import StatedLabels, shown, stated_labels
+from shopwindow.importing.labels import FoundLabels, shown, stated_labels
 
-# What wrappers put in the middle of names: torch.compile, FSDP, activation checkpointing.
+# What torch.compile, FSDP and activation checkpointing put in the middle of names.
 _WRAPPINGS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _ARCH_KEYS = ("arch", "architecture", "model_name")
-# Where trainers keep what they were started with.
+# Where trainers keep their options.
 _NOTES = ("hyper_parameters", "args", "config", "meta", "hparams")
 _DEEPEST = 6
 _MAX_CONFIG_BYTES = 5_000_000
@@ -38,9 +38,9 @@ _NUMPY_NAMES = {name for _, name in _NUMPY}
 
 
 class _Placeholder:
-    """Stands for a class that is not loaded: what it makes is an empty, marked dict.
+    """Stands for a class that is not loaded: its objects are empty, marked dicts.
 
-    The reader of PyTorch fills such a dict as it fills others: with plain data and tensors.
+    PyTorch's reader fills such a dict like any other, with plain data and tensors.
     """
 
     def __new__(cls, *_: Any, **__: Any) -> OrderedDict[str, Any]:  # type: ignore[misc]
@@ -56,15 +56,15 @@ class Checkpoint:
     Attributes:
         path: The file.
         tensors: All its tensors by their whole names, such as `state_dict.model.fc.weight`.
-        containers: The name of the dict that each tensor lay in, such as `state_dict.`.
-        labels: The labels that it names itself, or that a `config.json` beside it does.
-        arch: The name of the network that it names itself, if any.
+        containers: The name of the dict that each tensor was in, such as `state_dict.`.
+        labels: Those in the file, or in a `config.json` beside it.
+        arch: The name of the network in the file, if any.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     containers: dict[str, str]
-    labels: tuple[StatedLabels, ...]
+    labels: tuple[FoundLabels, ...]
     arch: str | None
 
 
@@ -78,11 +78,10 @@ def open_checkpoint(path: Path) -> Checkpoint:
         WeightsError: It cannot be read without running code, or holds no tensors.
     """
     content: Any
-    content, entries = (
-        _read_safetensors(path)
-        if path.suffix.lower() == ".safetensors"
-        else (_read_pickle(path), {})
-    )
+    if path.suffix.lower() == ".safetensors":
+        content, entries = _read_safetensors(path)
+    else:
+        content, entries = _read_pickle(path), {}
     tensors, containers = {}, {}
     for container, name, tensor in _tensors(content):
         whole = f"{container}{name}"
@@ -99,20 +98,20 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise WeightsError(
             f"{path.name}: expected weights with the names that torchvision or timm has for them, "
             "found, by the config.json beside it, those of transformers "
-            f"({shown([str(one) for one in entries['architectures']])}); "
+            f"({shown([str(name) for name in entries['architectures']])}); "
             "export it as ONNX: optimum-cli export onnx --model FOLDER OUT"
         )
     return Checkpoint(path, tensors, containers, tuple(stated_labels(entries)), arch)
 
 
 def _entries(content: Any) -> dict[str, Any]:
-    """Return what a checkpoint says beside its weights: at the top, and where trainers note it."""
+    """Return what a checkpoint has beside its weights: at the top, and in trainers' options."""
     if not isinstance(content, Mapping):
         return {}
     notes = [content[key] for key in _NOTES if isinstance(content.get(key), Mapping)]
-    # What was an object once, such as `argparse.Namespace`, has its entries as attributes.
+    # Objects such as `argparse.Namespace` have their entries as attributes.
     notes += [vars(note) for note in notes if _stands_for(note)]
-    return {str(key): value for one in (*notes, content) for key, value in one.items()}
+    return {str(key): value for part in (*notes, content) for key, value in part.items()}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -125,9 +124,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _read_pickle(path: Path) -> Any:
-    """Return what `torch.save` wrote, with placeholders for all that is neither tensor nor text."""
+    """Return what `torch.save` wrote, with placeholders for other people's classes."""
     foreign: list[str] = []
-    with suppress(Exception):  # files from before PyTorch 1.6, and what is none of its own
+    with suppress(Exception):  # files from before PyTorch 1.6, or of another kind
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     classes = [_placeholder(name) for name in foreign if name not in _NUMPY_NAMES]
     try:
@@ -147,7 +146,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _placeholder(name: str) -> Any:
-    """Return a class that may stand for another in a pickle, and the other's whole name."""
+    """Return a class that stands for another in a pickle, and the whole name of that."""
     module, _, own = name.rpartition(".")
     return type(own, (_Placeholder,), {"__module__": module}), name
 

@@ -1,4 +1,4 @@
-"""`export.pkl` of fastai: read in a process of its own, which leaves only plain data behind."""
+"""`export.pkl` of fastai, read in a process of its own that leaves only plain data behind."""
 
 from __future__ import annotations
 
@@ -15,31 +15,24 @@ import numpy as np
 import onnx
 
 from shopwindow.bundle import MAX_BUNDLE_BYTES, has_external_data
-from shopwindow.errors import TrainingError, UsageError
+from shopwindow.errors import TrainingError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.importing.source import Source
 
-_PROCESS = "shopwindow.importing.learner_process"
+_PROCESS = "shopwindow.importing.fastai_process"
 
 
-def read_learner(path: Path, images: Sequence[bytes], *, column: str, trust: bool) -> Source:
-    """Read a learner and ask it about some images.
+def read_learner(path: Path, images: Sequence[bytes], *, column: str) -> Source:
+    """Read a learner and its answers for some images. This runs the code in the file.
 
     Args:
         path: What `learn.export()` wrote.
-        images: PNG files for the proof.
+        images: PNG files for the comparison with the bundle.
         column: What the bundle will call its label column.
-        trust: Whether the user trusts whoever made the file.
 
     Raises:
-        UsageError: `trust` is false.
-        TrainingError: It is not a learner, or one that does what no bundle can.
+        TrainingError: It is not a learner, or does what no bundle can.
     """
-    if not trust:
-        raise UsageError(
-            f"{path.name} is a pickle, and to read a pickle is to run whatever code somebody put "
-            "into it; if you made it, or trust who did, say so with --trust"
-        )
     with tempfile.TemporaryDirectory(prefix="shopwindow-import-") as folder:
         job = Path(folder)
         for number, image in enumerate(images):
@@ -65,7 +58,7 @@ def read_learner(path: Path, images: Sequence[bytes], *, column: str, trust: boo
 
 
 def _run(job: Path, path: Path) -> dict[str, Any]:
-    # What it prints comes from a stranger's code: kept from the terminal, but for its last line.
+    # What it prints comes from other people's code: only the last line of it may be shown.
     process = subprocess.run(  # noqa: S603 (our own module, and a folder of our own)
         [sys.executable, "-m", _PROCESS, str(job)],
         stdin=subprocess.DEVNULL,
@@ -77,7 +70,7 @@ def _run(job: Path, path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((job / "found.json").read_text())
     except (OSError, ValueError) as error:
-        last = (process.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (process.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise TrainingError(
             f"{path.name}: the process that read it ended with exit code {process.returncode} and "
             f"without a result ({last[:200]})"

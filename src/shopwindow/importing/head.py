@@ -1,7 +1,7 @@
-"""The last layers of a network that somebody exchanged, found in a file of weights by their shape.
+"""An exchanged head: the last layers of a network, found in a file of weights by their shapes.
 
-Tutorials put a `Sequential` of their own in the place of a network's last layer. A file of weights
-has the shapes of its layers, in order; of layers without weights it has, at most, the gaps.
+Tutorials replace a network's last layer by a `Sequential`. A file of weights has the shapes of its
+layers, in order; layers without weights leave at most a gap in the numbers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Head:
     Attributes:
         layers: With the weights of the file.
         outputs: How many numbers they give.
-        words: What they are, such as `Linear 512 to 256, ReLU, Linear 256 to 3`.
-        guessed: Whether an activation is in it that the file does not name.
+        words: A description, such as `Linear 512 to 256, ReLU, Linear 256 to 3`.
+        guessed: Whether it has an activation that the file does not name.
     """
 
     layers: nn.Sequential
@@ -32,14 +32,14 @@ class Head:
 
 
 def read_head(tensors: Mapping[str, Tensor], features: int) -> Head | None:
-    """Return the layers that some tensors are, if they are a chain that takes so many features.
+    """Return the layers of some tensors, if they form a chain from that many features.
+
+    Known are Linear, BatchNorm1d and LayerNorm. A gap between two Linear is taken to be a ReLU,
+    perhaps with Dropout, which does nothing here.
 
     Args:
         tensors: By their names within the head, such as `1.weight`.
-        features: What the network gives to its head, per image.
-
-    Known are Linear, BatchNorm1d and LayerNorm. Where a layer without weights stood between two
-    Linear, the first is taken for a ReLU, and further ones for Dropout, which does nothing here.
+        features: How many numbers per image the network gives to its head.
     """
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -59,7 +59,7 @@ def read_head(tensors: Mapping[str, Tensor], features: int) -> Head | None:
         if layer is None:
             return None
         gap = int(name) - int(names[index - 1]) > 1 if numbered and index else False
-        # Without numbers nobody knows what stood between: a ReLU before the next Linear, mostly.
+        # Names without numbers show no gap: there was a ReLU before the next Linear, mostly.
         if needs_activation and (gap or (not numbered and isinstance(layer, nn.Linear))):
             layers.append(nn.ReLU())
             words.append("ReLU")
@@ -88,7 +88,7 @@ def _layer(tensors: Mapping[str, Tensor], width: int) -> nn.Module | None:
         layer = nn.LayerNorm(width)
     else:
         return None
-    own = {name: tuple(one.shape) for name, one in layer.state_dict().items() if name != _COUNT}
+    own = {k: tuple(v.shape) for k, v in layer.state_dict().items() if k != _COUNT}
     if own != shapes:
         return None
     layer.load_state_dict(dict(tensors), strict=False)

@@ -1,4 +1,4 @@
-"""Labels in the order of a model's output: from a text file, and from what the model says itself.
+"""Labels in the order of a model's output: from a text file, and from the model's own file.
 
 Files of models are untrusted: what they say is read as JSON or as a Python literal, never run.
 """
@@ -23,41 +23,30 @@ _KEYS = (
     "id2label", "idx_to_class", "idx2class", "index_to_name", "class_to_idx", "label2id", "vocab",
 )  # fmt: skip
 _MAX_CHARS = 5_000_000
-# A number, and what parts it from its label. A comma or a full stop within a number parts nothing.
+# A number, what separates it from its label, and the label; `0,5 mm` and `1.0 cm` are labels.
 _NUMBERED = re.compile(r"(\d{1,6})(?:(\s*[:;=,\t]\s*|[.)]\s+|\s+-\s+)(?!\d)|\s+)(\S.*)")
 
 
 @dataclass(frozen=True)
-class StatedLabels:
-    """Labels that the file of a model names.
+class FoundLabels:
+    """Labels that the file of a model names, or that the user gives for it.
 
     Attributes:
-        where: Under which key.
+        where: Under which key of the file, or `--labels`.
         labels: In the order of the output.
+        note: What was done to numbered lines, as a sentence.
     """
 
     where: str
     labels: tuple[str, ...]
+    note: str | None = None
 
 
-@dataclass(frozen=True)
-class GivenLabels:
-    """Labels that somebody wrote down for a model.
-
-    Attributes:
-        labels: In the order of the output.
-        told: What was done to the lines, in words, if they were numbered.
-    """
-
-    labels: tuple[str, ...]
-    told: str | None = None
-
-
-def read_labels(path: Path) -> GivenLabels:
-    """Read a text file with one label per line, in the order of the model's output.
+def read_labels(path: Path) -> FoundLabels:
+    """Read a text file with a label per line, in the order of the model's output, or JSON.
 
     Raises:
-        UsageError: It cannot be read, a line is empty or too long, a label stands twice, or the
+        UsageError: It cannot be read, a line is empty or too long, a label is there twice, or the
             lines are numbered with gaps.
     """
     try:
@@ -67,57 +56,56 @@ def read_labels(path: Path) -> GivenLabels:
             f"--labels {path}: expected a text file (UTF-8) with one label per line, got {error}"
         ) from error
     if text.lstrip()[:1] in ("{", "[") and (listed := _in_order(parse_value(text))):
-        labels, told = listed, None  # id2label as JSON
+        labels, note = listed, None  # id2label as JSON
     else:
         lines = [line.strip() for line in text.rstrip().splitlines()]
-        labels, told = _without_numbers(lines, path)
+        labels, note = _without_numbers(lines, path)
     if problem := _problem(labels):
         raise UsageError(f"--labels {path}: {problem}")
-    return GivenLabels(labels, told)
+    return FoundLabels("--labels", labels, note)
 
 
-def stated_labels(entries: Mapping[str, Any]) -> list[StatedLabels]:
-    """Return the lists of labels in the metadata of a file, or of what lies beside it.
+def stated_labels(entries: Mapping[str, Any]) -> list[FoundLabels]:
+    """Return the lists of labels in the metadata of a file, or in a file beside it.
 
-    Lists of placeholders (`LABEL_0`, `class1`), which exporters write when nobody told them the
-    names, say nothing and are left out.
+    Lists of placeholders (`LABEL_0`, `class1`), which exporters write when they have no names, are
+    left out.
 
     Args:
         entries: Texts, or lists and dicts that came from JSON or from a checkpoint.
     """
-    found: list[StatedLabels] = []
+    found: list[FoundLabels] = []
     for key, value in entries.items():
         if not isinstance(key, str) or key.rpartition(".")[2].lower() not in _KEYS:
             continue
         labels = _in_order(parse_value(value) if isinstance(value, str) else value)
         if len(labels) < 2 or _are_placeholders(labels):
             continue
-        if all(not _same(labels, one.labels) for one in found):
-            found.append(StatedLabels(key, labels))
+        if all(not _same(labels, other.labels) for other in found):
+            found.append(FoundLabels(key, labels))
     return found
 
 
 def settle_labels(
-    stated: Sequence[StatedLabels], given: GivenLabels | None, name: str
+    stated: Sequence[FoundLabels], given: FoundLabels | None, name: str
 ) -> tuple[tuple[str, ...], str | None]:
-    """Return the labels of a model, once its file and `--labels` agree; and what was read.
+    """Return the labels of a model, if its file and `--labels` agree; and a note on the source.
 
     Args:
-        stated: What the file says.
-        given: What `--labels` says; where only the spelling differs, this is taken.
+        stated: From the file.
+        given: From `--labels`; where only the spelling differs, these are taken.
         name: Of the model's file.
 
     Raises:
-        UsageError: Neither says anything, the file says two things, or the two contradict.
+        UsageError: There are none, or they contradict each other.
     """
     if given is not None:
-        if not stated or any(_same(given.labels, one.labels) for one in stated):
-            return given.labels, given.told
-        found = _difference(StatedLabels("--labels", given.labels), stated[0])
+        if not stated or any(_same(given.labels, found.labels) for found in stated):
+            return given.labels, given.note
         raise UsageError(
             f"--labels: expected the labels that {name} names itself under {stated[0].where!r}, "
-            f"found {found}; leave --labels out, or if {name} is wrong, remove "
-            f"{stated[0].where!r} from its metadata"
+            f"found {_difference(given, stated[0])}; leave --labels out, or if {name} is wrong, "
+            f"remove {stated[0].where!r} from its metadata"
         )
     if not stated:
         raise UsageError(
@@ -126,8 +114,8 @@ def settle_labels(
     first = stated[0]
     if len(stated) > 1:
         raise UsageError(
-            f"{name} names its labels twice and not alike ({_difference(first, stated[1])}); say "
-            "with --labels FILE which are right"
+            f"{name} names its labels twice and not alike ({_difference(first, stated[1])}); give "
+            "the right ones with --labels FILE"
         )
     if problem := _problem(first.labels):
         raise UsageError(
@@ -138,17 +126,17 @@ def settle_labels(
 
 
 def require_as_many(
-    labels: Sequence[str], scores: int, name: str, stated: Sequence[StatedLabels]
+    labels: Sequence[str], scores: int, name: str, stated: Sequence[FoundLabels]
 ) -> None:
-    """Refuse another number of labels than the model answers with.
+    """Refuse another number of labels than the model has scores.
 
     Raises:
-        TrainingError: Naming both numbers, and where the labels came from.
+        TrainingError: With both numbers, and where the labels came from.
     """
     if len(labels) == scores or (scores == 1 and len(labels) == 2):
         return
     where = "in --labels"
-    if any(_same(labels, one.labels) for one in stated):
+    if any(_same(labels, found.labels) for found in stated):
         where = f"under {stated[0].where!r} in the file itself"
     expected = f"as many labels as it answers with, {scores:,},"
     if scores == 1:
@@ -163,23 +151,21 @@ def require_as_many(
 
 
 def _without_numbers(lines: list[str], path: Path) -> tuple[tuple[str, ...], str | None]:
-    """Return lines without their numbers, in the order of these, if all of them are numbered.
+    """Return lines without their numbers, in the order of the numbers, and a note on that.
 
-    `3 Doors` is a label: only whole rows of numbers (from 0 or 1, none missing) are taken off,
-    and only where what is left are labels that differ.
+    `3 Doors` is a label: numbers are taken off only if each line has one, they count from 0 or 1
+    without a gap, and the labels that are left all differ.
     """
-    found = [_NUMBERED.fullmatch(line) for line in lines]
-    matches = [match for match in found if match]
-    if len(matches) < len(lines) or len(lines) < 2:
-        return tuple(lines), None
+    matches = [match for match in map(_NUMBERED.fullmatch, lines) if match]
     numbers = [int(match[1]) for match in matches]
     names = [match[3].strip() for match in matches]
-    first, count = min(numbers), len(lines)
-    if len(set(names)) < count:
+    count = len(lines)
+    if count < 2 or len(set(names)) < count:
         return tuple(lines), None
+    first = min(numbers)
     if first in (0, 1) and sorted(numbers) == list(range(first, first + count)):
         ordered = tuple(name for _, name in sorted(zip(numbers, names, strict=True)))
-        sorted_ = "" if numbers == sorted(numbers) else ", by which they were put in order"
+        sorted_ = "" if numbers == sorted(numbers) else " and were put in that order"
         return ordered, (
             f"The lines of {path.name} are numbered from {first} to {first + count - 1}{sorted_}; "
             f"the labels are {shown(ordered)}."
@@ -194,7 +180,7 @@ def _without_numbers(lines: list[str], path: Path) -> tuple[tuple[str, ...], str
 
 
 def _problem(labels: Sequence[str]) -> str | None:
-    """Return in words why these can be no labels; None if they can."""
+    """Return what is wrong with some labels, or None."""
     first: dict[str, int] = {}
     for number, label in enumerate(labels, 1):
         if not 0 < len(label) <= MAX_LABEL_CHARS:
@@ -213,7 +199,7 @@ def _problem(labels: Sequence[str]) -> str | None:
 
 
 def parse_value(text: str) -> Any:
-    """Return JSON, a Python literal, or a list with commas or lines as data; None if it is none."""
+    """Read JSON, a Python literal, or a list with commas or lines; None if it is none of them."""
     if len(text) > _MAX_CHARS:
         return None
     try:
@@ -230,7 +216,7 @@ def parse_value(text: str) -> Any:
 
 
 def _in_order(value: Any) -> tuple[str, ...]:
-    """Return names as a list, from a list or from a mapping either way; empty if it is none."""
+    """Return names in order, from a list or from a mapping either way; empty for anything else."""
     if isinstance(value, Mapping):
         pairs = [(_as_index(key), name) for key, name in value.items()]
         if any(index is None for index, _ in pairs):
@@ -265,7 +251,7 @@ def _are_placeholders(labels: Sequence[str]) -> bool:
 
 
 def _same(labels: Sequence[str], others: Sequence[str]) -> bool:
-    """Say whether these are the same words in the same order, however they are spelled."""
+    """Say whether these are the same words in the same order, whatever their case and signs."""
     return [_bare(label) for label in labels] == [_bare(label) for label in others]
 
 
@@ -274,24 +260,25 @@ def _bare(label: str) -> str:
     return re.sub(r"[\W_]+", "", folded) or folded
 
 
-def _difference(one: StatedLabels, other: StatedLabels) -> str:
+def _difference(first: FoundLabels, second: FoundLabels) -> str:
     """Return in words how two lists of labels differ."""
-    if len(one.labels) != len(other.labels):
-        return f"{len(one.labels):,} under {one.where!r} and {len(other.labels):,} under " + repr(
-            other.where
+    if len(first.labels) != len(second.labels):
+        return (
+            f"{len(first.labels):,} under {first.where!r} and {len(second.labels):,} under "
+            f"{second.where!r}"
         )
-    pairs = zip(one.labels, other.labels, strict=True)
+    pairs = zip(first.labels, second.labels, strict=True)
     index = next(i for i, (a, b) in enumerate(pairs) if _bare(a) != _bare(b))
-    same = sorted(map(_bare, one.labels)) == sorted(map(_bare, other.labels))
+    same = sorted(map(_bare, first.labels)) == sorted(map(_bare, second.labels))
     return (
         ("the same in another order: " if same else "")
-        + f"output {index} is {one.labels[index]!r} under {one.where!r} and "
-        f"{other.labels[index]!r} under {other.where!r}"
+        + f"output {index} is {first.labels[index]!r} under {first.where!r} and "
+        f"{second.labels[index]!r} under {second.where!r}"
     )
 
 
-def of_one_number(name: str, as_what: str, labels: Sequence[str]) -> str:
-    """Return what is said of a model that tells two labels apart by one number."""
+def one_number_note(name: str, as_what: str, labels: Sequence[str]) -> str:
+    """Return the note about a model that answers with one number for two labels."""
     return (
         f"{name} answers with one number, read as {as_what} of {labels[1]}, the second label; a "
         f"low one means {labels[0]}. If it is the other way round, swap the labels."

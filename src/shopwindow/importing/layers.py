@@ -1,4 +1,4 @@
-"""What stands before and after an imported network, so that bytes become probabilities."""
+"""Layers before and after an imported network, so that bytes become probabilities."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Reversed(nn.Module):
 
 
 class OneNumber(nn.Module):
-    """The logit of one of two labels as two, whose softmax is its sigmoid."""
+    """The single logit of two labels as two logits, whose softmax is its sigmoid."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 1) -> (N, 2)."""

@@ -1,4 +1,4 @@
-"""What every way in hands over, and what none of the files says."""
+"""A model from elsewhere, and how photos are prepared for it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 
-# Nothing is rounded on the way: what differs by more is another resize, or another normalisation.
+# Nothing is rounded on the way: a larger difference means another resize or normalisation.
 MAX_DIFFERENCE = 0.001
-# A model of 8 or 16 bits rounds at each step, by itself and as a bundle.
+# A model of 8 or 16 bits rounds at each step, before and as a bundle.
 MAX_ROUNDED_DIFFERENCE = 0.01
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How pixels were prepared for a network; nothing in a file of weights says it.
+    """How pixels are prepared for a network, which a file of weights does not say.
 
     Attributes:
         rule: How a photo of any size becomes the input.
-        mean: What is taken off each channel (R, G, B), for pixels from 0 to 1.
+        mean: Subtracted from each channel (R, G, B), for pixels from 0 to 1.
         std: What each channel is then divided by, above 0.
         bgr: Whether the network sees blue first.
     """
@@ -55,10 +55,10 @@ class Source:
         rule: How a photo becomes the input.
         labels: The C labels in the order of the output.
         column: What the bundle calls its label column.
-        expected: (n, C) what the model itself says about the images of the proof.
-        allowed: By how much the bundle may differ from that, 0 to 1.
+        expected: (n, C) probabilities of the model itself for the images of the comparison.
+        allowed: By how much the bundle may differ from them, 0 to 1.
         facts: Where the model came from, for the bundle's `training`.
-        told: What was found and done that nobody asked for, each a sentence for the user.
+        notes: What was done without being asked for, each a sentence for the user.
     """
 
     graph: onnx.ModelProto
@@ -68,7 +68,7 @@ class Source:
     expected: NDArray[np.float32]
     allowed: float = MAX_DIFFERENCE
     facts: dict[str, Any] = field(default_factory=dict)
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def prepare(images: Sequence[bytes], rule: ResizeRule) -> NDArray[np.uint8]:

@@ -19,16 +19,10 @@ from torch import Tensor, nn
 from shopwindow.errors import TrainingError, UsageError, WeightsError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.importing.checkpoint import Checkpoint
-from shopwindow.importing.fitting import Fit, fit
-from shopwindow.importing.labels import of_one_number
-from shopwindow.importing.layers import (
-    Divided,
-    ImportedNetwork,
-    Normalised,
-    OneNumber,
-    Reversed,
-)
+from shopwindow.importing.labels import one_number_note
+from shopwindow.importing.layers import Divided, ImportedNetwork, Normalised, OneNumber, Reversed
 from shopwindow.importing.source import Preparation, Source, prepare
+from shopwindow.importing.weight_fitting import Fit, fit
 from shopwindow.training.to_onnx import to_onnx
 
 
@@ -39,12 +33,12 @@ class LoadedWeights:
     Attributes:
         network: In evaluation mode.
         arch: The name that torchvision or timm has for it.
-        told: What was done to make them fit, each a sentence for the user.
+        notes: What was done to make them fit, each a sentence for the user.
     """
 
     network: nn.Module
     arch: str
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def load_weights(checkpoint: Checkpoint, arch: str, labels: Sequence[str]) -> LoadedWeights:
@@ -53,10 +47,10 @@ def load_weights(checkpoint: Checkpoint, arch: str, labels: Sequence[str]) -> Lo
     Args:
         checkpoint: From `open_checkpoint`.
         arch: The name that torchvision or timm has for it.
-        labels: What it answers with.
+        labels: In the order of its output.
 
     Raises:
-        UsageError: Nobody knows that architecture.
+        UsageError: Neither library knows that architecture.
         WeightsError: The weights do not fit.
     """
     builders = _builders(arch)
@@ -67,32 +61,31 @@ def load_weights(checkpoint: Checkpoint, arch: str, labels: Sequence[str]) -> Lo
             f"{', '.join(near)}"
         )
     fits: list[tuple[str, Fit]] = []
-    # Some names mean one network in torchvision and another in timm: the weights tell which.
+    # Some names mean one network in torchvision and another in timm: the weights decide.
     for library, build in builders.items():
-        # Two labels may be told apart by one number.
+        # A network for two labels may have a single output.
         for outputs in (len(labels), 1) if len(labels) == 2 else (len(labels),):
             found = fit(build, outputs, checkpoint)
-            if found.complaint is None:
-                if outputs == 1:
-                    return _of_one_number(found, arch, labels)
-                return LoadedWeights(found.network.eval(), arch, found.told)
-            fits.append((library, found))
-    library, nearest = min(fits, key=lambda one: one[1].wrong)
-    stated = f" (it says itself that it is of {checkpoint.arch})" if checkpoint.arch else ""
+            if found.complaint is not None:
+                fits.append((library, found))
+            elif outputs == 1:
+                note = one_number_note("It", "the logit (without a sigmoid)", labels)
+                network = nn.Sequential(found.network, OneNumber())
+                return LoadedWeights(network.eval(), arch, (*found.notes, note))
+            else:
+                return LoadedWeights(found.network.eval(), arch, found.notes)
+    library, nearest = min(fits, key=lambda pair: pair[1].wrong)
+    stated = ""
+    if checkpoint.arch and checkpoint.arch != arch:
+        stated = f" (it says itself that it is of {checkpoint.arch})"
     raise WeightsError(
         f"{checkpoint.path.name}: expected weights of {arch}, but with {library}'s {arch}: "
-        f"{nearest.complaint}{stated if checkpoint.arch != arch else ''}"
+        f"{nearest.complaint}{stated}"
     )
 
 
-def _of_one_number(found: Fit, arch: str, labels: Sequence[str]) -> LoadedWeights:
-    told = of_one_number("It", "the logit (without a sigmoid)", labels)
-    network = nn.Sequential(found.network, OneNumber())
-    return LoadedWeights(network.eval(), arch, (*found.told, told))
-
-
 def usual_preparation(arch: str) -> Preparation | None:
-    """Return how photos are prepared for the published weights of `arch`, where that is known."""
+    """Return how photos are prepared for the published weights of `arch`, or None."""
     if arch in torchvision.models.list_models(module=torchvision.models):
         usual = torchvision.models.get_model_weights(arch)["DEFAULT"].transforms()
         size, scaled = usual.crop_size[0], usual.resize_size[0]
@@ -127,14 +120,14 @@ def weights_source(
     Args:
         weights: From `load_weights`.
         preparation: How photos are prepared for it.
-        images: PNG files for the proof.
+        images: PNG files for the comparison with the bundle.
         path: The file of weights; only its name and checksum are kept.
-        labels: What the network answers with.
+        labels: In the order of its output.
         column: What the bundle will call its label column.
 
     Raises:
         UsageError: The network does not take images of this size.
-        TrainingError: PyTorch makes no graph of it.
+        TrainingError: PyTorch cannot export it.
     """
     rule, arch = preparation.rule, weights.arch
     steps = [
@@ -168,7 +161,7 @@ def weights_source(
             "normalisation": preparation.as_json(),
             "versions": {name: version(name) for name in ("torch", "torchvision", "timm")},
         },
-        told=weights.told,
+        notes=weights.notes,
     )
 
 

@@ -1,11 +1,11 @@
-"""Many callers, one model: who waits together is answered together.
+"""One model for many requests at a time: requests that wait together share a run of the model.
 
 A model takes less time for eight images at once than for eight in turn. So when a stream (one run
-of the model at a time) frees up, whoever is waiting by then is taken along. Nobody is made to wait
-for company: a caller who finds a stream free has it to himself at once.
+of the model at a time) becomes free, it takes all requests that wait by then. None is held back to
+fill a batch: a request that finds a free stream runs at once.
 
-There is no thread of its own in here. The first caller in line runs the batch for those behind him
-and then hands the stream to the next, so an answer to a lone caller costs no switch of threads.
+There is no thread of its own in here. The first request in line runs the batch for those behind it
+and then hands the stream to the next, so a lone request costs no switch of threads.
 
 The line is bounded, and an answer is worth something for a limited time only. Work that nobody
 waits for any more is dropped before it costs anything: before a file is decoded, and before its
@@ -29,38 +29,38 @@ from numpy.typing import NDArray
 from shopwindow.bundle import ACTIVATION_OUTPUT
 from shopwindow.errors import BusyError, ImageError
 from shopwindow.inference.prediction import Prediction
-from shopwindow.inference.predictor import Predictor
+from shopwindow.inference.predictor import Predictor, predict_files
 
 DropReason = Literal["full", "late", "gone"]
 
 
 class Observer:
-    """Is told what happens, as it happens, by the thread it happens in. This one does nothing.
+    """Hears of events as they happen, in the thread where they happen; this one does nothing.
 
-    Methods are called from many threads and hold up what they are told about: they must be quick,
-    thread-safe, and raise nothing.
+    Methods are called from many threads, which wait for them: they must be quick and thread-safe,
+    and raise nothing.
     """
 
     def line_changed(self, length: int) -> None:
-        """Hear how many requests are inside now, waiting or worked on."""
+        """`length` requests are inside now, waiting or running."""
 
     def decoded(self, seconds: float) -> None:
-        """Hear how long one image file took to become pixels, without the wait before it."""
+        """An image file took so long to decode, without the wait before it."""
 
     def ran(self, images: int, seconds: float) -> None:
-        """Hear how many images one run of the model had, and how long it took."""
+        """The model ran once, for so many images and so long."""
 
     def dropped(self, reason: DropReason) -> None:
-        """Hear that a request gets no answer: the line was `full`, it was `late`, or is `gone`."""
+        """A request is not answered: the line is `full`, it is `late`, or the client is `gone`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """Who waits for an answer.
+    """Until when an answer is worth something.
 
     Attributes:
-        deadline_s: When the answer is worth nothing any more, on the clock of `time.monotonic`.
-        is_gone: Says whether the caller has hung up. Called often: it must be quick.
+        deadline_s: On the clock of `time.monotonic`.
+        is_gone: Says whether the client has hung up. Called often: it must be quick.
     """
 
     deadline_s: float = float("inf")
@@ -69,7 +69,7 @@ class Deadline:
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """Pixels in line for the model, and what became of them."""
+    """Pixels in line for the model, and then the scores or the error."""
 
     admission: Admission
     images_nhwc: NDArray[np.uint8]
@@ -85,12 +85,12 @@ class Batcher:
     """A predictor that many threads may ask at once. Thread-safe.
 
     Args:
-        predictor: Answers the questions.
+        predictor: Runs the model.
         streams: Runs of the model at a time.
         decoders: Image files that are decoded at a time.
-        max_waiting: Requests inside at a time, waiting or worked on; one more is refused.
+        max_waiting: Requests inside at a time, waiting or running; a further one is refused.
         max_batch: Images in one run of the model, as far as whole requests allow.
-        observer: Is told what happens.
+        observer: Hears of what happens.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Batcher:
         return self._inside >= self._max_waiting
 
     def turn_away(self) -> BusyError:
-        """Count a caller for whom there is no room, and return what to tell him."""
+        """Count a request for which there is no room, and return its error."""
         self.observer.dropped("full")
         return BusyError(
             "More people are asking than this server can answer: its line of "
@@ -135,7 +135,7 @@ class Batcher:
         )
 
     def require_room(self) -> None:
-        """Refuse the next caller before anything is done for him.
+        """Refuse the next request before anything is done for it.
 
         Raises:
             BusyError: The line is full.
@@ -144,12 +144,12 @@ class Batcher:
             raise self.turn_away()
 
     def replace(self, predictor: Predictor) -> None:
-        """Let another predictor answer whoever is admitted from now on."""
+        """Use another predictor for requests that are admitted from now on."""
         self.predictor = predictor
 
     @contextmanager
-    def admit(self, caller: Deadline | None = None) -> Iterator[Admission]:
-        """Let a caller in, for as long as the context lasts.
+    def admit(self, deadline: Deadline | None = None) -> Iterator[Admission]:
+        """Admit a request, for as long as the context lasts; without a deadline where left out.
 
         Raises:
             BusyError: The line is full.
@@ -162,40 +162,17 @@ class Batcher:
             raise self.turn_away()
         self.observer.line_changed(length)
         try:
-            yield Admission(self, self.predictor, caller or Deadline())
+            yield Admission(self, self.predictor, deadline or Deadline())
         finally:
             with self._lock:
                 self._inside -= 1
                 length = self._inside
             self.observer.line_changed(length)
 
-    def predict_bytes(
-        self,
-        blobs: Sequence[bytes],
-        *,
-        top: int = 5,
-        explain: bool = False,
-        caller: Deadline | None = None,
-    ) -> list[Prediction | ImageError]:
-        """Return one entry per image file, in order: the prediction, or why there is none.
-
-        Args:
-            blobs: The contents of image files.
-            top: How many labels to list; more than there are means all.
-            explain: Whether to fill in `activation`, where the bundle can.
-            caller: Who waits for it; someone with all the time in the world where left out.
-
-        Raises:
-            BusyError: The line is full, or the caller's time was up.
-            ValueError: `top` is below 1.
-        """
-        with self.admit(caller) as admission:
-            return admission.predict_bytes(blobs, top=top, explain=explain)
-
     def _run(
         self, admission: Admission, images_nhwc: NDArray[np.uint8], *, explain: bool
     ) -> dict[str, NDArray[np.float32]]:
-        """Return what `Predictor.probabilities` does, for images that are run with others."""
+        """Return what `Predictor.probabilities` does; the images may share a run with others."""
         entry = _Entry(admission, images_nhwc, explain)
         entry.turn.acquire()
         with self._lock:
@@ -246,7 +223,7 @@ class Batcher:
             except BusyError as error:
                 entry.error = error
         if not wanted:
-            self._run_s /= 2  # or one slow run would keep everybody from proving it wrong
+            self._run_s /= 2  # or after one slow run no request would ever be tried again
             return
         try:
             images_nhwc = np.concatenate([entry.images_nhwc for entry in wanted])
@@ -271,27 +248,27 @@ class Batcher:
 
 
 class Admission:
-    """The right to have images decoded and answered, for one caller. Not thread-safe.
+    """A request's place inside: it may decode images and run the model. Not thread-safe.
 
     Attributes:
-        predictor: Who answers: the one that was in place when the caller was let in.
+        predictor: The one that was in place when the request was admitted.
     """
 
-    def __init__(self, batcher: Batcher, predictor: Predictor, caller: Deadline) -> None:
+    def __init__(self, batcher: Batcher, predictor: Predictor, deadline: Deadline) -> None:
         self.predictor = predictor
         self._batcher = batcher
-        self._caller = caller
+        self._deadline = deadline
 
     def check(self, *, needed_s: float = 0.0) -> None:
-        """Make sure that somebody still waits, and will when so many seconds have passed.
+        """Make sure that the client still waits, and will when so many seconds have passed.
 
         Raises:
-            BusyError: The caller's time is up, or will be, or the caller has gone.
+            BusyError: The deadline has passed, or will have, or the client has gone.
         """
-        if self._caller.is_gone():
+        if self._deadline.is_gone():
             self._batcher.observer.dropped("gone")
             raise BusyError("Nobody waits for this answer any more.")
-        if time.monotonic() + needed_s >= self._caller.deadline_s:
+        if time.monotonic() + needed_s >= self._deadline.deadline_s:
             self._batcher.observer.dropped("late")
             raise BusyError(
                 "This took too long, as more people are asking than this server can answer. "
@@ -310,10 +287,10 @@ class Admission:
         Args:
             decode: Returns the pixels of a file.
             blob: The file.
-            identify: Is asked first, out of turn: what is no image need not wait to hear so.
+            identify: Called first, out of turn: a file that is no image is refused at once.
 
         Raises:
-            BusyError: The caller's time was up, or the caller gone, before it was this file's turn.
+            BusyError: See `check`.
             ImageError: What `decode` and `identify` raise.
         """
         self.check()
@@ -329,27 +306,18 @@ class Admission:
     def predict_bytes(
         self, blobs: Sequence[bytes], *, top: int, explain: bool = False
     ) -> list[Prediction | ImageError]:
-        """Return one entry per image file, in order: the prediction, or why there is none.
-
-        Args:
-            blobs: The contents of image files.
-            top: How many labels to list; more than there are means all.
-            explain: Whether to fill in `activation`, where the bundle can.
+        """See `Predictor.predict_bytes`.
 
         Raises:
-            BusyError: The caller's time was up, or the caller gone, before it was its turn.
+            BusyError: See `check`.
             ValueError: `top` is below 1.
         """
-        prepared: list[NDArray[np.uint8] | ImageError] = []
-        for blob in blobs:
-            try:
-                identify = self.predictor.identify
-                prepared.append(self.decode(self.predictor.prepare, blob, identify=identify))
-            except ImageError as error:
-                prepared.append(error)
-        images = [item for item in prepared if not isinstance(item, ImageError)]
-        predictions = iter(self.predict(images, top=top, explain=explain))
-        return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]
+        identify = self.predictor.identify
+        return predict_files(
+            blobs,
+            lambda blob: self.decode(self.predictor.prepare, blob, identify=identify),
+            lambda images: self.predict(images, top=top, explain=explain),
+        )
 
     def predict(
         self, images: Sequence[NDArray[np.uint8]], *, top: int, explain: bool = False
@@ -362,7 +330,7 @@ class Admission:
             explain: Whether to fill in `activation`, where the bundle can.
 
         Raises:
-            BusyError: The caller's time was up, or the caller gone, before it was its turn.
+            BusyError: See `check`.
             ValueError: `top` is below 1, or an image has another shape or dtype.
         """
         if top < 1:
@@ -370,7 +338,7 @@ class Admission:
         if not images:
             return []
         images_nhwc = np.stack(images)
-        # Here, where it is one caller's error: in a batch it would be everybody's.
+        # Here it is the error of one request; in a batch it would be that of all.
         self.predictor.check(images_nhwc)
         scores = self._batcher._run(self, images_nhwc, explain=explain)
         return self.predictor.describe(scores, top=top)

@@ -1,4 +1,4 @@
-"""A model that is ready to run, behind one small interface; `open_engine` picks who runs it.
+"""A model that is ready to run, behind one small interface; `open_engine` picks what runs it.
 
 Why onnxruntime is the default, and when it is not: docs/decisions/engine.md.
 """
@@ -21,7 +21,7 @@ from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME, arithmetic_of
 from shopwindow.errors import MissingExtraError
 
 EngineName = Literal["auto", "onnxruntime", "openvino"]
-# What `auto` and `openvino` come to on a machine: what is not in 8 bits is computed in either.
+# What `auto` and `openvino` mean on a given machine; the arithmetic is for what is not in 8 bits.
 ChosenEngine = Literal["onnxruntime", "openvino float32", "openvino bfloat16"]
 
 
@@ -37,7 +37,7 @@ class Engine(ABC):
     input_shape: tuple[int, ...]
 
     def check(self, images_nhwc: NDArray[np.uint8]) -> None:
-        """Make sure that these are images for this model.
+        """Refuse what are no images for this model.
 
         Raises:
             ValueError: Another shape than (N, H, W, 3), or not uint8.
@@ -81,9 +81,9 @@ def open_engine(
     Args:
         model: The bytes of an ONNX file whose bundle was checked by `read_bundle`.
         threads: Processor threads for one run; None takes one per core that this process may use.
-        streams: Runs at a time that are to be expected. With more than one, onnxruntime gives all
-            threads to a run that is alone, and one to each of those that are not.
-        name: Who runs it; see `choose_engine`.
+        streams: Runs at a time to expect. With more than one, onnxruntime gives all threads to a
+            run that is alone, and one to each of several.
+        name: What runs it; see `choose_engine`.
 
     Raises:
         MissingExtraError: OpenVINO was asked for and is not installed.
@@ -104,13 +104,13 @@ def open_engine(
 
 
 def choose_engine(model: bytes, name: EngineName | ChosenEngine = "auto") -> ChosenEngine:
-    """Return who will run a model on this machine, and in which arithmetic.
+    """Return what will run a model on this machine, and in which arithmetic.
 
     Args:
         model: See `open_engine`.
-        name: `auto` takes OpenVINO where it is installed and was measured to be much faster, which
-            is where bfloat16 is native, else onnxruntime. What was chosen before, here or on
-            another machine, stays as it is.
+        name: `auto` takes OpenVINO where it is installed and much faster, as measured: where the
+            processor has bfloat16; else onnxruntime. A choice made before, here or on another
+            machine, stays as it is.
 
     Raises:
         MissingExtraError: OpenVINO was asked for and is not installed.
@@ -166,7 +166,7 @@ def _quota_of_cores(groups: Path) -> int | None:
 
 
 def computes_bf16() -> bool:
-    """Say whether this processor multiplies matrices of bfloat16 by itself (AMX, on Linux).
+    """Say whether this processor multiplies matrices of bfloat16 in hardware (AMX, on Linux).
 
     Elsewhere it is emulated, and slower than float32.
     """
@@ -180,9 +180,8 @@ def computes_bf16() -> bool:
 class OnnxRuntimeEngine(Engine):
     """onnxruntime, in the arithmetic of the model; its `run` is thread-safe.
 
-    Runs that share their threads wait for each other in every layer: where several runs at a time
-    are to be expected, there is a second session, in which each has a thread to itself. A run that
-    is alone takes the first, and is faster for it.
+    Runs that share threads wait for each other in every layer. So with several streams there is a
+    second session, in which each run has one thread; a run that is alone takes the first.
 
     Args:
         model: See `open_engine`.
@@ -193,7 +192,7 @@ class OnnxRuntimeEngine(Engine):
     def __init__(self, model: bytes, *, threads: int | None = None, streams: int = 1) -> None:
         self.name = f"onnxruntime {arithmetic_of(model)}"
         if threads is None and available_cores() < (os.cpu_count() or 1):
-            threads = available_cores()  # onnxruntime would count, and pin, what is not ours
+            threads = available_cores()  # onnxruntime would use, and pin, cores that are not ours
         self._alone = _open_session(model, threads or 0)
         narrow = streams > 1 and (threads or available_cores()) > 1
         self._side_by_side = _open_session(model, 1) if narrow else self._alone
@@ -221,12 +220,12 @@ class OnnxRuntimeEngine(Engine):
 
 
 def _open_session(model: bytes, threads: int) -> Any:
-    import onnxruntime  # 60 ms that only those pay who run a model
+    import onnxruntime  # takes 60 ms: only where a model is run
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; warnings about the graph help no user
-    # Threads that wait busily for more work would take the cores away from decoding.
+    # Threads that spin while they wait would take the cores away from decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

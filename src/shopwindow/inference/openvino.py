@@ -1,4 +1,4 @@
-"""OpenVINO as an engine: in 8 bits, or in bfloat16 where the processor computes that by itself."""
+"""OpenVINO as an engine: in 8 bits, or in bfloat16 where the processor has it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ class OpenVinoEngine(Engine):
     Args:
         model: The bytes of an ONNX file whose bundle was checked by `read_bundle`.
         threads: Processor threads for one run.
-        bf16: Whether to compute in bfloat16 what is not in 8 bits, which is only faster where the
-            processor can do so.
+        bf16: Whether to compute in bfloat16 what is not in 8 bits.
 
     Raises:
         BundleError: OpenVINO cannot compile it.
     """
 
     def __init__(self, model: bytes, *, threads: int, bf16: bool) -> None:
-        import openvino  # 300 ms and 180 MB that only those pay who use it
+        import openvino  # takes 300 ms and 180 MB: only where it is used
 
         core = openvino.Core()
         try:
@@ -46,8 +45,8 @@ class OpenVinoEngine(Engine):
         except RuntimeError as error:
             raise BundleError(
                 "expected a model that OpenVINO can run, but it says: "
-                f"{str(error).strip().splitlines()[-1][:200]}; SHOPWINDOW_ENGINE=onnxruntime goes "
-                "without it"
+                f"{str(error).strip().splitlines()[-1][:200]}; to go without it, set "
+                "SHOPWINDOW_ENGINE=onnxruntime"
             ) from error
         arithmetic: str = arithmetic_of(model)
         if bf16:
@@ -56,7 +55,7 @@ class OpenVinoEngine(Engine):
         shape = self._compiled.input(INPUT_NAME).get_partial_shape()
         self.input_shape = tuple(shape[axis].get_length() for axis in (1, 2, 3))
         self._output_names = [output.get_any_name() for output in self._compiled.outputs]
-        self._idle: list[Any] = []  # infer requests; as many come to be as run at the same time
+        self._idle: list[Any] = []  # infer requests, as many as ever ran at the same time
         self._lock = threading.Lock()
 
     def run(

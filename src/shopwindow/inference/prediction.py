@@ -1,4 +1,4 @@
-"""The one answer that the page, the API, the command line and bulk output all show."""
+"""The answer about an image that the page, the API, the command line and bulk output all show."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-# How much an answer is worth, least first; docs/page.md has the table.
+# How far to trust a prediction, least first; docs/page.md has the table.
 Doubt = Literal["unknown", "unsure", "family", "likely", "sure"]
 DOUBTS: tuple[Doubt, ...] = get_args(Doubt)
 
-_VERY = 0.9  # confidence from which a sure answer is more than likely
-_EVEN = 0.5  # confidence below which the best guess is wrong rather than right
-_SAME = 0.005  # a family that adds no more to its best label says nothing more
+_SURE_FROM = 0.9  # confidence from which a sure answer is more than likely
+_LIKELY_WRONG_BELOW = 0.5  # confidence below which the best guess is rather wrong than right
+_FAMILY_GAIN = 0.005  # confidence that a family must add to that of its best label
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ class Prediction:
     Attributes:
         label: The most probable label of the main label column.
         confidence: Its calibrated probability, 0 to 1.
-        sure: Whether `confidence` reaches the bundle's threshold, above which answers were right
-            as often as the bundle's metadata states.
+        sure: Whether `confidence` reaches the bundle's threshold. The bundle states how often such
+            answers were right.
         top: The most probable labels, best first; `top[0]` is `(label, confidence)`.
-        family: Where `label` is not sure: the kind of thing that it surely is, if any, with the
-            summed probability of all labels of that kind.
+        family: Where `label` is not sure: the family of labels that is, if any, with the sum of
+            their probabilities.
         attributes: The best label of each further label column, by column name.
-        activation: (rows, columns) float32 over the model's input, if it was asked for and the
-            bundle has it: how much each place spoke for `label` (above 0) or against it. It is for
-            showing, and takes no part in comparisons or in `as_json`.
+        activation: (rows, columns) float32 over the model's input, if requested and the bundle has
+            it: how much each place speaks for `label` (above 0) or against it. For display only;
+            comparisons and `as_json` leave it out.
     """
 
     label: str
@@ -73,23 +73,23 @@ class Prediction:
 
     @property
     def doubt(self) -> Doubt:
-        """How much this answer is worth: the one place that decides it."""
+        """How far to trust this answer; nothing else decides it."""
         if self.sure:
-            return "sure" if self.confidence >= _VERY else "likely"
-        if self.family is not None and self.family.confidence - self.confidence >= _SAME:
+            return "sure" if self.confidence >= _SURE_FROM else "likely"
+        if self.family is not None and self.family.confidence - self.confidence >= _FAMILY_GAIN:
             return "family"
-        return "unsure" if self.confidence >= _EVEN else "unknown"
+        return "unsure" if self.confidence >= _LIKELY_WRONG_BELOW else "unknown"
 
     @property
     def shown(self) -> LabelScore | None:
-        """What to call the picture, with the confidence in just that; None where nothing is."""
+        """What to call the picture, with the confidence in that; None where nothing is known."""
         if self.doubt == "unknown":
             return None
         return self.family if self.doubt == "family" else self.top[0]
 
     @property
     def rank(self) -> tuple[int, float]:
-        """Where this answer stands among others, least sure first."""
+        """For sorting, least sure first."""
         return DOUBTS.index(self.doubt), self.shown.confidence if self.shown else self.confidence
 
     def as_json(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from shopwindow.bundle import (
     read_bundle,
 )
 from shopwindow.errors import BundleError, ImageError
-from shopwindow.imaging.decode import decode_image, identify
+from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.formats import identify
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import preprocess
 from shopwindow.inference.engine import ChosenEngine, EngineName, open_engine
@@ -28,15 +29,15 @@ MAX_BATCH = 64  # larger batches are no faster on a processor, but take memory i
 
 
 class Predictor:
-    """Answers for images, from one bundle. Thread-safe.
+    """Predicts the labels of images with one bundle. Thread-safe.
 
     Args:
         bundle: From `read_bundle`.
         threads: Processor threads for one run of the model; None takes one per core.
         streams: Runs of the model at a time that are to be expected; see `open_engine`.
-        limits: What is refused unseen; the usual where left out.
-        engine: What runs the model; see `choose_engine`. `auto` comes to the same everywhere, so
-            that a picture gets one answer by every way; only commands read `SHOPWINDOW_ENGINE`.
+        limits: What is refused before it is decoded; the usual limits where left out.
+        engine: What runs the model; see `choose_engine`. `auto` means the same everywhere, so that
+            a picture gets the same answer everywhere; only commands read `SHOPWINDOW_ENGINE`.
 
     Attributes:
         bundle: The model and what it says about itself.
@@ -58,10 +59,10 @@ class Predictor:
         self.engine_name = self._engine.name
 
     def identify(self, blob: bytes) -> str:
-        """Return the format of an image file, told from how it begins; this costs nothing.
+        """Return the format of an image file, recognised by its first bytes; this costs nothing.
 
         Raises:
-            UnsupportedImageError: It is none that we accept.
+            UnsupportedImageError: It is not accepted.
         """
         return identify(blob, self._limits)
 
@@ -69,7 +70,7 @@ class Predictor:
         """Decode one image file to (height_px, width_px, 3) uint8, RGB, of the resize rule.
 
         Raises:
-            ImageError: The bytes are not an image that we accept.
+            ImageError: The bytes are not an image that is accepted.
         """
         rule = self.bundle.info.rule
         image_hwc = decode_image(blob, limits=self._limits, least_px=rule.enough_px)
@@ -86,7 +87,7 @@ class Predictor:
     def probabilities(
         self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
     ) -> dict[str, NDArray[np.float32]]:
-        """Return what the model says, as numbers.
+        """Return the probabilities of all labels.
 
         Args:
             images_nhwc: (N, height_px, width_px, 3) uint8, RGB, already brought to size.
@@ -140,7 +141,7 @@ class Predictor:
     def predict_bytes(
         self, blobs: Sequence[bytes], *, top: int = 5, explain: bool = False
     ) -> list[Prediction | ImageError]:
-        """Return one entry per image file, in order: the prediction, or why there is none.
+        """Return an entry per image file, in order: the prediction, or why there is none.
 
         Args:
             blobs: The contents of image files.
@@ -150,21 +151,14 @@ class Predictor:
         Raises:
             ValueError: `top` is below 1.
         """
-        prepared: list[NDArray[np.uint8] | ImageError] = []
-        for blob in blobs:
-            try:
-                prepared.append(self.prepare(blob))
-            except ImageError as error:
-                prepared.append(error)
-        images = [item for item in prepared if not isinstance(item, ImageError)]
-        rule = self.bundle.info.rule
-        stacked = (
-            np.stack(images)
-            if images
-            else np.empty((0, rule.height_px, rule.width_px, 3), np.uint8)
+        shape = (-1, *self._engine.input_shape)
+        return predict_files(
+            blobs,
+            self.prepare,
+            lambda images: self.predict_images(
+                np.array(images, np.uint8).reshape(shape), top=top, explain=explain
+            ),
         )
-        predictions = iter(self.predict_images(stacked, top=top, explain=explain))
-        return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]
 
     def _prediction(self, scores: dict[str, NDArray[np.float32]], top: int) -> Prediction:
         info = self.bundle.info
@@ -182,6 +176,28 @@ class Predictor:
             },
             activation=scores.get(ACTIVATION_OUTPUT),
         )
+
+
+def predict_files(
+    blobs: Sequence[bytes],
+    prepare: Callable[[bytes], NDArray[np.uint8]],
+    predict: Callable[[list[NDArray[np.uint8]]], list[Prediction]],
+) -> list[Prediction | ImageError]:
+    """Return an entry per image file, in order: the prediction, or why there is none.
+
+    Args:
+        blobs: The contents of image files.
+        prepare: Returns the pixels of a file, or raises `ImageError`.
+        predict: Returns a prediction for each image of a list, which may be empty.
+    """
+    prepared: list[NDArray[np.uint8] | ImageError] = []
+    for blob in blobs:
+        try:
+            prepared.append(prepare(blob))
+        except ImageError as error:
+            prepared.append(error)
+    predictions = iter(predict([item for item in prepared if not isinstance(item, ImageError)]))
+    return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]
 
 
 def load_predictor(
@@ -233,35 +249,35 @@ def _best(column: LabelColumn, scores: NDArray[np.float32], top: int) -> tuple[L
 
 
 def _sure_family(families: Sequence[Families], scores: NDArray[np.float32]) -> LabelScore | None:
-    """Return the most probable family of the finest kind in which one is sure."""
-    for kind in families:
-        names, shares = family_shares(kind, scores[None])
-        best = int(shares[0].argmax())
-        confidence = min(1.0, float(shares[0, best]))
-        if kind.threshold.is_sure(confidence):
+    """Return the most probable family, if it is sure; of the finest families where one is."""
+    for of_a_kind in families:
+        names, probs = family_probs(of_a_kind, scores[None])
+        best = int(probs[0].argmax())
+        confidence = min(1.0, float(probs[0, best]))
+        if of_a_kind.threshold.is_sure(confidence):
             return LabelScore(names[best], confidence)
     return None
 
 
-def family_shares(
-    kind: Families, probabilities: NDArray[np.float32]
+def family_probs(
+    families: Families, probs: NDArray[np.float32]
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """Add up the probabilities of the labels of each family.
 
     Args:
-        kind: Which label belongs to which family.
-        probabilities: (N, C) of the main label column.
+        families: Which label belongs to which family.
+        probs: (N, C) of the main label column.
 
     Returns:
         The F families, sorted, and (N, F) float32.
     """
-    names, order, starts = _family_columns(tuple(kind.of))
-    if not len(probabilities):
+    names, order, starts = _family_columns(tuple(families.of))
+    if not len(probs):
         return names, np.zeros((0, len(names)), np.float32)
-    return names, np.add.reduceat(probabilities[:, order], starts, axis=1)
+    return names, np.add.reduceat(probs[:, order], starts, axis=1)
 
 
-@lru_cache(maxsize=16)  # asked for every answer; a bundle has one or two kinds
+@lru_cache(maxsize=16)  # needed for every prediction; a bundle has one or two kinds of families
 def _family_columns(
     of: tuple[str, ...],
 ) -> tuple[tuple[str, ...], NDArray[np.intp], NDArray[np.intp]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from shopwindow.errors import ImageError
-from shopwindow.imaging.decode import decode_image, identify
+from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.formats import identify
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 from shopwindow.inference.batching import Admission

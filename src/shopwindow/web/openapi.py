@@ -11,7 +11,7 @@ from typing import Any
 
 from shopwindow import __version__
 from shopwindow.bundle import BundleInfo
-from shopwindow.imaging.suffixes import MEDIA_TYPES
+from shopwindow.imaging.formats import MEDIA_TYPES
 from shopwindow.inference.prediction import DOUBTS
 from shopwindow.settings import Settings
 from shopwindow.web.messages import list_in_words, size_in_words, title_of

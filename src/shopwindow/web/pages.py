@@ -16,9 +16,8 @@ from werkzeug.exceptions import (
 
 from shopwindow.bundle import BundleInfo, arithmetic_of
 from shopwindow.errors import BusyError
-from shopwindow.imaging.decode import EMPTY_FILE
+from shopwindow.imaging.formats import EMPTY_FILE, ENDINGS, MEDIA_TYPES
 from shopwindow.imaging.limits import ImageLimits
-from shopwindow.imaging.suffixes import ENDINGS, MEDIA_TYPES
 from shopwindow.inference.batching import Batcher
 from shopwindow.settings import Settings
 from shopwindow.web import messages

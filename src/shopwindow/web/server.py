@@ -24,8 +24,8 @@ from shopwindow.errors import UsageError
 from shopwindow.feedback.retention import FORGET_EVERY_S, forget_old_photos
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.engine import EngineName, available_cores
+from shopwindow.inference.model_watcher import ModelWatcher
 from shopwindow.inference.predictor import Predictor, load_predictor
-from shopwindow.inference.watching import ModelWatch
 from shopwindow.periodic import Periodic
 from shopwindow.settings import Settings
 from shopwindow.web.app import AppState, create_app
@@ -137,14 +137,14 @@ def load_served(settings: Settings, path: Path | None = None) -> Predictor:
 
 
 def _watch(state: AppState, predictor: Predictor, settings: Settings) -> Periodic:
-    watch = ModelWatch(
+    watch = ModelWatcher(
         predictor.bundle.path or bundled_model_path(),
         predictor,
         load=partial(load_served, settings),
-        take=state.replace_model,
-        refuse=partial(state.metrics.replaced, None),
+        on_load=state.replace_model,
+        on_refusal=partial(state.metrics.replaced, None),
     )
-    return Periodic(watch.look, every_s=settings.model_check_s, name="model-watch")
+    return Periodic(watch.check, every_s=settings.model_check_s, name="model-watch")
 
 
 def _turn(sockets: dict[int, Any], *, timeout_s: float) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from heic_files import WRITTEN_FORMATS
 from shopwindow.errors import ImageError
-from shopwindow.imaging import containers
+from shopwindow.imaging import containers, tiff
 from shopwindow.imaging.decode import decode_image
 
 
@@ -102,17 +102,17 @@ def test_a_tiff_keeps_its_pixels_and_loses_the_rest(compression: str | None, big
     data = saved(
         noise(), "TIFF", compression=compression, big_tiff=big, description="secret", dpi=(9, 9)
     )
-    stripped, orientation = containers.strip_tiff(data)
+    stripped, orientation = tiff.strip_tiff(data)
     with Image.open(io.BytesIO(stripped)) as image:
         assert 270 not in image.tag_v2  # ImageDescription
-        assert image.tag_v2.keys() <= containers._TIFF_PIXEL_TAGS
+        assert image.tag_v2.keys() <= tiff.PIXEL_TAGS
     assert orientation == 1
     np.testing.assert_array_equal(pixels(stripped), pixels(data))
 
 
 def test_a_tiff_of_many_pages_keeps_the_first() -> None:
     data = saved(noise(), "TIFF", save_all=True, append_images=[noise()])
-    with Image.open(io.BytesIO(containers.strip_tiff(data)[0])) as image:
+    with Image.open(io.BytesIO(tiff.strip_tiff(data)[0])) as image:
         assert image.n_frames == 1
 
 
@@ -141,7 +141,7 @@ def test_a_tiff_tag_with_too_many_values_is_read_by_its_first(values: int, big: 
 @pytest.mark.parametrize("big", [False, True])
 def test_a_tiff_directory_outside_the_file_ends_the_walk(big: bool) -> None:
     head = b"II+\x00\x08\x00\x00\x00" + b"\xff" * 8 if big else b"II*\x00" + b"\xff" * 4
-    assert containers.strip_tiff(head)[1] == 1
+    assert tiff.strip_tiff(head)[1] == 1
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_tiff_entry_that_points_outside_the_file_is_left_out() -> None:
     data = bytearray(saved(noise(), "TIFF"))
     at = data.index(struct.pack("<HHI", 258, 3, 3))  # BitsPerSample, needed for the pixels
     data[at + 8 : at + 12] = struct.pack("<I", len(data))
-    stripped, _ = containers.strip_tiff(bytes(data))
+    stripped, _ = tiff.strip_tiff(bytes(data))
     assert struct.pack("<HHI", 258, 3, 3) not in stripped[len(data) :]
 
 

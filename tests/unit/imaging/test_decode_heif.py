@@ -14,9 +14,10 @@ from PIL import Image
 import heic_files
 from heic_files import CLEAR, DEEP, GRID, PLAIN, TURNED, TWO
 from shopwindow.errors import ImageError, OversizedImageError, UnreadableImageError
-from shopwindow.imaging.coded_sizes import av1_sizes
-from shopwindow.imaging.decode import decode_image, identify
-from shopwindow.imaging.heif import Heif
+from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.formats import identify
+from shopwindow.imaging.frame_headers import av1_sizes
+from shopwindow.imaging.heif_container import HeifContainer
 from shopwindow.imaging.limits import ImageLimits
 
 BLUE, RED = (20, 20, 220), (200, 30, 30)
@@ -111,7 +112,7 @@ def test_frame_that_is_larger_than_the_container_says_is_seen_before_it_is_decod
 ) -> None:
     """The library would decode all of it first, however little is left to show."""
     small = said(data, (16, 16))
-    assert Heif(small).frame_sizes() == [(96, 64)]
+    assert HeifContainer(small).frame_sizes() == [(96, 64)]
     with pytest.raises(OversizedImageError, match="96 x 64"):
         decode_image(small, limits=ImageLimits(max_pixels=2_000))
 
@@ -172,11 +173,25 @@ def test_item_that_is_there_twice_is_refused() -> None:
     assert "twice" in str(caught.value.__cause__)
 
 
+def test_table_of_a_billion_places_is_refused_at_once() -> None:
+    """Each of 20,000 items has 65,535 extents, which take no bytes in the table."""
+    entries = struct.pack(">HHH", 1, 0, 65_535) * 20_000
+    table = bytes(4) + struct.pack(">HH", 0, 20_000) + entries
+    places = struct.pack(">I", 8 + len(table)) + b"iloc" + table
+    meta = struct.pack(">I", 12 + len(places)) + b"meta" + bytes(4) + places
+    start = int.from_bytes(PLAIN[:4], "big")
+    began = time.process_time()
+    with pytest.raises(UnreadableImageError) as caught:
+        decode_image(PLAIN[:start] + meta)
+    assert "too many parts" in str(caught.value.__cause__)
+    assert time.process_time() - began < 1
+
+
 @pytest.mark.parametrize("size", [(1, 1), (96, 64), (333, 77)])
 def test_av1_header_says_the_size(size: tuple[int, int]) -> None:
-    assert Heif(avif(size)).frame_sizes() == [size]
+    assert HeifContainer(avif(size)).frame_sizes() == [size]
     several = avif(size, save_all=True, append_images=[Image.new("L", size)])
-    assert Heif(several).frame_sizes() == [size], "the long form of the header"
+    assert HeifContainer(several).frame_sizes() == [size], "the long form of the header"
 
 
 def test_av1_units_without_end_are_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from shopwindow.imaging.decode import decode_image
-from shopwindow.imaging.exif import read_orientation
+from shopwindow.imaging.tiff import read_orientation
 
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
 UPRIGHT = CORNERS.repeat(16, 0).repeat(32, 1)  # (32, 64, 3)

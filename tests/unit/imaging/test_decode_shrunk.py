@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from shopwindow.errors import OversizedImageError
-from shopwindow.imaging import memory
+from shopwindow.imaging import limits
 from shopwindow.imaging.decode import decode_image
 
 
@@ -109,18 +109,18 @@ def test_image_that_does_not_fit_into_memory_is_refused_with_what_would(
     image_bytes: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """WebP needs 16 bytes for a pixel, PNG 4: libwebp decodes onto canvases of its own."""
-    monkeypatch.setattr("shopwindow.imaging.decode.MAX_DECODE_BYTES", 1_000_000)
+    monkeypatch.setattr("shopwindow.imaging.limits.MAX_DECODE_BYTES", 1_000_000)
     assert decode_image(image_bytes("red", (400, 300), "PNG")).shape == (300, 400, 3)
-    with pytest.raises(OversizedImageError, match=r"This WEBP image has 400 x 300 pixels; of its"):
+    with pytest.raises(OversizedImageError, match=r"This WEBP image has 400 x 300 pixels; at most"):
         decode_image(image_bytes("red", (400, 300), "WEBP"))
 
 
 def test_large_images_wait_for_one_another_and_small_ones_do_not(
     image_bytes: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "SMALL_BYTES", 100_000)
+    monkeypatch.setattr(limits, "SMALL_BYTES", 100_000)
     with ThreadPoolExecutor(1) as pool:
-        with memory.room_for(200_000):  # as if another large image were being decoded
+        with limits.room_for(200_000):  # as if another large image were being decoded
             assert decode_image(image_bytes("red", (40, 40))).shape == (40, 40, 3)
             large = pool.submit(decode_image, image_bytes("red", (400, 400)))
             with pytest.raises(TimeoutError):

@@ -11,8 +11,7 @@ from PIL import Image
 
 from heic_files import WRITTEN_FORMATS
 from shopwindow.errors import ImageError, OversizedImageError, UnsupportedImageError
-from shopwindow.imaging.decode import decode_image
-from shopwindow.imaging.frames import has_more_frames
+from shopwindow.imaging.decode import decode_image, has_more_frames
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.settings import ACCEPTED_FORMATS
 

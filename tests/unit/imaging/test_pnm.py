@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from shopwindow.errors import OversizedImageError, UnreadableImageError
-from shopwindow.imaging.decode import decode_image, identify
+from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.formats import identify
 from shopwindow.imaging.limits import ImageLimits
 
 RED, GREY, WHITE, BLACK = [255, 0, 0], [128] * 3, [255] * 3, [0] * 3

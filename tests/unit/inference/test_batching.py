@@ -1,4 +1,4 @@
-"""Who waits together is answered together, each with his own answer; who is alone need not wait."""
+"""Requests that wait together share a run, each with its own answer; a lone one need not wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from shopwindow.bundle import bundled_model_path
-from shopwindow.errors import BusyError, UnsupportedImageError
+from shopwindow.errors import BusyError, ImageError, UnsupportedImageError
 from shopwindow.inference.batching import Batcher, Deadline, DropReason, Observer
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import Predictor, load_predictor
@@ -51,12 +51,12 @@ class Record(Observer):
 
 
 class Slow:
-    """A caller who is asked whether he has gone when his batch begins, and takes his time."""
+    """A client that is asked whether it has gone when its batch begins, and takes its time."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.answer = threading.Event()
-        self.caller = Deadline(is_gone=self._is_gone)
+        self.deadline = Deadline(is_gone=self._is_gone)
 
     def _is_gone(self) -> bool:
         self.asked.set()
@@ -68,9 +68,16 @@ def plain(colour: str) -> np.ndarray:
     return np.full((8, 6, 3), COLOURS[colour], np.uint8)
 
 
-def ask(batcher: Batcher, *colours: str, caller: Deadline | None = None) -> list[str]:
-    with batcher.admit(caller) as admission:
+def ask(batcher: Batcher, *colours: str, deadline: Deadline | None = None) -> list[str]:
+    with batcher.admit(deadline) as admission:
         return [answer.label for answer in admission.predict([*map(plain, colours)], top=2)]
+
+
+def ask_about_files(
+    batcher: Batcher, blobs: list[bytes], deadline: Deadline | None = None
+) -> list[Prediction | ImageError]:
+    with batcher.admit(deadline) as admission:
+        return admission.predict_bytes(blobs, top=5)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -85,7 +92,7 @@ def held_stream(batcher: Batcher) -> Iterator[ThreadPoolExecutor]:
     """Keep the only stream busy inside the block, and let it go at its end."""
     slow = Slow()
     with ThreadPoolExecutor(16) as pool:
-        holder = pool.submit(ask, batcher, "white", caller=slow.caller)
+        holder = pool.submit(ask, batcher, "white", deadline=slow.deadline)
         assert slow.asked.wait(60)
         try:
             yield pool
@@ -176,7 +183,7 @@ def test_file_that_is_no_image_hears_so_while_others_wait_for_their_turn(
             with batcher.admit() as admission:
                 slow = pool.submit(admission.decode, decode_slowly, b"")
                 assert decoding.wait(20)
-                (answer,) = pool.submit(batcher.predict_bytes, [b"no image"]).result(20)
+                (answer,) = pool.submit(ask_about_files, batcher, [b"no image"]).result(20)
                 assert isinstance(answer, UnsupportedImageError)
                 assert not slow.done()
         finally:
@@ -184,16 +191,16 @@ def test_file_that_is_no_image_hears_so_while_others_wait_for_their_turn(
 
 
 @pytest.mark.parametrize(
-    ("caller", "reason"),
+    ("deadline", "reason"),
     [(Deadline(deadline_s=0), "late"), (Deadline(is_gone=lambda: True), "gone")],
 )
 def test_work_that_nobody_waits_for_is_neither_decoded_nor_run(
-    predictor: Predictor, caller: Deadline, reason: str
+    predictor: Predictor, deadline: Deadline, reason: str
 ) -> None:
     record = Record()
     batcher = Batcher(predictor, observer=record)
     with pytest.raises(BusyError):
-        batcher.predict_bytes([b"never looked at"], caller=caller)
+        ask_about_files(batcher, [b"never looked at"], deadline)
     assert record.seconds == []
     assert record.reasons == [reason]
     assert record.lengths == [1, 0]
@@ -205,7 +212,7 @@ def test_caller_who_goes_while_waiting_takes_no_place_in_the_batch(predictor: Pr
     gone = threading.Event()
     with held_stream(batcher) as pool:
         before = wait_in_line(batcher, pool, "red")
-        leaver = pool.submit(ask, batcher, "green", caller=Deadline(is_gone=gone.is_set))
+        leaver = pool.submit(ask, batcher, "green", deadline=Deadline(is_gone=gone.is_set))
         until(lambda: len(batcher._line) == 2)
         behind = wait_in_line(batcher, pool, "blue")
         gone.set()
@@ -223,7 +230,7 @@ def test_batch_that_nobody_waits_for_is_not_run_and_the_stream_goes_on(
     batcher = Batcher(predictor, observer=record)
     with held_stream(batcher) as pool:
         deadline_s = time.monotonic() + 0.05
-        late = pool.submit(ask, batcher, "red", caller=Deadline(deadline_s))
+        late = pool.submit(ask, batcher, "red", deadline=Deadline(deadline_s))
         until(lambda: len(batcher._line) == 1 or late.done())
         until(lambda: time.monotonic() >= deadline_s)
     with pytest.raises(BusyError, match="too long"):
@@ -239,10 +246,10 @@ def test_answer_that_would_come_too_late_is_not_begun_but_tried_again_for_the_ne
     batcher = Batcher(predictor, observer=record)
     batcher._run_s = 100.0  # as if the last run had taken that long
     with pytest.raises(BusyError, match="too long"):
-        ask(batcher, "red", caller=Deadline(time.monotonic() + 60))
+        ask(batcher, "red", deadline=Deadline(time.monotonic() + 60))
     assert record.batches == []
     assert record.reasons == ["late"]
-    assert ask(batcher, "red", caller=Deadline(time.monotonic() + 60)) == ["red"]
+    assert ask(batcher, "red", deadline=Deadline(time.monotonic() + 60)) == ["red"]
     assert batcher._run_s < 50
 
 
@@ -281,13 +288,13 @@ def test_bad_file_among_good_ones_spoils_only_its_own_entry(
     record = Record()
     batcher = Batcher(predictor, observer=record)
     blobs = [image_bytes("blue"), b"no image", image_bytes("red")]
-    first, second, third = batcher.predict_bytes(blobs)
+    first, second, third = ask_about_files(batcher, blobs)
     assert isinstance(first, Prediction)
     assert isinstance(second, UnsupportedImageError)
     assert isinstance(third, Prediction)
     assert (first.label, third.label) == ("blue", "red")
     assert record.batches == [2]
-    assert batcher.predict_bytes([]) == []
+    assert ask_about_files(batcher, []) == []
 
 
 def test_only_who_asks_why_is_told(predictor: Predictor) -> None:

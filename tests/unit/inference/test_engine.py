@@ -204,7 +204,7 @@ def test_model_that_openvino_cannot_run_is_named_with_the_way_out(colour_bundle:
     pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
     half = colour_bundle.read_bytes()[:2000]
     with pytest.raises(
-        BundleError, match=r"OpenVINO can run, .*SHOPWINDOW_ENGINE=onnxruntime goes"
+        BundleError, match=r"OpenVINO can run, .*go without it, set SHOPWINDOW_ENGINE=onnx"
     ):
         OpenVinoEngine(half, threads=1, bf16=False)
 

@@ -1,4 +1,4 @@
-"""What a fastai learner does to a photo, taken apart: a resize rule, and a module for the rest.
+"""What a fastai learner does to a photo: as a resize rule, and as a module for the rest.
 
 fastai prepares photos in two places. Item transforms work on the PIL image: their resize becomes
 the bundle's `ResizeRule`. Batch transforms work on tensors: what is left of them in validation
@@ -38,8 +38,8 @@ _FILLS: dict[str, PadFill] = {"zeros": "black", "border": "edge", "reflection": 
 class Resampled(nn.Module):
     """What `TensorImage.affine_coord` of fastai does to whole images: cut and scale them.
 
-    The scaling is linear, and each axis is scaled by itself: two matrices say it all, whatever
-    mode, padding and corners the transform was made with. fastai's own function fills them in.
+    The scaling is linear and separate for each axis, so two matrices are enough, whatever mode,
+    padding and corners the transform was made with. fastai's own function fills them in.
     """
 
     rows: Tensor
@@ -81,7 +81,7 @@ def resize_rule(transforms: Iterable[Any]) -> ResizeRule:
     """Return what item transforms do to a photo in validation.
 
     Raises:
-        TrainingError: They bring photos to no fixed size, or in a way that a rule cannot say.
+        TrainingError: They bring photos to no fixed size, or in a way that no rule can express.
     """
     rule: dict[str, Any] = {}
     for transform in transforms:
@@ -103,7 +103,9 @@ def resize_rule(transforms: Iterable[Any]) -> ResizeRule:
     try:
         return ResizeRule(**rule)
     except ValueError as error:
-        raise TrainingError(f"the learner's resize cannot be said in a bundle: {error}") from error
+        raise TrainingError(
+            f"the learner's resize cannot be expressed in a bundle: {error}"
+        ) from error
 
 
 def _scaling(transform: Any) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def _axis_matrix(transform: Any, height: int, width: int, axis: int) -> Tensor:
 
 def _labels(learn: Learner) -> tuple[str, ...]:
     vocabulary = getattr(learn.dls, "vocab", None)
-    if vocabulary is None or any(isinstance(one, list | tuple) for one in vocabulary):
+    if vocabulary is None or any(isinstance(part, list | tuple) for part in vocabulary):
         raise TrainingError(
             "expected a learner that picks one of many labels, found "
             f"{'none' if vocabulary is None else 'several vocabularies'} in its DataLoaders"
@@ -189,7 +191,7 @@ def _labels(learn: Learner) -> tuple[str, ...]:
     ):
         raise TrainingError(
             "expected a learner that picks one of many labels, found the loss "
-            f"{type(learn.loss_func).__name__}, by which several may be true of one photo"
+            f"{type(learn.loss_func).__name__}, which allows several for a photo"
         )
     return labels
 
@@ -211,7 +213,7 @@ def _only_in_training(transform: Any) -> bool:
 
 def _refusal(transform: Any) -> TrainingError:
     return TrainingError(
-        f"the learner's transform {type(transform).__name__} cannot be said in a bundle; known are "
-        "Resize, RandomResizedCrop and CropPad (after Resize) for items, aug_transforms and "
-        "Normalize for batches"
+        f"the learner's transform {type(transform).__name__} cannot be expressed in a bundle; "
+        "supported are Resize, RandomResizedCrop and CropPad (after Resize) for items, "
+        "aug_transforms and Normalize for batches"
     )

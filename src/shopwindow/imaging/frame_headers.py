@@ -4,37 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shopwindow.imaging.limits import MAX_FRAME_UNITS
+
 Size = tuple[int, int]
 
 _SPS = 33  # the kind of HEVC unit that says how large frames are
 _SEQUENCE_HEADER = 1  # the same for AV1
-MAX_UNITS = 10_000
 
 
 class _Bits:
-    """Reads bits, the highest of each byte first.
-
-    Raises:
-        ValueError: There are no more.
-    """
+    """Reads bits, the highest of each byte first; raises `ValueError` behind the last."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "big")
         self._left = 8 * len(data)
 
-    def take(self, count: int) -> int:
+    def read(self, count: int) -> int:
         self._left -= count
         if self._left < 0:
             raise ValueError("a header ends too early")
         return self._value >> self._left & ((1 << count) - 1)
 
-    def take_exp_golomb(self) -> int:
+    def read_exp_golomb(self) -> int:
         zeros = 0
-        while not self.take(1):
+        while not self.read(1):
             zeros += 1
             if zeros > 32:
                 raise ValueError("a number is too long")
-        return (1 << zeros) - 1 + self.take(zeros)
+        return (1 << zeros) - 1 + self.read(zeros)
 
 
 def hevc_config_sizes(config: bytes) -> list[Size]:
@@ -60,7 +57,7 @@ def hevc_sizes(data: bytes, length_bytes: int) -> list[Size]:
     sizes = []
     at = units = 0
     while at + length_bytes < len(data):
-        if (units := units + 1) > MAX_UNITS:
+        if (units := units + 1) > MAX_FRAME_UNITS:
             raise ValueError("a frame has too many units")
         length = int.from_bytes(data[at : at + length_bytes], "big")
         at += length_bytes
@@ -70,26 +67,27 @@ def hevc_sizes(data: bytes, length_bytes: int) -> list[Size]:
 
 
 def _sizes_of_unit(unit: bytes) -> list[Size]:
+    """Read HEVC's seq_parameter_set_rbsp (7.3.2.2) as far as the size."""
     if len(unit) < 3 or unit[0] >> 1 & 63 != _SPS:
         return []
     bits = _Bits(unit[2:1024].replace(b"\x00\x00\x03", b"\x00\x00"))
-    bits.take(4)
-    layers = bits.take(3)
-    bits.take(1)
+    bits.read(4)
+    layers = bits.read(3)
+    bits.read(1)
     _skip_profile(bits, layers)
-    bits.take_exp_golomb()  # its number
-    if bits.take_exp_golomb() == 3:  # 4:4:4, perhaps in separate planes
-        bits.take(1)
-    return [(bits.take_exp_golomb(), bits.take_exp_golomb())]
+    bits.read_exp_golomb()  # its number
+    if bits.read_exp_golomb() == 3:  # 4:4:4, perhaps in separate planes
+        bits.read(1)
+    return [(bits.read_exp_golomb(), bits.read_exp_golomb())]
 
 
 def _skip_profile(bits: _Bits, layers: int) -> None:
-    bits.take(88 + 8)
-    present = [(bits.take(1), bits.take(1)) for _ in range(layers)]
+    bits.read(88 + 8)
+    present = [(bits.read(1), bits.read(1)) for _ in range(layers)]
     if layers:
-        bits.take(2 * (8 - layers))
+        bits.read(2 * (8 - layers))
     for profile, level in present:
-        bits.take(88 * profile + 8 * level)
+        bits.read(88 * profile + 8 * level)
 
 
 def av1_sizes(data: bytes) -> list[Size]:
@@ -104,7 +102,7 @@ def av1_sizes(data: bytes) -> list[Size]:
 def _av1_units(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = units = 0
     while at < len(data):
-        if (units := units + 1) > MAX_UNITS:
+        if (units := units + 1) > MAX_FRAME_UNITS:
             raise ValueError("a frame has too many units")
         header, at = data[at], at + 1
         at += header >> 2 & 1
@@ -122,30 +120,30 @@ def _av1_units(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _size_of_sequence(bits: _Bits) -> Size:
     """Read AV1's sequence_header_obu (5.5.1) as far as the size."""
-    bits.take(3 + 1)
-    if bits.take(1):  # a still picture, with the short header
-        bits.take(5)
+    bits.read(3 + 1)
+    if bits.read(1):  # a still picture, with the short header
+        bits.read(5)
     else:
         _skip_operating_points(bits)
-    width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
-    return bits.take(width_bits) + 1, bits.take(height_bits) + 1
+    width_bits, height_bits = bits.read(4) + 1, bits.read(4) + 1
+    return bits.read(width_bits) + 1, bits.read(height_bits) + 1
 
 
 def _skip_operating_points(bits: _Bits) -> None:
     delay_bits = 0
-    if bits.take(1):  # timing
-        bits.take(64)
-        if bits.take(1):
-            bits.take_exp_golomb()
-        if bits.take(1):  # a model of the decoder
-            delay_bits = bits.take(5) + 1
-            bits.take(42)
-    delays = bits.take(1)
-    for _ in range(bits.take(5) + 1):
-        bits.take(12)
-        if bits.take(5) > 7:
-            bits.take(1)
-        if delay_bits and bits.take(1):
-            bits.take(2 * delay_bits + 1)
-        if delays and bits.take(1):
-            bits.take(4)
+    if bits.read(1):  # timing
+        bits.read(64)
+        if bits.read(1):
+            bits.read_exp_golomb()
+        if bits.read(1):  # a model of the decoder
+            delay_bits = bits.read(5) + 1
+            bits.read(42)
+    delays = bits.read(1)
+    for _ in range(bits.read(5) + 1):
+        bits.read(12)
+        if bits.read(5) > 7:
+            bits.read(1)
+        if delay_bits and bits.read(1):
+            bits.read(2 * delay_bits + 1)
+        if delays and bits.read(1):
+            bits.read(4)

@@ -1,26 +1,25 @@
 """What a HEIF container (HEIC, AVIF) says before a library decodes any of it.
 
 A file is a tree of boxes (ISO/IEC 14496-12) with a table of items (23008-12): a photo of a phone is
-a grid of some fifty coded tiles. What the boxes say of sizes, the coded data need not keep to: a
-tile of 100 x 100 pixels may hold a frame of 16,000 x 16,000, and a grid may name it a thousand
-times. So the frames are asked themselves, and what all of them take together is limited.
+a grid of some fifty coded tiles. The coded data need not have the sizes in the boxes: a tile of
+100 x 100 pixels may hold a frame of 16,000 x 16,000, and a grid may name it a thousand times. So
+the sizes are read from the frames, and the sum of them is limited.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from shopwindow.imaging.coded_sizes import Size, av1_sizes, hevc_config_sizes, hevc_sizes
+from shopwindow.imaging.frame_headers import Size, av1_sizes, hevc_config_sizes, hevc_sizes
+from shopwindow.imaging.limits import MAX_HEIF_PARTS, MAX_HEIF_REFERENCES
 
-MAX_BOXES = 20_000  # a photo of 48 megapixels has some 500
-MAX_REFERENCES = 20_000
 _MAX_DEPTH = 4  # a grid of tiles, perhaps turned, perhaps with a map of brightness
 
-_TABLES = frozenset({b"meta", b"iprp", b"ipco", b"iinf", b"iref"})
 _FILM = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl"})
 _ONCE = frozenset({b"meta", b"pitm", b"iinf", b"iloc", b"iprp", b"ipco", b"iref", b"idat"})
+_TABLES = _ONCE | {b"infe", b"ipma"}
 _HEVC, _AV1 = frozenset({b"hvc1", b"hev1"}), frozenset({b"av01"})
 _DERIVED = frozenset({b"grid", b"iden", b"iovl", b"tmap"})
 _PICTURES = _HEVC | _AV1 | _DERIVED
@@ -47,24 +46,37 @@ class _Item:
     properties: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reference:
+class _Reference(NamedTuple):
     kind: bytes
     at: int  # of its type
     source: int
     targets: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
+class _Box(NamedTuple):
     kind: bytes
     at: int  # of its type
     start: int  # of its body
     end: int
 
 
+class _Fields:
+    """Reads the numbers in a box, one after the other, up to its end."""
+
+    def __init__(self, data: bytes, box: _Box) -> None:
+        self.at = box.start
+        self._data = data
+        self._end = box.end
+
+    def read(self, size: int) -> int:
+        self.at += size
+        if self.at > self._end:
+            raise BrokenHeifError("a box ends too early")
+        return int.from_bytes(self._data[self.at - size : self.at], "big")
+
+
 def heif_format(data: bytes) -> str | None:
-    """Return "HEIC" or "AVIF" for a container of one of them, told from its brands; else None."""
+    """Return "HEIC" or "AVIF", by the brands of a container; None if it is neither."""
     if data[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(data[:4], "big"), len(data), 512)
@@ -79,7 +91,7 @@ def heif_format(data: bytes) -> str | None:
     return "AVIF" if b"av01" in data[: 1 << 16] else "HEIC"
 
 
-class Heif:
+class HeifContainer:
     """The items of a container.
 
     Args:
@@ -91,7 +103,7 @@ class Heif:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._boxes = 0
+        self._parts = 0
         self._items: dict[int, _Item] = {}
         self._properties: list[_Box] = []
         self._references: list[_Reference] = []
@@ -99,57 +111,59 @@ class Heif:
         self._idat: _Box | None = None
         self._samples = 0
         self._films: list[int] = []
-        self._met: set[bytes] = set()
-        readers: dict[bytes, Callable[[_Box], None]] = {
-            b"pitm": self._read_primary,
-            b"infe": self._read_item,
-            b"iloc": self._read_places,
-            b"ipma": self._read_associations,
-            b"idat": self._read_idat,
-            b"stsz": self._read_samples,
-        }
-        try:
-            self._walk(0, len(data), readers, b"")
-        except (struct.error, IndexError, OverflowError) as error:
-            raise BrokenHeifError("a box ends too early") from error
+        self._seen: set[bytes] = set()
+        self._walk(0, len(data))
         if self._primary not in self._items:
             raise BrokenHeifError("it names no picture")
         self._check_places()
 
-    def _walk(
-        self, start: int, end: int, readers: dict[bytes, Callable[[_Box], None]], within: bytes
-    ) -> None:
-        for box in self._boxes_of(start, end):
+    def _walk(self, start: int, end: int, within: bytes = b"") -> None:
+        """Read the boxes between two places, which are in a box of the kind `within`."""
+        for box in self._boxes_between(start, end):
             if within == b"ipco":
                 self._properties.append(box)
             elif within == b"iref":
                 self._read_references(box)
-            elif box.kind == b"moov":  # whose tables are another's
-                self._films.append(box.at)
-                self._walk(box.start, box.end, {b"stsz": self._read_samples}, b"moov")
-            elif box.kind in readers or box.kind in (_FILM if within in _FILM else _TABLES):
-                # Libraries do not agree on which of two counts. Each item has one `infe`.
-                if box.kind in _ONCE and box.kind in self._met:
+            elif box.kind == b"stsz":
+                fields = _Fields(self._data, box)
+                fields.read(8)
+                self._samples = max(self._samples, fields.read(4))
+            elif box.kind == b"moov" or within in _FILM:
+                # Its tables are about the film; only how many frames it has counts here.
+                if box.kind == b"moov":
+                    self._films.append(box.at)
+                if box.kind in _FILM:
+                    self._walk(box.start, box.end, box.kind)
+            elif box.kind in _TABLES:
+                # Libraries do not agree on which of two counts. Each item has its own `infe`.
+                if box.kind in _ONCE and box.kind in self._seen:
                     raise BrokenHeifError("a box is there twice")
-                self._met.add(box.kind)
-                if box.kind in readers:
-                    readers[box.kind](box)
-                else:
-                    self._walk(box.start + self._skip_of(box), box.end, readers, box.kind)
+                self._seen.add(box.kind)
+                self._read_table(box)
 
-    def _skip_of(self, box: _Box) -> int:
-        """Return how much stands before the boxes in a box."""
-        if box.kind in {b"meta", b"iref"}:
-            return 4
-        if box.kind == b"iinf":
-            return 6 if self._data[box.start] == 0 else 8
-        return 0
+    def _read_table(self, box: _Box) -> None:
+        fields = _Fields(self._data, box)
+        if box.kind == b"idat":
+            self._idat = box
+        elif box.kind in {b"iprp", b"ipco"}:
+            self._walk(box.start, box.end, box.kind)
+        else:
+            version, flags = fields.read(1), fields.read(3)
+            if box.kind == b"pitm":
+                self._primary = fields.read(4 if version else 2)
+            elif box.kind == b"infe":
+                self._read_item(fields, version, flags)
+            elif box.kind == b"iloc":
+                self._read_places(fields, version)
+            elif box.kind == b"ipma":
+                self._read_associations(fields, version, flags)
+            else:  # meta, iinf, iref: further boxes, in iinf behind their number
+                skipped = 0 if box.kind != b"iinf" else 4 if version else 2
+                self._walk(fields.at + skipped, box.end, box.kind)
 
-    def _boxes_of(self, start: int, end: int) -> Iterator[_Box]:
+    def _boxes_between(self, start: int, end: int) -> Iterator[_Box]:
         while start + 8 <= end:
-            self._boxes += 1
-            if self._boxes > MAX_BOXES:
-                raise BrokenHeifError("it has too many boxes")
+            self._count(1)
             size = int.from_bytes(self._data[start : start + 4], "big")
             body = start + 8
             if size == 1:
@@ -161,87 +175,63 @@ class Heif:
             yield _Box(self._data[start + 4 : start + 8], start + 4, body, start + size)
             start += size
 
-    def _numbers(self, kinds: str, at: int) -> tuple[int, ...]:
-        return struct.unpack_from(">" + kinds, self._data, at)
+    def _count(self, parts: int) -> None:
+        """Count boxes, and entries of their tables."""
+        self._parts += parts
+        if self._parts > MAX_HEIF_PARTS:
+            raise BrokenHeifError("it has too many parts")
 
     def _item(self, number: int) -> _Item:
+        self._count(1)
         return self._items.setdefault(number, _Item())
 
-    def _read_primary(self, box: _Box) -> None:
-        (self._primary,) = self._numbers("I" if self._data[box.start] else "H", box.start + 4)
-
-    def _read_idat(self, box: _Box) -> None:
-        self._idat = box
-
-    def _read_samples(self, box: _Box) -> None:
-        self._samples = max(self._samples, *self._numbers("I", box.start + 8))
-
-    def _read_item(self, box: _Box) -> None:
-        version, flags = self._data[box.start], self._data[box.start + 3]
+    def _read_item(self, fields: _Fields, version: int, flags: int) -> None:
         if version < 2:
             return
-        wide = version > 2
-        (number,) = self._numbers("I" if wide else "H", box.start + 4)
-        type_at = box.start + 4 + (6 if wide else 4)
-        item = self._item(number)
+        item = self._item(fields.read(4 if version > 2 else 2))
         if item.kind:  # libraries do not agree on which of two counts
             raise BrokenHeifError("an item is there twice")
-        item.kind, item.hidden = self._data[type_at : type_at + 4], bool(flags & 1)
-        item.type_at = type_at
+        fields.read(2)  # whether it is encrypted
+        item.type_at, item.hidden = fields.at, bool(flags & 1)
+        item.kind = fields.read(4).to_bytes(4, "big")
 
     def _read_references(self, box: _Box) -> None:
         # The box around it says how wide the numbers are; its own length tells that too.
-        for wide, kind in ((False, "H"), (True, "I")):
-            size = struct.calcsize(">" + kind)
-            (count,) = self._numbers("H", box.start + size)
-            if box.start + size + 2 + count * size == box.end:
-                (source,) = self._numbers(kind, box.start)
-                targets = list(self._numbers(f"{count}{kind}", box.start + size + 2))
+        for width in (2, 4):
+            fields = _Fields(self._data, box)
+            source, count = fields.read(width), fields.read(2)
+            if fields.at + count * width == box.end:
+                self._count(count)
+                targets = [fields.read(width) for _ in range(count)]
                 self._references.append(_Reference(box.kind, box.at, source, targets))
                 return
-            if wide:
-                raise BrokenHeifError("a reference has a wrong length")
+        raise BrokenHeifError("a reference has a wrong length")
 
-    def _read_associations(self, box: _Box) -> None:
-        version, flags = self._data[box.start], self._data[box.start + 3]
-        (entries,) = self._numbers("I", box.start + 4)
-        at = box.start + 8
-        for _ in range(entries):
-            (number,) = self._numbers("I" if version else "H", at)
-            at += 4 if version else 2
-            count, at = self._data[at], at + 1
-            width = 2 if flags & 1 else 1
-            mask = 0x7FFF if flags & 1 else 0x7F
-            found = self._numbers(f"{count}{'H' if flags & 1 else 'B'}", at)
-            self._item(number).properties += [index & mask for index in found]
-            at += width * count
+    def _read_associations(self, fields: _Fields, version: int, flags: int) -> None:
+        width, mask = (2, 0x7FFF) if flags & 1 else (1, 0x7F)
+        for _ in range(fields.read(4)):
+            item = self._item(fields.read(4 if version else 2))
+            count = fields.read(1)
+            self._count(count)
+            item.properties += [fields.read(width) & mask for _ in range(count)]
 
-    def _read_places(self, box: _Box) -> None:
-        version = self._data[box.start]
-        sizes, more = self._numbers("BB", box.start + 4)
-        offset_size, length_size, base_size = sizes >> 4, sizes & 15, more >> 4
-        index_size = more & 15 if version else 0
-        at = box.start + 6
-
-        def number(size: int) -> int:
-            nonlocal at
-            at += size
-            if at > box.end:
-                raise BrokenHeifError("the table of places ends too early")
-            return int.from_bytes(self._data[at - size : at], "big")
-
+    def _read_places(self, fields: _Fields, version: int) -> None:
+        sizes = fields.read(2)
+        offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
+        index_size = sizes & 15 if version else 0
         wide = 2 if version < 2 else 4
-        for _ in range(number(wide)):
-            item = self._item(number(wide))
-            method = number(2) & 15 if version else 0
-            number(2)  # another file, of which there is none
-            base = number(base_size)
+        for _ in range(fields.read(wide)):
+            item = self._item(fields.read(wide))
+            method = fields.read(2) & 15 if version else 0
             if method > 1:
                 raise BrokenHeifError("an item lies within another")
             item.in_idat = method == 1
-            for _ in range(number(2)):
-                number(index_size)
-                offset, length = base + number(offset_size), number(length_size)
+            fields.read(2)  # another file, of which there is none
+            base = fields.read(base_size)
+            for _ in range(fields.read(2)):
+                self._count(1)  # an extent may take no bytes in the table
+                fields.read(index_size)
+                offset, length = base + fields.read(offset_size), fields.read(length_size)
                 item.extents.append((offset, length))
 
     def _check_places(self) -> None:
@@ -265,12 +255,16 @@ class Heif:
     @property
     def frames(self) -> int:
         """How many pictures it has to show: of a film, or one beside the other."""
-        parts = {to for one in self._references if one.kind == b"dimg" for to in one.targets}
-        beside = {one.source for one in self._references if one.kind in {b"thmb", b"auxl"}}
+        no_pictures: set[int] = set()  # of their own: tiles, thumbnails, maps
+        for reference in self._references:
+            if reference.kind == b"dimg":
+                no_pictures.update(reference.targets)
+            elif reference.kind in {b"thmb", b"auxl"}:
+                no_pictures.add(reference.source)
         shown = [
             number
             for number, item in self._items.items()
-            if item.kind in _PICTURES and not item.hidden and number not in parts | beside
+            if item.kind in _PICTURES and not item.hidden and number not in no_pictures
         ]
         return max(self._samples, len(shown), 1)
 
@@ -283,8 +277,9 @@ class Heif:
         """
         for box in self._properties_of(self._items[self._primary]):
             if box.kind == b"ispe" and box.end - box.start >= 12:
-                width, height = self._numbers("II", box.start + 4)
-                return width, height
+                fields = _Fields(self._data, box)
+                fields.read(4)
+                return fields.read(4), fields.read(4)
         raise BrokenHeifError("the picture has no size")
 
     def frame_sizes(self) -> list[Size]:
@@ -300,12 +295,12 @@ class Heif:
             nonlocal steps
             steps += 1
             item = self._items.get(number)
-            if item is None or depth > _MAX_DEPTH or steps > MAX_REFERENCES:
+            if item is None or depth > _MAX_DEPTH or steps > MAX_HEIF_REFERENCES:
                 raise BrokenHeifError("its parts make no picture")
             if item.kind in _DERIVED:
-                for one in self._references:
-                    if one.kind == b"dimg" and one.source == number:
-                        for part in one.targets:
+                for reference in self._references:
+                    if reference.kind == b"dimg" and reference.source == number:
+                        for part in reference.targets:
                             add(part, depth + 1)
                 return
             if number not in known:
@@ -314,9 +309,9 @@ class Heif:
 
         known: dict[int, Size] = {}
         add(self._primary, 0)
-        for one in self._references:
-            if self._is_alpha(one) and self._primary in one.targets:
-                add(one.source, 0)
+        for reference in self._references:
+            if self._is_alpha(reference) and self._primary in reference.targets:
+                add(reference.source, 0)
         return sizes
 
     def _coded_size(self, item: _Item) -> Size:
@@ -352,19 +347,16 @@ class Heif:
     def only_the_picture(self) -> bytes:
         """Return the file without film, metadata, previews, depth and maps, at the same length.
 
-        What of these is broken could make a library warn, fail or crash. The orientation in EXIF
-        does not count here: the container has its own (ISO/IEC 23000-22).
+        A library could warn about, fail on or crash on any of these that is broken. The orientation
+        in EXIF does not count here: the container has its own (ISO/IEC 23000-22).
         """
         kept = bytearray(self._data)
-        dropped = [
-            *self._films,
-            *(
-                one.at
-                for one in self._references
-                if one.kind not in {b"dimg", b"prem"} and not self._is_alpha(one)
-            ),
+        others = [
+            reference.at
+            for reference in self._references
+            if reference.kind not in {b"dimg", b"prem"} and not self._is_alpha(reference)
         ]
-        for at in dropped:
+        for at in [*self._films, *others]:
             kept[at : at + 4] = b"free"
         for at in range(8, min(int.from_bytes(kept[:4], "big"), len(kept)), 4):
             brand = bytes(kept[at : at + 4])  # which would promise the film

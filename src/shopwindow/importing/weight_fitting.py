@@ -1,4 +1,4 @@
-"""Weights of a file, put into a network: whatever stands before their names, and with any head."""
+"""Weights of a file, put into a network, whatever their prefix and whatever the head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shopwindow.importing.labels import shown
 
 Build = Callable[[int], nn.Module]
 
-# Averages of the weights over the last steps, as trainers call them: what their makers use.
+# What trainers call averages of the weights over the last steps, which are better than the last.
 _AVERAGES = ("ema", "averaged", "average", "swa", "shadow")
 
 
@@ -27,25 +27,25 @@ class Fit:
         network: With the weights, if there is no complaint.
         complaint: What does not fit, in words; None where everything does.
         wrong: How many tensors do not fit.
-        told: What was done that nobody asked for, each a sentence.
+        notes: What was done without being asked for, each a sentence for the user.
     """
 
     network: nn.Module
     complaint: str | None
     wrong: int
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def fit(build: Build, labels: int, checkpoint: Checkpoint) -> Fit:
     """Put the weights of a file into a network that `build` makes for a number of labels.
 
-    What stands before the names of its tensors is found by the names that fit, a head of one's own
-    by its shape; what the network has no use for is left out.
+    The prefix of the tensors' names is found by the names that fit, an exchanged head by its shape;
+    what the network does not use is left out.
     """
     network = build(labels)
     own, other = _shapes(network), _shapes_of(build, labels + 1)
     head_keys = [key for key, shape in own.items() if other.get(key) != shape]
-    prefix, told = _prefix(
+    prefix, notes = _prefix(
         checkpoint, {key: shape for key, shape in own.items() if key not in head_keys}
     )
     state = {k[len(prefix) :]: v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
@@ -57,9 +57,13 @@ def fit(build: Build, labels: int, checkpoint: Checkpoint) -> Fit:
         if head is not None:
             own = {key: shape for key, shape in own.items() if not key.startswith(f"{path}.")}
             if head.outputs != labels and all(key in state or _needless(key) for key in own):
-                return Fit(network, _of_labels(path, head.outputs, labels), 1)
+                complaint = (
+                    f"its last layer ({path}) answers with {head.outputs:,} labels, and there are "
+                    f"{labels:,} names for them"
+                )
+                return Fit(network, complaint, 1)
             network.set_submodule(path, head.layers)
-            told = [*told, _of_head(head, path)]
+            notes.append(_head_note(head, path))
     missing = [key for key in own if key not in state and not _needless(key)]
     misshapen = [key for key in own if key in shapes and shapes[key] != own[key]]
     surplus = [
@@ -76,9 +80,11 @@ def fit(build: Build, labels: int, checkpoint: Checkpoint) -> Fit:
     if wrong:
         complaint = _complaint(own, shapes, missing, misshapen, strangers, checkpoint)
         return Fit(network, complaint, wrong)
-    problem = _load(network, {key: value for key, value in state.items() if key in own})
-    told = [*told, *_of_surplus(surplus, checkpoint, prefix)]
-    return Fit(network, problem, int(problem is not None), tuple(told))
+    try:
+        network.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
+    except (RuntimeError, ValueError) as error:  # MNASNet wants to know the version of its file
+        return Fit(network, str(error), 1)
+    return Fit(network, None, 0, (*notes, *_surplus_notes(surplus, checkpoint, prefix)))
 
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -94,12 +100,12 @@ def _shapes_of(build: Build, labels: int) -> dict[str, tuple[int, ...]]:
 
 
 def _needless(key: str) -> bool:
-    """Say whether a network answers the same without a tensor: counters, and heads for training."""
+    """Say whether a network answers the same without a tensor, such as a counter."""
     return key.endswith("num_batches_tracked") or key.startswith(("AuxLogits.", "aux1.", "aux2."))
 
 
 def _prefix(checkpoint: Checkpoint, body: dict[str, tuple[int, ...]]) -> tuple[str, list[str]]:
-    """Return what stands before the names of the network's tensors, where most of them fit."""
+    """Return the prefix with which most tensors fit, and a note if there are several."""
     fitting: Counter[str] = Counter()
     named: Counter[str] = Counter()
     for name, tensor in checkpoint.tensors.items():
@@ -134,7 +140,7 @@ def _find_head(
     prefix: str,
     own: dict[str, tuple[int, ...]],
 ) -> tuple[Head | None, str, set[str]]:
-    """Return the layers in the place of the network's own head, that place, and their tensors."""
+    """Return the layers that replace the network's head, where, and their tensors' names."""
     above = path.rpartition(".")[0]
     places = [path] if path else []
     if above and isinstance(network.get_submodule(above), nn.Sequential):
@@ -144,7 +150,7 @@ def _find_head(
         features = _features(network.get_submodule(place))
         if inside and features and (head := read_head(inside, features)):
             return head, place, {f"{prefix}{place}.{key}" for key in inside}
-    # Beside the network, in whose place nothing is left then.
+    # Or the head is beside the network, which then has none of its own.
     features = _features(network.get_submodule(path)) if path else None
     if features is None or any(key.startswith(f"{path}.") for key in state):
         return None, path, set()
@@ -163,7 +169,7 @@ def _find_head(
 
 
 def _groups(tensors: dict[str, Tensor]) -> Iterator[str]:
-    """Yield what names of tensors begin with, the shortest first."""
+    """Yield the prefixes of the names of tensors, the shortest first."""
     found: dict[str, None] = {}
     for name in tensors:
         parts = name.split(".")
@@ -173,15 +179,15 @@ def _groups(tensors: dict[str, Tensor]) -> Iterator[str]:
 
 def _features(module: nn.Module) -> int | None:
     """Return how many numbers the first Linear of a module takes."""
-    linear = next((one for one in module.modules() if isinstance(one, nn.Linear)), None)
+    linear = next((layer for layer in module.modules() if isinstance(layer, nn.Linear)), None)
     return linear.in_features if linear is not None else None
 
 
 def _is_of_another_network(key: str, tensor: Tensor, network: nn.Module) -> bool:
     """Say whether a surplus tensor means that the file is of a network with more layers.
 
-    What belongs to no part of the network (a loss) does not, nor do counters and tables, which are
-    not trained.
+    A tensor outside the network's own parts (of a loss) does not, nor do counters and tables, which
+    are not trained.
     """
     if key.partition(".")[0] not in dict(network.named_children()):
         return key.partition(".")[0] in dict(network.named_parameters(recurse=False))
@@ -217,23 +223,7 @@ def _complaint(
     return start + "; ".join(filter(None, words))
 
 
-def _load(network: nn.Module, state: dict[str, Tensor]) -> str | None:
-    """Load weights that fit; return in words why the network will not have them all the same."""
-    try:
-        network.load_state_dict(state, strict=False)
-    except (RuntimeError, ValueError) as error:  # MNASNet wants to know the version of its file
-        return str(error)
-    return None
-
-
-def _of_labels(key: str, found: int, expected: int) -> str:
-    return (
-        f"its last layer ({key}) answers with {found:,} labels, and there are {expected:,} names "
-        "for them"
-    )
-
-
-def _of_head(head: Head, path: str) -> str:
+def _head_note(head: Head, path: str) -> str:
     doubt = (
         " A file of weights does not name its activations: ReLU is taken where one belongs, so "
         "compare the predictions of the preview with those that you know."
@@ -241,8 +231,8 @@ def _of_head(head: Head, path: str) -> str:
     return f"Its last layer ({path}) is {head.words}.{doubt if head.guessed else ''}"
 
 
-def _of_surplus(keys: Sequence[str], checkpoint: Checkpoint, prefix: str) -> Iterator[str]:
-    """Yield what was left out: by name beside the weights, by the dict where it lay elsewhere."""
+def _surplus_notes(keys: Sequence[str], checkpoint: Checkpoint, prefix: str) -> Iterator[str]:
+    """Yield a note on what was left out: by name if beside the weights, else by its dict."""
     container = next((c for k, c in checkpoint.containers.items() if k.startswith(prefix)), "")
     beside = [
         key.removeprefix(container) for key in keys if checkpoint.containers[key] == container

@@ -1,4 +1,4 @@
-"""HEIC through libheif, as far as a Pillow image is needed: in strips, without a second copy."""
+"""HEIC through libheif, with as much of Pillow's interface as is needed here."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class HeicImage:
     second time: `crop` makes Pillow images of strips.
 
     Args:
-        data: A file that was found sound, see `imaging.heif`.
+        data: A file that was found sound, see `HeifContainer`.
 
     Attributes:
         format: Of the file.
         mode: Pillow's mode of the strips.
         size: Width and height in pixels, upright.
-        info: What Pillow keeps there, of which there is nothing.
+        info: Empty; Pillow's images have metadata there.
     """
 
     format = "HEIC"
@@ -48,7 +48,7 @@ class HeicImage:
         """Decode the pixels.
 
         Raises:
-            ValueError: They are damaged, or another number than the file said.
+            ValueError: They are damaged, or there are more or fewer than the file said.
         """
         self._picture.load()
         if self._picture.size != self.size:

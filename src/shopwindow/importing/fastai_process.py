@@ -22,22 +22,20 @@ from fastai.learner import Learner, load_learner
 from fastai.vision.core import PILImage
 
 from shopwindow.errors import ShopwindowError, TrainingError
-from shopwindow.importing.learner import take_apart
+from shopwindow.importing.fastai_transforms import take_apart
 from shopwindow.importing.source import decode
 from shopwindow.training.to_onnx import to_onnx
 
-# What comes from these is needed; the user's own function that gave images their labels is not.
+# What comes from these is needed; the user's own function that labelled the images is not.
 _STACK = ("fastai", "fastcore", "fasttransform", "numpy", "PIL", "plum", "timm", "torch")
-
-
-# Paths of the other system cannot be made on this one; where the photos lay says nothing here.
+# Paths of the other system cannot be made on this one; they only say where the photos were.
 _PATHS: dict[str, type[PurePath]] = (
     {"PosixPath": PurePosixPath} if os.name == "nt" else {"WindowsPath": PureWindowsPath}
 )
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads paths of any system, and has a placeholder for a function that cannot be found."""
+    """Reads paths of any system, and puts a placeholder for a function that cannot be found."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module.partition(".")[0] == "pathlib" and name in _PATHS:
@@ -48,8 +46,8 @@ class _Unpickler(pickle.Unpickler):
             if module.partition(".")[0] in (*_STACK, "torchvision"):
                 raise TrainingError(
                     f"expected a learner of fastai {version('fastai')}, found one that needs "
-                    f"{module}.{name}, which this version has not; export it again with this one, "
-                    "or as ONNX with the one that made it"
+                    f"{module}.{name}, which this version lacks; export it again with this "
+                    "version, or as ONNX with the version that made it"
                 ) from error
             return type(name, (), {"__module__": module})
 
@@ -62,12 +60,12 @@ def forgiving_pickle() -> ModuleType:
 
 
 def read(job: Path) -> dict[str, Any]:
-    """Unpickle the learner, ask it about the images in JOB, and leave its graph there."""
+    """Unpickle the learner, save its answers for the images in JOB and its graph."""
     task = json.loads((job / "job.json").read_text())
     learn = _load(Path(task["learner"]))
     labels, rule, network = take_apart(learn)
     files = [path.read_bytes() for path in sorted(job.glob("*.png"))]
-    # Decoded as they will be for the bundle: what is compared is all that comes after.
+    # Decoded as for the bundle, so that only what comes after is compared.
     images = [PILImage.create(decode(file, rule)) for file in files]
     loader = learn.dls.test_dl(images, num_workers=0)
     with learn.no_bar(), learn.no_logging():
@@ -92,8 +90,8 @@ def _load(path: Path) -> Learner:
         raise
     except Exception as error:
         raise TrainingError(
-            f"expected a learner as learn.export() writes it, found what cannot be read as one "
-            f"({type(error).__name__}: {error})"
+            f"expected a learner as learn.export() writes it, found a file that cannot be read as "
+            f"such ({type(error).__name__}: {error})"
         ) from error
 
 
