@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle
 from shopwindow.data.dataset import Dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError
 from shopwindow.evaluation.comparison import Compared, Comparison, compare_answers
 from shopwindow.evaluation.summary import aligned, percent, printable
 from shopwindow.fairness import Part, choose_images
-from shopwindow.grading import Reading, allowed_in, ask_bundle, read_dataset
+from shopwindow.grading import allowed_in, ask_bundle, read_dataset
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
 from shopwindow.plain_text import counted
@@ -67,7 +68,7 @@ def compare_bundles(
     b: Bundle,
     data: Path,
     *,
-    readings: tuple[Reading, Reading],
+    readings: tuple[DataSpec, DataSpec],
     part: Part | None = None,
     cache_dir: Path | None = None,
     progress: bool = True,
@@ -95,11 +96,11 @@ def compare_bundles(
         DataError: No image is fair to both.
     """
     asked = [Predictor(bundle, engine=engine) for bundle in (a, b)]  # fails early, if at all
-    dataset = read_dataset(a, data, readings[0], cache_dir=cache_dir, progress=progress)
+    dataset = read_dataset(a, readings[0], cache_dir=cache_dir, progress=progress)
     other = dataset
     # A split is found again only in data that was read as for the training, at the same size.
     if (b.info.rule, readings[1]) != (a.info.rule, readings[0]):
-        other = read_dataset(b, data, readings[1], cache_dir=cache_dir, progress=progress)
+        other = read_dataset(b, readings[1], cache_dir=cache_dir, progress=progress)
     chosen_a, part_a, notes_a = choose_images(dataset, a, part)
     chosen_b, part_b, notes_b = choose_images(other, b, part)
     fair_to_b = {other.references[index] for index in chosen_b}

@@ -1,6 +1,11 @@
-"""Numbers and names as text for people."""
+"""Numbers, names and cells as text for people, on a terminal or in a spreadsheet."""
 
 from __future__ import annotations
+
+import re
+
+# The wide forms too: some spreadsheets take them for the others.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 
 
 def counted(number: int, thing: str) -> str:
@@ -11,3 +16,18 @@ def counted(number: int, thing: str) -> str:
 def printable(text: str) -> str:
     """Return a text from files for a terminal: nothing moves the cursor, or is no UTF-8."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def escape_formula(text: str) -> str:
+    """Return the text of a CSV cell so that no spreadsheet computes it.
+
+    A file or label called `=HYPERLINK(...)` must not run on the machine of whoever opens the
+    answers. As OWASP advises (https://owasp.org/www-community/attacks/CSV_Injection), such a cell
+    gets an apostrophe in front, which spreadsheets take for the sign of a text.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_formula(cell: str) -> str:
+    """Return what `escape_formula` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -19,9 +19,10 @@ from shopwindow.bundle import read_bundle
 from shopwindow.calibration import confidence
 from shopwindow.calibration.fitting import Calibration, ValidationSet
 from shopwindow.data.label_sets import read_label_map
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import split_images
 from shopwindow.errors import DataError, UsageError
-from shopwindow.grading import Reading, grade_bundle
+from shopwindow.grading import grade_bundle
 from shopwindow.training import TrainingOptions, export, quantise_run, train
 from shopwindow.training.augmentations import build_augmentations
 from shopwindow.training.held_out import keep_apart
@@ -180,7 +181,8 @@ def test_run_with_extra_data_sets_is_exported_with_figures_for_each(
     evaluation = grade_bundle(
         bundle,
         extra_file.with_name("negatives"),
-        reading=Reading(
+        reading=DataSpec(
+            extra_file.with_name("negatives"),
             labels_file=extra_file.with_name("coarse.csv"),
             image_column="file",
             label_column="name",

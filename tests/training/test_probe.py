@@ -16,10 +16,11 @@ from PIL import Image
 from shopwindow.bundle import ACTIVATION_OUTPUT, Bundle, read_bundle
 from shopwindow.cli import main
 from shopwindow.comparing import compare_bundles
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError, PromotionError, UsageError
 from shopwindow.evaluation.report import Evaluation
 from shopwindow.fairness import out_of_fold_answers
-from shopwindow.grading import grade_bundle, recorded_reading
+from shopwindow.grading import grade_bundle
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.promotion.judging import judge
 from shopwindow.training import TrainingOptions, probe_run, settle_options
@@ -318,7 +319,7 @@ def test_labels_that_no_one_could_learn_are_told_and_not_promoted(
     said = capsys.readouterr().out
     assert "THIS MODEL HAS LEARNED NOTHING OF USE: always answering 'this' would be" in said
     assert "Serve it" not in said
-    reading = recorded_reading(bundle, folder)
+    reading = DataSpec.from_record(folder, bundle.info.data)
     with pytest.raises(PromotionError, match="expected a model that has learned something"):
         judge(probed, bundle, folder, readings=(reading, reading), progress=False)
 
@@ -376,7 +377,7 @@ def test_two_probes_are_compared_and_the_better_one_is_promoted(
     ]
     worse, better = train(half), train(rows)
     assert worse.info.quality["accuracy"] < better.info.quality["accuracy"]
-    reading = recorded_reading(better, folder)
+    reading = DataSpec.from_record(folder, better.info.data)
     shared: dict[str, Any] = {
         "readings": (reading, reading),
         "cache_dir": cache,
@@ -402,7 +403,7 @@ def test_training_starts_from_a_probe_with_its_labels_and_options(
     bundle = train(start_from=probed.path, labels_file=table)
     assert bundle.info.columns == probed.info.columns, "colour too, which was not asked for again"
     assert bundle.info.training["started_from"]["sha256"] == probed.sha256
-    reading = recorded_reading(probed, folder)
+    reading = DataSpec.from_record(folder, probed.info.data)
     judged = judge(
         probed,
         bundle,

@@ -14,9 +14,9 @@ from colour_bundle import COLOURS, colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, LabelColumn, read_bundle
 from shopwindow.comparing import BundleComparison, compare_bundles, format_comparison
 from shopwindow.data.dataset import load_dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import split_images
 from shopwindow.errors import DataError
-from shopwindow.grading import Reading
 
 PAINTS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
 # A bundle that takes red for blue and blue for red.
@@ -48,7 +48,7 @@ def compare(a: Bundle, b: Bundle, photos: Path, **options: Any) -> BundleCompari
         a,
         b,
         photos,
-        readings=(Reading(), Reading()),
+        readings=(DataSpec(photos, min_images=1),) * 2,
         cache_dir=photos.parent / "cache",
         progress=False,
         **options,

@@ -16,8 +16,8 @@ from shopwindow.data.duplicates import open_duplicates
 from shopwindow.data.label_sets import (
     NONE_OF_THEM,
     SEPARATOR,
-    LabelMap,
     bars_of,
+    keep_known,
     meaning_of_bars,
     name_bars,
     number_labels,
@@ -29,16 +29,10 @@ from shopwindow.data.labelled_images import (
     LabelledImages,
     nothing_left,
 )
-from shopwindow.data.layout import Role, held_out_role
-from shopwindow.data.main_labels import (
-    count_labels,
-    keep_known,
-    lost_labels,
-    name_lost,
-    read_main_labels,
-    wanted_bars,
-)
-from shopwindow.errors import DataError, UsageError
+from shopwindow.data.main_labels import choose_main_labels, lost_labels
+from shopwindow.data.parts import Role, held_out_role
+from shopwindow.data.spec import DataSpec
+from shopwindow.errors import DataError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.plain_text import printable
 
@@ -171,131 +165,108 @@ def load_dataset(
     data: Path,
     *,
     rule: ResizeRule,
-    labels_file: Path | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    also: Sequence[str] = (),
-    group_column: str | None = None,
-    label_map: LabelMap | None = None,
     vocabularies: Mapping[str, Sequence[str]] | None = None,
-    min_images: int = 2,
-    bars: str | None = None,
     with_test: bool = True,
     cache_dir: Path | None = None,
     progress: bool = True,
+    **reading: Any,
 ) -> Dataset:
     """Read a data set, decode its images once, and leave out labels with too few of them.
 
     Args:
-        data: See `read_catalogue`, also for `labels_file`, `image_column`, `label_column`, `also`.
+        data: A folder or a table; see `DataSpec`.
         rule: Size and method to which images are resized.
-        labels_file: The table with the labels.
-        image_column: The column with the image.
-        label_column: The column with the main label.
-        also: Further label columns.
-        group_column: Column of what images have in common, such as who took them: images of one
-            group stay on one side of a split.
-        label_map: What the main labels mean in other words; see `read_label_map`.
-        vocabularies: The labels of each column, where another data set decides them. Images with
-            none of them are left out. By default the labels that occur.
-        min_images: Main labels with fewer usable images are left out; 1 keeps all. Has no effect
-            on given `vocabularies`.
-        bars: What `Tshirts|Tops` means: `any` of these labels would be right, or `path`: it is one
-            label, below another. By default it is told from the cells, or from the given
-            vocabularies.
-        with_test: Whether to take in the test part of a data set that also has a validation part:
-            a training has no use for it.
-        cache_dir: See `open_cache`.
+        vocabularies: See `DataSpec.load`, also for `with_test`, `cache_dir` and `progress`.
+        with_test: Whether to take in the test part of data that has a validation part as well.
+        cache_dir: Where decoded images are kept.
         progress: Show a progress bar on stderr while decoding.
+        **reading: Further fields of `DataSpec`, such as `label_column`.
 
     Raises:
         UsageError: A wrong path, column or number.
         MissingExtraError: A Parquet file, and pyarrow is not installed.
         DataError: A table that cannot be read, no image left, or no room for the cache.
     """
-    if min_images < 1:
-        raise UsageError(f"--min-images: expected 1 or more, got {min_images}.")
-    wanted = wanted_bars(bars)
-    catalogue = read_catalogue(
-        data,
-        labels_file=labels_file,
-        image_column=image_column,
-        label_column=label_column,
-        also=also,
-        group_column=group_column,
+    return DataSpec(data, **reading).load(
+        rule=rule,
+        vocabularies=vocabularies,
+        with_test=with_test,
+        cache_dir=cache_dir,
+        progress=progress,
     )
+
+
+def build_dataset(
+    spec: DataSpec,
+    *,
+    rule: ResizeRule,
+    vocabularies: Mapping[str, Sequence[str]],
+    with_test: bool,
+    cache_dir: Path | None,
+    progress: bool,
+) -> Dataset:
+    """Do what `DataSpec.load` says."""
+    catalogue = read_catalogue(spec)
     cache = open_cache(catalogue, rule, cache_dir, progress=progress)
-    label_columns = catalogue.label_columns[: 1 + len(also)]
-    main = label_columns[0]
-    if vocabularies and main not in vocabularies and LABEL_COLUMN_NAME in vocabularies:
-        # The column was told from the file, and has a name of its own.
+    label_columns = catalogue.label_columns[: 1 + len(spec.also)]
+    main, *further = label_columns
+    if main not in vocabularies and LABEL_COLUMN_NAME in vocabularies:
+        # The file itself says which column is the main one, by another name.
         vocabularies = {**vocabularies, main: vocabularies[LABEL_COLUMN_NAME]}
-    bars_in = {
-        column: wanted
-        or (bars_of(vocabularies[column]) if vocabularies and column in vocabularies else None)
+    bars = {
+        column: spec.bars
+        or (bars_of(vocabularies[column]) if column in vocabularies else None)
         or meaning_of_bars(set(filter(None, catalogue.labels[column])))
         for column in label_columns
     }
-    cells, reasons = read_main_labels(
-        catalogue.labels[main], cache.failures, label_map, bars_in[main]
-    )
     roles = catalogue.roles
-    judge = held_out_role(roles)
-    learned = [
-        judge is None or role not in ("valid", "test") for role in roles or [""] * len(cells)
-    ]
-    counts = count_labels(cells, reasons, learned)
-    read = list(cells)  # as they are, before unknown labels are taken out
-    known = (
-        vocabularies[main]
-        if vocabularies
-        else tuple(sorted(label for label, count in counts.items() if count >= min_images))
-    )
-    keep_known(cells, reasons, known, counts, min_images, fixed=vocabularies is not None)
-    lost = (
-        lost_labels(catalogue.named_labels, known, bars_in[main])
-        if vocabularies is None and label_map is None
-        else ()
+    held_out = held_out_role(roles)
+    chosen = choose_main_labels(
+        catalogue.labels[main],
+        cache.failures,
+        [held_out is None or role not in ("valid", "test") for role in roles]
+        or [True] * len(catalogue),
+        bars=bars[main],
+        label_map=spec.label_map,
+        min_images=spec.min_images,
+        vocabulary=vocabularies[main] if vocabularies else None,
     )
     positions = [
         index
-        for index, reason in enumerate(reasons)
-        if not reason and (with_test or judge != "valid" or roles[index] != "test")
+        for index, reason in enumerate(chosen.reasons)
+        if not reason and (with_test or held_out != "valid" or roles[index] != "test")
     ]
     dropped = list(catalogue.dropped) + [
         DroppedRow(catalogue.where[index], catalogue.references[index], reason)
-        for index, reason in enumerate(reasons)
+        for index, reason in enumerate(chosen.reasons)
         if reason
     ]
     if not positions:
-        raise DataError(nothing_left(data, dropped))
-    vocabulary_of, codes, sets = {}, {}, {}
-    for column in label_columns:
-        if column == main:
-            kept = [cells[index] for index in positions]
-        else:
-            texts = catalogue.labels[column]
-            kept = [split_cell(texts[index] or "", bars_in[column]) or None for index in positions]
-        single = {cell[0] for cell in kept if cell and len(cell) == 1}
-        given = vocabularies.get(column) if vocabularies else None
-        vocabulary_of[column] = tuple(given if given is not None else sorted(single))
-        if column != main:
-            known_here = set(vocabulary_of[column])
-            # Few different cells, many rows: each is looked at once.
-            known_of = {
-                cell: tuple(label for label in cell or () if label in known_here) or None
-                for cell in set(kept)
-            }
-            kept = [known_of[cell] for cell in kept]
-        codes[column], sets[column] = number_labels(kept, vocabulary_of[column])
+        raise DataError(nothing_left(spec.data, dropped))
+    known = {main: chosen.vocabulary}
+    codes, sets = {}, {}
+    codes[main], sets[main] = number_labels(
+        [chosen.cells[index] for index in positions], chosen.vocabulary
+    )
+    for column in further:
+        texts = catalogue.labels[column]
+        cells = [split_cell(texts[index] or "", bars[column]) for index in positions]
+        given = vocabularies.get(column)
+        single = {cell[0] for cell in cells if len(cell) == 1}
+        known[column] = tuple(sorted(single) if given is None else given)
+        codes[column], sets[column] = number_labels(keep_known(cells, known[column]), known[column])
+    # Where labels are given or mapped, what the data calls them is not what is learned.
+    is_own = not vocabularies and spec.label_map is None
+    lost = lost_labels(catalogue.named_labels, known[main], bars[main]) if is_own else ()
+    columns_with_bars = [main, *further] if spec.label_map is None else further
     dataset = Dataset(
         references=tuple(catalogue.references[index] for index in positions),
         label_columns=label_columns,
-        vocabularies=vocabulary_of,
+        vocabularies=known,
         codes=codes,
         sets=sets,
-        groups=_number_groups(catalogue.labels[group_column], positions)
-        if group_column is not None
+        groups=_number_groups(catalogue.labels[spec.group_column], positions)
+        if spec.group_column is not None
         else np.arange(len(positions), dtype=np.int64),
         dropped=tuple(dropped),
         rule=rule,
@@ -305,13 +276,12 @@ def load_dataset(
             *catalogue.notes,
             *(
                 note
-                for column in label_columns
-                if column != main or label_map is None
+                for column in columns_with_bars
                 for note in name_bars(
-                    column, [*filter(None, catalogue.labels[column])], bars_in[column]
+                    column, [*filter(None, catalogue.labels[column])], bars[column]
                 )
             ),
-            *name_lost(lost, read, counts, min_images),
+            *chosen.name_lost(lost, spec.min_images),
         ),
         lost_labels=lost,
         _cache=cache,

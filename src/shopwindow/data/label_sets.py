@@ -113,6 +113,16 @@ def as_label_map(content: object) -> dict[str, tuple[str, ...] | None]:
     }
 
 
+def keep_known(
+    cells: Sequence[tuple[str, ...]], vocabulary: Sequence[str]
+) -> list[tuple[str, ...] | None]:
+    """Take labels out that are not in the vocabulary; None for a cell in which none is left."""
+    known = set(vocabulary)
+    # Few different cells, many rows: each is looked at once.
+    left = {cell: tuple(label for label in cell if label in known) or None for cell in set(cells)}
+    return [left[cell] for cell in cells]
+
+
 def number_labels(
     cells: Sequence[tuple[str, ...] | None], vocabulary: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from shopwindow.data.layout import Role
+from shopwindow.data.parts import Role
 
 LABEL_COLUMN_NAME = "label"
 # Tables that are not read, but may be meant to be.

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle
 from shopwindow.comparing import figure_lines, right_answers
-from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import BundleError, DataError, PromotionError, ShopwindowError
 from shopwindow.evaluation.comparison import Compared, compare_answers
 from shopwindow.fairness import standing_of
 from shopwindow.grading import (
-    Reading,
     allowed_in,
     is_no_better_than_commonest,
     read_dataset,
@@ -113,7 +113,7 @@ def judge(
     new: Bundle,
     data: Path,
     *,
-    readings: tuple[Reading, Reading],
+    readings: tuple[DataSpec, DataSpec],
     corrections: Path | None = None,
     margin_points: float = MARGIN_POINTS,
     cache_dir: Path | None = None,
@@ -147,12 +147,12 @@ def judge(
             "train it on more, or on better labelled, photos"
         )
     asked = Predictor(in_service, engine=engine), _open(new, engine)  # fails early, if at all
-    dataset = read_dataset(in_service, data, readings[0], cache_dir=cache_dir, progress=progress)
+    dataset = read_dataset(in_service, readings[0], cache_dir=cache_dir, progress=progress)
     held_out = _held_out(in_service, dataset, data)
     other = dataset
     # A split is found again only in data that was read as for the training, at the same size.
     if (new.info.rule, readings[1]) != (in_service.info.rule, readings[0]):
-        other = read_dataset(new, data, readings[1], cache_dir=cache_dir, progress=progress)
+        other = read_dataset(new, readings[1], cache_dir=cache_dir, progress=progress)
     held_out = _fair_to_both(in_service, new, dataset, other, held_out)
     notes = list(_losses(in_service, new))
     compare = partial(_compare, *asked, progress=progress)
@@ -178,8 +178,7 @@ def _read_corrections(
 ) -> Dataset | None:
     labels = dict.fromkeys([*in_service.info.main.labels, *new.info.main.labels])
     try:
-        found = load_dataset(
-            folder,
+        found = DataSpec(folder).load(
             rule=in_service.info.rule,
             vocabularies={"label": tuple(labels)},
             cache_dir=cache,

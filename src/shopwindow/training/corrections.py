@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.data.duplicates import resemble
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import Split
 from shopwindow.errors import DataError
 from shopwindow.training.mix import ExtraDataset, LoadedExtra
@@ -51,8 +52,7 @@ def open_corrections(
     Raises:
         DataError: There is none that can be used.
     """
-    dataset = load_dataset(
-        folder,
+    dataset = DataSpec(folder).load(
         rule=main.rule,
         vocabularies={"label": main.vocabularies[main.label_columns[0]]},
         cache_dir=cache_dir,

@@ -23,12 +23,13 @@ from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.calibration.fitting import SURE_PRECISION, ValidationSet, as_logits, calibrate
 from shopwindow.calibration.graph import with_calibration
 from shopwindow.data.dataset import Dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import Split
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.evaluation.metrics import grade
 from shopwindow.evaluation.summary import aligned, percent, printable
 from shopwindow.fairness import find_split
-from shopwindow.grading import read_dataset, recorded_reading
+from shopwindow.grading import read_dataset
 from shopwindow.inference.predictor import Predictor
 from shopwindow.publishing.measuring import ask, quality_of
 from shopwindow.publishing.onnx_file import with_info
@@ -140,7 +141,7 @@ def _open_origin(
             f"--int8: expected a bundle that held images out, by which 8 bits are judged, but "
             f"{model} has learned from all of them; train it on more"
         )
-    dataset = read_dataset(bundle, data, recorded_reading(bundle, data), progress=progress)
+    dataset = read_dataset(bundle, DataSpec.from_record(data, bundle.info.data), progress=progress)
     split = find_split(bundle, dataset, record)
     labels = {column.name: column.labels for column in bundle.info.columns}
     if split is None or dataset.vocabularies != labels:

@@ -15,6 +15,7 @@ from colour_bundle import colour_graph, write_colour_bundle
 from shopwindow.bundle import Bundle, Threshold, read_bundle
 from shopwindow.bundle.seen import SeenImages
 from shopwindow.data.dataset import Dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import split_images
 from shopwindow.errors import BundleError, PromotionError
 from shopwindow.evaluation.comparison import (
@@ -23,14 +24,13 @@ from shopwindow.evaluation.comparison import (
     bootstrap_interval,
     mcnemar_exact,
 )
-from shopwindow.grading import Reading
 from shopwindow.promotion.judging import PromotionReport, judge
 
 SWAPPED = ("blue", "green", "red", "black", "white")
 
 
 def judged(in_service: Bundle, new: Bundle, photos: Path, **options: Any) -> PromotionReport:
-    readings = (Reading(), Reading())
+    readings = (DataSpec(photos, min_images=1),) * 2
     return judge(in_service, new, photos, readings=readings, progress=False, **options)
 
 
