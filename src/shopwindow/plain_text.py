@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # The wide forms too: some spreadsheets take them for the others.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
@@ -11,6 +12,12 @@ _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 def counted(number: int, thing: str) -> str:
     """Return a number and what it counts: "1 image", "0 images", "44,000 images"."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Return the first few of many names: "red, green and 3 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 def printable(text: str) -> str:

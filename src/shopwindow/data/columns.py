@@ -14,6 +14,7 @@ from shopwindow.data.matching import match_names
 from shopwindow.data.tables import Table
 from shopwindow.errors import UsageError
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
+from shopwindow.plain_text import listed
 
 if TYPE_CHECKING:
     from shopwindow.data.spec import DataSpec
@@ -106,8 +107,7 @@ def _check_column(table: Table, name: str, purpose: str, advice: str = "") -> No
 
 
 def _list_columns(table: Table) -> str:
-    more = f" and {len(table.columns) - 50:,} more" if len(table.columns) > 50 else ""
-    return f"The columns of {table.path} are: {', '.join(table.columns[:50])}{more}"
+    return f"The columns of {table.path} are: {listed(table.columns, 50)}"
 
 
 def _usual_label_column(table: Table, also: Sequence[str]) -> str:

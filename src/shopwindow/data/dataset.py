@@ -52,9 +52,8 @@ class Dataset:
         dropped: Every row and image file that was left out, with its reason.
         rule: Size and method to which the images were resized.
         catalogue: What the data set was read from; also the images that were left out.
-        roles: Of each image, what the part of the data set that it is in is for; empty where it has
-            no parts.
-        notes: What was taken for what, and what got lost: sentences for people to see.
+        roles: What each image is for; empty where the data set does not come in parts.
+        notes: How the data was read, and what was lost: sentences for people to see.
         lost_labels: Main labels that rows or folders name, and that are not learned; empty where
             the labels are given.
     """
@@ -97,15 +96,15 @@ class Dataset:
     def open_features(
         self, name: str, width: int
     ) -> tuple[np.memmap[Any, np.dtype[np.float16]], NDArray[np.int64]]:
-        """Open what a network has made of the images, kept beside their cache.
+        """Open the features that a network made of the images, kept beside their cache.
 
         Args:
             name: Of the network: letters and digits.
             width: Features of an image.
 
         Returns:
-            A memory map of float16 (rows of the cache, width), NaN where there is nothing yet, to
-            be read and written; and the (N,) rows of this data set's images in it.
+            A writable memory map of float16 (rows of the cache, width), NaN where nothing was
+            computed yet; and the (N,) rows of this data set's images in it.
         """
         return self._cache.open_features(name, width), self._positions
 
@@ -125,7 +124,7 @@ class Dataset:
 
     @property
     def digests(self) -> NDArray[np.uint64]:
-        """(N,) by what each image is known wherever it lies: `digest_of` its file."""
+        """(N,) `digest_of` each image's file, which identifies it wherever it lies."""
         return self._cache.digests[self._positions]
 
     def cell_names(self, column: str) -> list[str]:
@@ -139,7 +138,7 @@ class Dataset:
 
     @property
     def given_split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """The images to learn from, and those of the part that is there to judge by, if there is.
+        """The images to learn from, and those of the part to judge by, if there is such a part.
 
         Where there is a validation part, a test part is in neither.
         """
@@ -219,80 +218,66 @@ def build_dataset(
         or meaning_of_bars(set(filter(None, catalogue.labels[column])))
         for column in label_columns
     }
-    roles = catalogue.roles
+    roles: Sequence[Role] = catalogue.roles or [""] * len(catalogue)
     held_out = held_out_role(roles)
     chosen = choose_main_labels(
         catalogue.labels[main],
         cache.failures,
-        [held_out is None or role not in ("valid", "test") for role in roles]
-        or [True] * len(catalogue),
+        [held_out is None or role not in ("valid", "test") for role in roles],
         bars=bars[main],
         label_map=spec.label_map,
         min_images=spec.min_images,
         vocabulary=vocabularies[main] if vocabularies else None,
     )
-    positions = [
-        index
-        for index, reason in enumerate(chosen.reasons)
-        if not reason and (with_test or held_out != "valid" or roles[index] != "test")
-    ]
-    dropped = list(catalogue.dropped) + [
-        DroppedRow(catalogue.where[index], catalogue.references[index], reason)
-        for index, reason in enumerate(chosen.reasons)
-        if reason
-    ]
+    positions, dropped = [], list(catalogue.dropped)
+    for index, reason in enumerate(chosen.reasons):
+        if reason:
+            where = catalogue.where[index]
+            dropped.append(DroppedRow(where, catalogue.references[index], reason))
+        elif with_test or held_out != "valid" or roles[index] != "test":
+            positions.append(index)
     if not positions:
         raise DataError(nothing_left(spec.data, dropped))
-    known = {main: chosen.vocabulary}
-    codes, sets = {}, {}
-    codes[main], sets[main] = number_labels(
-        [chosen.cells[index] for index in positions], chosen.vocabulary
-    )
+    known, codes, sets = {main: chosen.vocabulary}, {}, {}
+    cells: list[tuple[str, ...] | None] = [chosen.cells[index] for index in positions]
+    codes[main], sets[main] = number_labels(cells, known[main])
     for column in further:
         texts = catalogue.labels[column]
-        cells = [split_cell(texts[index] or "", bars[column]) for index in positions]
-        given = vocabularies.get(column)
-        single = {cell[0] for cell in cells if len(cell) == 1}
-        known[column] = tuple(sorted(single) if given is None else given)
-        codes[column], sets[column] = number_labels(keep_known(cells, known[column]), known[column])
+        found = [split_cell(texts[index] or "", bars[column]) for index in positions]
+        single = {cell[0] for cell in found if len(cell) == 1}
+        known[column] = tuple(vocabularies.get(column, sorted(single)))
+        codes[column], sets[column] = number_labels(keep_known(found, known[column]), known[column])
     # Where labels are given or mapped, what the data calls them is not what is learned.
     is_own = not vocabularies and spec.label_map is None
     lost = lost_labels(catalogue.named_labels, known[main], bars[main]) if is_own else ()
-    columns_with_bars = [main, *further] if spec.label_map is None else further
+    notes = [*catalogue.notes]
+    for column in label_columns if spec.label_map is None else further:
+        notes += name_bars(column, [*filter(None, catalogue.labels[column])], bars[column])
+    notes += chosen.name_lost(lost, spec.min_images)
     dataset = Dataset(
         references=tuple(catalogue.references[index] for index in positions),
         label_columns=label_columns,
         vocabularies=known,
         codes=codes,
         sets=sets,
-        groups=_number_groups(catalogue.labels[spec.group_column], positions)
-        if spec.group_column is not None
-        else np.arange(len(positions), dtype=np.int64),
+        groups=np.arange(len(positions), dtype=np.int64)
+        if spec.group_column is None
+        else _number_groups(catalogue.labels[spec.group_column], positions),
         dropped=tuple(dropped),
         rule=rule,
         catalogue=catalogue,
-        roles=tuple(roles[index] for index in positions) if roles else (),
-        notes=(
-            *catalogue.notes,
-            *(
-                note
-                for column in columns_with_bars
-                for note in name_bars(
-                    column, [*filter(None, catalogue.labels[column])], bars[column]
-                )
-            ),
-            *chosen.name_lost(lost, spec.min_images),
-        ),
+        roles=tuple(roles[index] for index in positions) if catalogue.roles else (),
+        notes=(),
         lost_labels=lost,
         _cache=cache,
         _positions=np.array(positions, np.int64),
     )
-    notes = (*dataset.notes, *_notes_on_copies(dataset))
+    notes += _name_copies(dataset)
     return replace(dataset, notes=tuple(map(printable, notes)))
 
 
-def _notes_on_copies(dataset: Dataset) -> Iterator[str]:
-    """Say where the part that judges shows pictures that are learned from."""
+def _name_copies(dataset: Dataset) -> Iterator[str]:
+    """Say whether the part that judges shows pictures that are learned from."""
     if dataset.given_split is None:
         return
     groups = dataset.duplicate_groups()
@@ -301,7 +286,7 @@ def _notes_on_copies(dataset: Dataset) -> Iterator[str]:
     if known.any():
         yield (
             f"{int(known.sum()):,} of the {len(known):,} held-out images show the same picture as "
-            "one that is learned from: the grade comes out too good"
+            "an image to learn from, so the grade will be too good"
         )
 
 

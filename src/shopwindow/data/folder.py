@@ -19,20 +19,20 @@ _HEAD_BYTES = 64
 
 
 class ImageFolder:
-    """What lies below a folder: files by relative POSIX path and by path without extension.
+    """The files below a folder, by relative POSIX path and by path without extension.
 
-    Names that start with a dot, and the `__MACOSX` folder of zip archives, are passed over. Links
-    to folders are not followed, and a link to a file is used only if the file lies in the folder.
+    Names that start with a dot, and the `__MACOSX` folder of zip archives, are skipped. Links to
+    folders are not followed, and a link to a file is used only if the file lies in the folder.
 
     Args:
-        root: An existing folder. A link to one is fine: its target is the folder then.
+        root: An existing folder, or a link to a folder.
 
     Attributes:
         root: The folder, absolute and without links.
-        images: Relative POSIX paths of all files that are called like images, or begin like one
-            whatever they are called, sorted.
-        others: Of all other files, sorted.
-        folders: Of all folders, sorted.
+        images: Relative POSIX paths of all files that have the name or the first bytes of an
+            image, sorted.
+        others: Those of all other files, sorted.
+        folders: Those of all folders, sorted.
         refused: Relative path of each link that is not followed, and of what cannot be read, with
             the reason.
     """
@@ -70,7 +70,7 @@ class ImageFolder:
                         self._files.add(name)
                     else:
                         self.refused[name] = "no regular file: a link to nothing, or a device"
-                except OSError as error:  # of many entries, one that is bad
+                except OSError as error:  # a single bad entry
                     self.refused[name] = f"cannot be read: {error.strerror}"
 
     def _link_is_usable(self, entry: os.DirEntry[str]) -> bool:
@@ -100,8 +100,8 @@ class ImageFolder:
                 `images` folder. `\` is read as `/`.
 
         Returns:
-            The file's relative POSIX path and "". Or the reason why there is none, after the
-            path of the link that is refused, if that is the reason.
+            The file's relative POSIX path and "". Or, where there is none, the path of the link
+            that is refused, if that is why, and the reason.
         """
         if not name:
             return "", "no image: the cell is empty"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shopwindow.data.label_sets import NONE_OF_THEM, Bars, LabelMap, split_cell
+from shopwindow.plain_text import listed
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,9 @@ class MainLabels:
                 return "no image to learn from"
             return "never alone in its cell" if label in beside else "no usable image"
 
-        listed = ", ".join(f"{label} ({why(label)})" for label in lost[:8])
-        more = f" and {len(lost) - 8:,} more" if len(lost) > 8 else ""
+        named = listed([f"{label} ({why(label)})" for label in lost], 8)
         what = f"{len(lost):,} labels are" if len(lost) > 1 else "1 label is"
-        return [f"{what} lost: {listed}{more}"]
+        return [f"{what} lost: {named}"]
 
 
 def choose_main_labels(

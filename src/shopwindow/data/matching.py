@@ -2,8 +2,8 @@
 
 A table is often written elsewhere than where its images lie now: a tool took the zeros off `007`,
 macOS wrote `ö` in two signs, the paths begin with a folder that is not here. Rows without a file
-and files without a row are compared, and what makes one of the other is applied and said. No rule
-leads out of the folder: each finds one of the files that were listed.
+are compared with files without a row; a rule that most of them fit is applied, and a note says so.
+No rule leads out of the folder: each finds a file that was listed there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Rule:
     Attributes:
         key: Names with the same key are one.
         path: Whether the folders count, or only so much of the path as both have.
-        sentence: What is said of it, behind the number of rows.
+        sentence: What the note says, after the number of rows.
         sure: Whether it cannot mistake one image for another, and so needs no majority.
     """
 

@@ -21,6 +21,7 @@ from shopwindow.errors import (
     OversizedImageError,
     UnreadableImageError,
 )
+from shopwindow.plain_text import listed
 
 _BATCH_ROWS = 10_000
 _BUFFER_BYTES = 1 << 20  # read by the piece, not by the column chunk, which may have gigabytes
@@ -271,7 +272,6 @@ def _named(values: list[Any], names: tuple[str, ...] | None) -> list[Any]:
 
 def _name_files(paths: dict[str, Path]) -> str:
     """Say which files are read as one table, and how many of them, by their names, are missing."""
-    names = [*paths]
     counts: dict[tuple[Path, str], int] = {}
     there = 0
     for path in paths.values():
@@ -280,6 +280,5 @@ def _name_files(paths: dict[str, Path]) -> str:
             counts[path.parent, match["name"]] = int(match["count"])
             there += 1
     lacking = max(0, sum(counts.values()) - there)
-    more = f" and {len(names) - 4:,} more" if len(names) > 4 else ""
     missing = f"; {lacking:,} that belong to them are missing" if lacking else ""
-    return f"Read as one table: {', '.join(names[:4])}{more}{missing}"
+    return f"Read as one table: {listed([*paths], 4)}{missing}"

@@ -103,22 +103,22 @@ class DataSpec:
         record = trained_on.get("read")
         if not isinstance(record, dict):
             return cls(data, labels_file, min_images=1)
-        table = record.get("labels")
+        recorded = recorded_fields(record)
+        table = recorded.pop("labels_file")
         labels_file = labels_file or _recorded_table(data, table or trained_on.get("source"))
         columns = table_columns(data, labels_file)
-        also, label_map = tuple(record.get("also") or ()), record.get("label_map")
-        names = {key: record.get(key) for key in ("image_column", "label_column", "group_column")}
-        if columns is None and (table or also or any(names.values())):
+        if columns is None and (table or any(recorded.values())):
             return cls(data, min_images=1)
 
         def is_there(name: str | None) -> bool:
             return columns is None or columns.count(name) == 1
 
+        also, label_map = filter(is_there, recorded.pop("also")), record.get("label_map")
         return cls(
             data,
             labels_file,
-            **{key: name for key, name in names.items() if is_there(name)},
-            also=tuple(filter(is_there, also)),
+            **{field: name for field, name in recorded.items() if is_there(name)},
+            also=tuple(also),
             label_map=None if label_map is None else as_label_map(label_map),
             min_images=record.get("min_images") or 1,
             is_recorded=True,
@@ -178,11 +178,19 @@ class DataSpec:
         )
 
 
+def recorded_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table and the columns that a bundle recorded, by the fields of `DataSpec`."""
+    columns = {key: record.get(key) for key in ("image_column", "label_column", "group_column")}
+    # Only the name: a bundle may come from anywhere, and says nothing about where to read.
+    labels = record.get("labels")
+    table = Path(Path(labels).name) if labels and isinstance(labels, str) else None
+    return {"labels_file": table, **columns, "also": tuple(record.get("also") or ())}
+
+
 def _recorded_table(data: Path, named: object) -> Path | None:
     """Return the table of the training, where `data` has one of that name or none at all."""
-    if data.is_file() or not isinstance(named, str):
+    if data.is_file() or not isinstance(named, str | Path):
         return None
-    # Only the name: a bundle may come from anywhere, and says nothing about where to read.
     name = Path(named).name
     if not name.lower().endswith(TABLE_SUFFIXES):  # a folder of photos
         return None
