@@ -53,8 +53,8 @@ def list_inputs(
     """Yield the inputs that `names` mean, in order.
 
     - A folder: its image files in name order, then those of its folders; see `walk_folder`.
-    - A pattern such as `photos/**/*.jpg`: what fits, in name order.
-    - A table (CSV, TSV, Parquet): the paths or image bytes in one column of it, row by row.
+    - A pattern such as `photos/**/*.jpg`: what matches, in name order.
+    - A table (CSV, TSV, Parquet, ...): the paths or image bytes in one of its columns, row by row.
     - An fsspec URL such as `s3://bucket/photos`: an object, a folder, a pattern or a table.
     - Any other file: itself. One that does not exist is an input (its row will say so) if it is
       called like an image, and wrong usage if not.
@@ -65,7 +65,7 @@ def list_inputs(
         names: As given on the command line.
         image_column: The column of tables; None takes the one that a training would take.
         usual_column: What it was called in the training of the model.
-        notes: Is told of what has no row, and of what was taken for what.
+        notes: Gets what has no row, and which names were taken for which files.
 
     Raises:
         UsageError: Nothing to predict, or something that cannot be read or does not exist.

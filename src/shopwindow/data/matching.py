@@ -29,7 +29,7 @@ class _Rule:
     """A way to compare names.
 
     Attributes:
-        key: Names with the same key are one.
+        key: Names with the same key mean the same file.
         path: Whether the folders count, or only so much of the path as both have.
         sentence: What the note says, after the number of rows.
         sure: Whether it cannot mistake one image for another, and so needs no majority.
@@ -128,8 +128,8 @@ def _pairs(lost: Iterable[str], free: Iterable[str], rule: _Rule) -> Iterator[tu
 def _keys(file: str, rule: _Rule) -> set[str]:
     """As without any rule, a name may lack the extension and the folder `images`."""
     places = (file, file[7:]) if file.startswith("images/") else (file,)
-    stems = (one.rpartition(".")[0] or one for one in places)
-    return {rule.key(one) for one in (*places, *stems)}
+    stems = (path.rpartition(".")[0] or path for path in places)
+    return {rule.key(path) for path in (*places, *stems)}
 
 
 def _ends(path: str) -> list[str]:

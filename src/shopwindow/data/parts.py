@@ -1,4 +1,4 @@
-"""The parts that a data set comes in, to learn from and to judge by, told by their names."""
+"""The parts of a data set, to learn from and to judge by, as their names say."""
 
 from __future__ import annotations
 

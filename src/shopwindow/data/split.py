@@ -61,7 +61,7 @@ class Split:
             "valid_fraction": self.valid_fraction,
             "train": [dataset.references[index] for index in self.train],
             "valid": [dataset.references[index] for index in self.valid],
-            # Of their files, so that another photo under the same name is known for one.
+            # Of their files, which show whether another photo has taken a name.
             "digests": [f"{dataset.digests[index]:016x}" for index in (*self.train, *self.valid)],
         }
         write_atomically(path, json.dumps(content, indent=0).encode("ascii"))
