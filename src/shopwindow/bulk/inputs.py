@@ -219,7 +219,7 @@ def _paths(
         if listed is not None and (lost := [cell for cell in block if _is_lost(cell, folder)]):
             matches, sentences = match_names(lost, listed)
             pairs = zip(lost, matches, strict=True)
-            found = {cell: reference for cell, (reference, problem) in pairs if not problem}
+            found = {cell: match.file for cell, match in pairs if match.usable}
             if notes is not None:
                 notes.told += sentences
         for cell in block:

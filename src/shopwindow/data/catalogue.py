@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from shopwindow.data.class_folders import read_class_folders
 from shopwindow.data.columns import choose_columns
-from shopwindow.data.folder import ImageFolder
+from shopwindow.data.folder import ImageFolder, Match
 from shopwindow.data.labelled_images import (
     DroppedRow,
     LabelledImages,
@@ -76,13 +76,13 @@ def _read_table(
     names = [row.cells[0] if row.cells else "" for row in rows]
     notes = [*table.notes]
     if holds_bytes := image_column in table.bytes_columns:
-        found = [(name, "") for name in names]
+        found = [Match(name) for name in names]
     else:
         usable = [name for row, name in zip(rows, names, strict=True) if not row.problem]
         matched, matches = match_names(usable, folder)
         notes += matches
         file_of = dict(zip(usable, matched, strict=True))
-        found = [file_of.get(name, ("", "")) for name in names]
+        found = [file_of.get(name, Match("")) for name in names]
     dropped: list[DroppedRow] = []
     kept: list[Row] = []
     for row, name, (reference, problem) in zip(rows, names, found, strict=True):
@@ -96,7 +96,7 @@ def _read_table(
     unique, repeated = _drop_repeated(kept)
     dropped += repeated
     if not holds_bytes:
-        named = {file for row, (file, _) in zip(rows, found, strict=True) if not row.problem}
+        named = {match.file for row, match in zip(rows, found, strict=True) if not row.problem}
         dropped += [
             DroppedRow("file", name, folder.refused.get(name, "no row names this image file"))
             for name in sorted({*folder.images, *folder.refused} - named)
@@ -106,7 +106,7 @@ def _read_table(
     role_of_row, more = _read_roles(table, rows, (image_column, *label_columns))
     roles: tuple[Role, ...] = ()
     if role_of_row:
-        role_of_image = {file: role for role, (file, _) in zip(role_of_row, found, strict=True)}
+        role_of_image = {match.file: role for role, match in zip(role_of_row, found, strict=True)}
         roles = tuple(role_of_image[reference] for reference in images.references)
         more += describe_roles(roles)
     labels = (row.cells[1] for row in rows if len(row.cells) > 1)
@@ -133,7 +133,7 @@ def _read_roles(
     if len(named) != 1 or named[0] in taken:
         return [], []
     (column,) = named
-    cells = ["" if row.problem else row.cells[0].strip() for row in table.rows((column,))]
+    cells = [row.cells[0].strip() if row.cells else "" for row in table.rows((column,))]
     known = {cell: role_of(cell) for cell in cells if cell}
     roles = [known.get(cell) for cell in cells]
     given = [role for role in known.values() if role is not None]

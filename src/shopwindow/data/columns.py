@@ -179,12 +179,11 @@ def _first_files(
     rows = [row.cells for row in islice(table.rows(columns), _ROWS_LOOKED_AT) if not row.problem]
     candidates = []
     for column, cells in zip(columns, zip(*rows, strict=True), strict=False):
-        files = [file if not problem else "" for file, problem in map(folder.find, cells)]
+        files = [folder.find(cell).usable for cell in cells]
         lacks = 2 * files.count("") > len(files)
         if named is None or column in named:
             if lacks:  # rules take a second, and are for tables that need one
-                matched, _ = match_names(cells, folder)
-                files = [file if not problem else "" for file, problem in matched]
+                files = [match.usable for match in match_names(cells, folder)[0]]
         elif lacks or 10 * len(set(cells)) < 9 * len(cells):
             continue  # a year may be the number of a photo, but not of each in turn
         whole = sum(

@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from shopwindow.errors import DataError, OversizedImageError, UnreadableImageError
 from shopwindow.imaging.decode import begins_like_image
@@ -16,6 +17,23 @@ MAX_IMAGE_BYTES = 100_000_000
 _PLACES = ("", "images/")
 _MAX_NAME_CHARACTERS = 1_000
 _HEAD_BYTES = 64
+
+
+class Match(NamedTuple):
+    """What a name in a table means.
+
+    Attributes:
+        file: The relative POSIX path of its file; with a problem, the link that is refused, if any.
+        problem: Why there is no file; "" where there is one.
+    """
+
+    file: str
+    problem: str = ""
+
+    @property
+    def usable(self) -> str:
+        """The file, or "" where there is a problem."""
+        return "" if self.problem else self.file
 
 
 class ImageFolder:
@@ -92,39 +110,35 @@ class ImageFolder:
         except OSError:
             return False
 
-    def find(self, name: str) -> tuple[str, str]:
+    def find(self, name: str) -> Match:
         r"""Find the file that a table means by `name`.
 
         Args:
             name: A path or file name, with or without extension, relative to the folder or to its
                 `images` folder. `\` is read as `/`.
-
-        Returns:
-            The file's relative POSIX path and "". Or, where there is none, the path of the link
-            that is refused, if that is why, and the reason.
         """
         if not name:
-            return "", "no image: the cell is empty"
+            return Match("", "no image: the cell is empty")
         if len(name) > _MAX_NAME_CHARACTERS or "\0" in name:
-            return "", f"no image: a cell of {len(name):,} characters is no file name"
+            return Match("", f"no image: a cell of {len(name):,} characters is no file name")
         path = name.replace("\\", "/")
         if path.startswith("/") or re.match(r"[A-Za-z]:", path):
-            return "", "path leaves the folder: it is absolute"
+            return Match("", "path leaves the folder: it is absolute")
         path = posixpath.normpath(path)
         if path.split("/", 1)[0] == "..":
-            return "", "path leaves the folder: it goes above it"
+            return Match("", "path leaves the folder: it goes above it")
         places = [place + path for place in _PLACES]
         for place in places:
             if place in self._files:
-                return place, ""
+                return Match(place)
         for place in places:
             fitting = self._by_stem.get(place, [])
             if len(fitting) == 1:
-                return fitting[0], ""
+                return Match(fitting[0])
             if fitting:
-                return "", f"more than one image file: {', '.join(fitting[:5])}"
+                return Match("", f"more than one image file: {', '.join(fitting[:5])}")
         link = self._refused_link(places) if self.refused else ""
-        return (link, self.refused[link]) if link else ("", "no image file")
+        return Match(link, self.refused[link] if link else "no image file")
 
     def _refused_link(self, places: list[str]) -> str:
         """Return the link that a path is, or goes through, or "" if there is none."""

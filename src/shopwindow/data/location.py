@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,31 +30,29 @@ def locate(spec: DataSpec) -> tuple[Path, Path | None, list[str]]:
         DataError: A folder that cannot be listed.
     """
     data = spec.data
-    if spec.labels_file is not None or not data.is_dir():
-        return *_locate(data, spec.labels_file), []
-    folder_path, tables = _tables_in(data)
-    asked = spec.image_column or spec.label_column or spec.also or spec.group_column
-    if tables and not asked:
-        folder = ImageFolder(data)
-        if has_class_folders(folder) and not any(_fits(path, folder, spec) for path in tables):
-            named = ", ".join(path.name for path in tables)
-            note = (
-                f"The folders are the labels, as there is no column {LABEL_COLUMN_NAME} for "
-                f"images in {named} (--label-column names another)"
-            )
-            return data, None, [note]
-    if len(tables) > 1:
-        folder = ImageFolder(folder_path)
-        fitting = [path for path in tables if _fits(path, folder, spec)]
-        if len(fitting) == 1:
-            others = ", ".join(path.name for path in tables if path not in fitting)
-            note = f"Labels: {fitting[0].name}, as no image is named by {others}"
-            return folder_path, fitting[0], [note]
-    folder_path, table_path = _locate(data, None)  # which refuses several
-    if table_path is None or folder_path == data:
+    if spec.labels_file is None and data.is_dir():
+        folder_path, tables = _tables_in(data)
+        asked = spec.image_column or spec.label_column or spec.also or spec.group_column
+        if tables and not asked:
+            folder = ImageFolder(data)
+            if has_class_folders(folder) and not any(_fits(path, folder, spec) for path in tables):
+                note = (
+                    f"The folders are the labels, as there is no column {LABEL_COLUMN_NAME} for "
+                    f"images in {_names(tables)} (--label-column names another)"
+                )
+                return data, None, [note]
+        if len(tables) > 1:
+            folder = ImageFolder(folder_path)
+            fitting = [path for path in tables if _fits(path, folder, spec)]
+            if len(fitting) == 1:
+                others = _names([path for path in tables if path not in fitting])
+                note = f"Labels: {fitting[0].name}, as no image is named by {others}"
+                return folder_path, fitting[0], [note]
+    folder_path, table_path = _locate(data, spec.labels_file)
+    if table_path is None or not data.is_dir() or folder_path == data:
         return folder_path, table_path, []
-    name = folder_path.relative_to(data).as_posix()
-    return folder_path, table_path, [f"Read from the folder {name}"]
+    wrapping = folder_path.relative_to(data).as_posix()
+    return folder_path, table_path, [f"Read from the folder {wrapping}"]
 
 
 def table_columns(data: Path, labels_file: Path | None = None) -> tuple[str, ...] | None:
@@ -115,8 +114,9 @@ def _locate(data: Path, labels_file: Path | None) -> tuple[Path, Path | None]:
         raise UsageError(f"There is no file {labels_file}, neither here nor in {data}.")
     folder, tables = _tables_in(data)
     if len(tables) > 1:
-        names = ", ".join(path.name for path in tables)
-        raise UsageError(f"{data} holds {len(tables)} tables ({names}): name one with --labels.")
+        raise UsageError(
+            f"{data} holds {len(tables)} tables ({_names(tables)}): name one with --labels."
+        )
     return folder, tables[0] if tables else None
 
 
@@ -141,6 +141,10 @@ def _tables_in(data: Path) -> tuple[Path, list[Path]]:
             folder = folders[0]
     except OSError as error:
         raise DataError(f"{error.filename} cannot be listed: {error.strerror}.") from error
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths)
 
 
 def _is_hidden(name: str) -> bool:

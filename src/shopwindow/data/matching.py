@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from shopwindow.data.folder import ImageFolder
+from shopwindow.data.folder import ImageFolder, Match
 from shopwindow.imaging.suffixes import IMAGE_SUFFIXES
 
 _FEWEST = 2  # rows that make a rule: one may be a coincidence
@@ -70,9 +70,7 @@ _RULES = (
 )
 
 
-def match_names(
-    names: Sequence[str], folder: ImageFolder
-) -> tuple[list[tuple[str, str]], list[str]]:
+def match_names(names: Sequence[str], folder: ImageFolder) -> tuple[list[Match], list[str]]:
     """Find the file of each name.
 
     Args:
@@ -80,28 +78,28 @@ def match_names(
         folder: The files.
 
     Returns:
-        For each name what `ImageFolder.find` returns; and a sentence for each rule by which files
+        What each name means; and a sentence for each rule by which files
         were found that have other names.
     """
     found = {name: folder.find(name) for name in dict.fromkeys(names)}
     notes = []
     for rule in _RULES:
-        taken = {reference for reference, problem in found.values() if not problem}
-        lost = [name for name, (link, problem) in found.items() if _is_lost(name, link, problem)]
+        taken = {match.usable for match in found.values()}
+        lost = [name for name, match in found.items() if _is_lost(name, match)]
         free = [file for file in folder.images if file not in taken]
         if not lost or not free:
             break
         pairs = dict(_pairs(lost, free, rule))
         most = 2 * len(pairs) >= min(len(lost), len(free)) and len(pairs) >= _FEWEST
         if pairs and (most or rule.sure):
-            found.update({name: (file, "") for name, file in pairs.items()})
+            found.update({name: Match(file) for name, file in pairs.items()})
             notes.append(_sentence(rule, pairs))
     return [found[name] for name in names], notes
 
 
-def _is_lost(name: str, link: str, problem: str) -> bool:
-    """Say whether a name is one of no file, rather than of several or of one that is refused."""
-    if not problem or link or problem.startswith(("no image: ", "more than one")):
+def _is_lost(name: str, match: Match) -> bool:
+    """Say whether no file has this name, rather than several or one that is refused."""
+    if not match.problem or match.file or match.problem.startswith(("no image: ", "more than one")):
         return False
     return "\0" not in name
 
