@@ -87,7 +87,7 @@ class ImageFolder:
                     elif entry.is_file():
                         self._files.add(name)
                     else:
-                        self.refused[name] = "no regular file: a link to nothing, or a device"
+                        self.refused[name] = "not a regular file: a link to nothing, or a device"
                 except OSError as error:  # a single bad entry
                     self.refused[name] = f"cannot be read: {error.strerror}"
 
@@ -120,7 +120,7 @@ class ImageFolder:
         if not name:
             return Match("", "no image: the cell is empty")
         if len(name) > _MAX_NAME_CHARACTERS or "\0" in name:
-            return Match("", f"no image: a cell of {len(name):,} characters is no file name")
+            return Match("", f"no image: a cell of {len(name):,} characters is not a file name")
         path = name.replace("\\", "/")
         if path.startswith("/") or re.match(r"[A-Za-z]:", path):
             return Match("", "path leaves the folder: it is absolute")

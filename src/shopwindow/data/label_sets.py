@@ -194,4 +194,4 @@ def name_twins(labels: Iterable[str]) -> list[str]:
     if not found:
         return []
     named = listed(list(map(" / ".join, found)), 4, "; ")
-    return [f"Labels that look like one in two spellings: {named}; --label-map can join them"]
+    return [f"Labels that may be one label in two spellings: {named}; --label-map can join them"]

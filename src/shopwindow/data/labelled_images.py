@@ -138,8 +138,9 @@ def nothing_left(data: Path, dropped: Sequence[DroppedRow], unused: Sequence[str
 
 
 def name_unused(names: Sequence[str]) -> list[str]:
-    """Return a sentence about files that are no images, if there are any, in a list."""
+    """Return a sentence about files that are not images, if there are any, in a list."""
     if not names:
         return []
-    what = f"{len(names):,} files are no images" if len(names) > 1 else "1 file is no image"
-    return [f"{what}, and not used: {listed(names, 3)}"]
+    if len(names) == 1:
+        return [f"1 file is not an image, and is not used: {names[0]}"]
+    return [f"{len(names):,} files are not images, and are not used: {listed(names, 3)}"]

@@ -48,7 +48,7 @@ def describe_parts(roles: Mapping[str, Role], held_out: Role | None) -> str:
         return "All parts are read as one; name one of them as DATA to read it alone"
     judges = [name for name, role in roles.items() if role == held_out]
     apart = [name for name, role in roles.items() if role == "test" != held_out]
-    sentence = f"Held out to grade a training by: {', '.join(judges)}"
+    sentence = f"Held out to grade the training: {', '.join(judges)}"
     if apart:
         sentence += f"; kept for shopwindow evaluate: {', '.join(apart)}"
     return sentence

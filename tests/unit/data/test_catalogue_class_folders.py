@@ -42,7 +42,7 @@ def test_hidden_files_are_passed_over_and_others_are_named(
     assert catalogue.references == ["Heels/a.jpg"]
     assert catalogue.dropped == []
     assert catalogue.unused == ("Heels/notes.txt",)
-    assert catalogue.notes[-1] == "1 file is no image, and not used: Heels/notes.txt"
+    assert catalogue.notes[-1] == "1 file is not an image, and is not used: Heels/notes.txt"
 
 
 @pytest.mark.parametrize("format_", ACCEPTED_FORMATS)
@@ -119,7 +119,7 @@ def test_parts_are_named_and_their_folders_are_the_labels(
     assert catalogue.roles == ("test", "test", "train", "train")
     assert catalogue.notes == (
         "Labels: the folders of each part: test_set (2 images), training_set (2 images)",
-        "Held out to grade a training by: test_set (2 images)",
+        "Held out to grade the training: test_set (2 images)",
     )
 
 
@@ -135,7 +135,7 @@ def test_test_part_beside_a_validation_part_is_kept_for_later(
         ),
     )
     assert read_catalogue(DataSpec(tmp_path)).notes[1] == (
-        "Held out to grade a training by: valid (2 images); "
+        "Held out to grade the training: valid (2 images); "
         "kept for shopwindow evaluate: test (2 images)"
     )
 
@@ -172,7 +172,7 @@ def test_parts_below_the_labels_are_parts_too(
     catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.labels["label"] == ["cat", "cat", "dog", "dog"]
     assert catalogue.roles == ("test", "train", "test", "train")
-    assert "Held out to grade a training by: test (2 images)" in catalogue.notes
+    assert "Held out to grade the training: test (2 images)" in catalogue.notes
 
 
 def test_folders_below_the_labels_are_named_where_they_are_not_told_apart(

@@ -156,7 +156,7 @@ def test_link_to_nothing_is_counted(shop: Path) -> None:
     (shop / "cat" / "2.jpg").symlink_to(shop / "gone.jpg")
     (shop / "1.jpg").rename(shop / "cat" / "1.jpg")
     (dropped,) = read_catalogue(DataSpec(shop)).dropped
-    assert (dropped.reference, dropped.kind) == ("cat/2.jpg", "no regular file")
+    assert (dropped.reference, dropped.kind) == ("cat/2.jpg", "not a regular file")
 
 
 def test_table_without_a_header_is_refused_with_a_sentence(shop: Path) -> None:

@@ -112,7 +112,7 @@ def test_test_shard_is_held_out(tmp_path: Path, write: Callable[..., None]) -> N
     write("data/test-00000-of-00001.parquet", [2])
     catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.roles == ("test", "train", "train")
-    assert catalogue.notes[1] == "Held out to grade a training by: test (1 image)"
+    assert catalogue.notes[1] == "Held out to grade the training: test (1 image)"
 
 
 def test_missing_shard_is_told(tmp_path: Path, write: Callable[..., None]) -> None:
