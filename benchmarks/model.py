@@ -20,8 +20,9 @@ from pathlib import Path
 from sections import table, write_section
 from shopwindow.bundle import bundled_model_path, read_bundle
 from shopwindow.data.label_sets import read_label_map
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import ImageError
-from shopwindow.evaluation.grading import Reading, grade_bundle
+from shopwindow.evaluation.grading import grade_bundle
 from shopwindow.evaluation.report import Evaluation
 from shopwindow.inference.engine import EngineName
 from shopwindow.inference.predictor import Predictor
@@ -49,7 +50,8 @@ def main() -> None:
     phones = grade_bundle(
         bundle,
         options.phones,
-        reading=Reading(
+        spec=DataSpec(
+            options.phones,
             labels_file=Path("images.csv"),
             image_column="image",
             label_column="label",

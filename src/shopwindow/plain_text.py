@@ -1,8 +1,12 @@
-"""Numbers, names and tables as text for people."""
+"""Numbers, names, tables and cells as text for people, on a terminal or in a spreadsheet."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+# The wide forms too: some spreadsheets take them for the others.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 
 
 def counted(number: int, thing: str) -> str:
@@ -13,6 +17,12 @@ def counted(number: int, thing: str) -> str:
 def percent(share: float | None, digits: int = 1) -> str:
     """Return a share (0 to 1) as people read it, "87.1 %"; a dash where it is undefined."""
     return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def listed(names: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Return the first few of many names: "red, green and 3 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 def printable(text: str) -> str:
@@ -31,3 +41,18 @@ def aligned(rows: Sequence[tuple[str, ...]], alignment: str) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def escape_formula(text: str) -> str:
+    """Return the text of a CSV cell so that no spreadsheet computes it.
+
+    A file or label called `=HYPERLINK(...)` must not run on the machine of whoever opens the
+    answers. As OWASP advises (https://owasp.org/www-community/attacks/CSV_Injection), such a cell
+    gets an apostrophe in front, which spreadsheets take for the sign of a text.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_formula(cell: str) -> str:
+    """Return what `escape_formula` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from shopwindow.bundle import Bundle, arithmetic_of, bundled_model_path, read_bundle
-from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import read_label_map
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import split_images
-from shopwindow.evaluation.grading import Reading, grade_bundle, recorded_reading
+from shopwindow.evaluation.grading import grade_bundle
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +30,9 @@ def catalogue(
     first_load: tuple[Dataset, float],  # decodes the same images for other tests too
     catalogue_cache: Path,
 ) -> Dataset:
-    reading = recorded_reading(bundled, fashion_catalogue)
-    return load_dataset(
-        fashion_catalogue,
+    reading = DataSpec.from_record(fashion_catalogue, bundled.info.data)
+    return reading.load(
         rule=bundled.info.rule,
-        labels_file=reading.labels_file,
-        image_column=reading.image_column,
-        label_column=reading.label_column,
-        also=reading.also,
-        min_images=reading.min_images,
         cache_dir=catalogue_cache,
         progress=False,
     )
@@ -96,7 +91,8 @@ def test_split_of_the_card_is_found_again_in_the_data(bundled: Bundle, catalogue
 def test_phone_photos_of_other_senders_are_right_as_often_as_the_card_says(
     bundled: Bundle, phone_photos: Path, shared_data: Path, tmp_path: Path
 ) -> None:
-    reading = Reading(
+    reading = DataSpec(
+        phone_photos,
         labels_file=Path("images.csv"),
         image_column="image",
         label_column="label",
@@ -104,7 +100,7 @@ def test_phone_photos_of_other_senders_are_right_as_often_as_the_card_says(
         group_column="sender_id",
     )
     evaluation = grade_bundle(
-        bundled, phone_photos, reading=reading, cache_dir=tmp_path / "cache", progress=False
+        bundled, phone_photos, spec=reading, cache_dir=tmp_path / "cache", progress=False
     )
     (recorded,) = bundled.info.quality["also"]
     assert evaluation.images == recorded["images"], "its validation part was found again"

@@ -13,6 +13,7 @@ import pytest
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.inspection import summarise_dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import split_images
 
 pytestmark = pytest.mark.slow
@@ -24,7 +25,9 @@ def dataset(first_load: tuple[Dataset, float]) -> Dataset:
 
 
 def test_every_row_of_the_catalogue_is_accounted_for(fashion_catalogue: Path) -> None:
-    catalogue = read_catalogue(fashion_catalogue, label_column="articleType", also=("gender",))
+    catalogue = read_catalogue(
+        DataSpec(fashion_catalogue, label_column="articleType", also=("gender",))
+    )
     assert len(catalogue) == 39_584
     assert Counter(row.kind for row in catalogue.dropped) == {"no image file": 4_862}
 

@@ -19,10 +19,11 @@ from shopwindow.bundle import read_bundle
 from shopwindow.calibration import curves
 from shopwindow.calibration.calibrating import Calibration
 from shopwindow.data.label_sets import read_label_map
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import split_images
 from shopwindow.errors import DataError, UsageError
 from shopwindow.evaluation.asking import ValidationSet
-from shopwindow.evaluation.grading import Reading, grade_bundle
+from shopwindow.evaluation.grading import grade_bundle
 from shopwindow.runs import Run, TrainingOptions
 from shopwindow.runs.mix import ExtraDataset, TrainingMix, combine, open_extra
 from shopwindow.runs.training_data import keep_apart, open_dataset
@@ -183,7 +184,8 @@ def test_run_with_extra_data_sets_is_exported_with_figures_for_each(
     evaluation = grade_bundle(
         bundle,
         extra_file.with_name("negatives"),
-        reading=Reading(
+        spec=DataSpec(
+            extra_file.with_name("negatives"),
             labels_file=extra_file.with_name("coarse.csv"),
             image_column="file",
             label_column="name",

@@ -15,9 +15,10 @@ from PIL import Image
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, Bundle, read_bundle
 from shopwindow.cli import main
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError, PromotionError, UsageError
 from shopwindow.evaluation.comparison import compare_bundles
-from shopwindow.evaluation.grading import grade_bundle, recorded_reading
+from shopwindow.evaluation.grading import grade_bundle
 from shopwindow.evaluation.leakage import out_of_fold_answers
 from shopwindow.evaluation.promotion import compare_for_promotion
 from shopwindow.evaluation.report import Evaluation
@@ -318,9 +319,9 @@ def test_labels_that_no_one_could_learn_are_told_and_not_promoted(
     said = capsys.readouterr().out
     assert "THIS MODEL HAS LEARNED NOTHING OF USE: always answering 'this' would be" in said
     assert "Serve it" not in said
-    reading = recorded_reading(bundle, folder)
+    reading = DataSpec.from_record(folder, bundle.info.data)
     with pytest.raises(PromotionError, match="expected a model that has learned something"):
-        compare_for_promotion(probed, bundle, folder, readings=(reading, reading), progress=False)
+        compare_for_promotion(probed, bundle, folder, specs=(reading, reading), progress=False)
 
 
 def test_good_model_is_told_how_to_serve_it(
@@ -376,9 +377,9 @@ def test_two_probes_are_compared_and_the_better_one_is_promoted(
     ]
     worse, better = train(half), train(rows)
     assert worse.info.quality["accuracy"] < better.info.quality["accuracy"]
-    reading = recorded_reading(better, folder)
+    reading = DataSpec.from_record(folder, better.info.data)
     shared: dict[str, Any] = {
-        "readings": (reading, reading),
+        "specs": (reading, reading),
         "cache_dir": cache,
         "progress": False,
         "engine": "onnxruntime",
@@ -402,12 +403,12 @@ def test_training_starts_from_a_probe_with_its_labels_and_options(
     bundle = train(start_from=probed.path, labels_file=table)
     assert bundle.info.columns == probed.info.columns, "colour too, which was not asked for again"
     assert bundle.info.training["started_from"]["sha256"] == probed.sha256
-    reading = recorded_reading(probed, folder)
+    spec = DataSpec.from_record(folder, probed.info.data)
     judged = compare_for_promotion(
         probed,
         bundle,
         folder,
-        readings=(reading, reading),
+        specs=(spec, spec),
         cache_dir=cache,
         progress=False,
         engine="onnxruntime",

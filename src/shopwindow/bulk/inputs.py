@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from shopwindow.bulk.folders import Notes, has_wildcard, match_pattern, walk_folder
-from shopwindow.bulk.remote import is_url, list_url
-from shopwindow.bulk.tables import bytes_columns, is_table, open_parquet, read_table
-from shopwindow.data.tables import TABLE_SUFFIXES
-from shopwindow.errors import UsageError
+from shopwindow.bulk.remote import is_url, list_url, open_url
+from shopwindow.data.columns import choose_image_column
+from shopwindow.data.folder import ImageFolder
+from shopwindow.data.matching import match_names
+from shopwindow.data.parquet import ParquetTable, bytes_columns, open_parquet
+from shopwindow.data.tables import TABLE_SUFFIXES, Table, TableRow, open_table
+from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.formats import IMAGE_SUFFIXES
+
+_ROWS_MATCHED_AT_ONCE = 100_000  # whose names are compared with those of the files
 
 
 class Input(NamedTuple):
@@ -44,8 +53,8 @@ def list_inputs(
     """Yield the inputs that `names` mean, in order.
 
     - A folder: its image files in name order, then those of its folders; see `walk_folder`.
-    - A pattern such as `photos/**/*.jpg`: what fits, in name order.
-    - A table (CSV, TSV, Parquet): the paths or image bytes in one column of it, row by row.
+    - A pattern such as `photos/**/*.jpg`: what matches, in name order.
+    - A table (CSV, TSV, Parquet, ...): the paths or image bytes in one of its columns, row by row.
     - An fsspec URL such as `s3://bucket/photos`: an object, a folder, a pattern or a table.
     - Any other file: itself. One that does not exist is an input (its row will say so) if it is
       called like an image, and wrong usage if not.
@@ -56,7 +65,7 @@ def list_inputs(
         names: As given on the command line.
         image_column: The column of tables; None takes the one that a training would take.
         usual_column: What it was called in the training of the model.
-        notes: Is told of what has no row, and of what was taken for what.
+        notes: Gets what has no row, and which names were taken for which files.
 
     Raises:
         UsageError: Nothing to predict, or something that cannot be read or does not exist.
@@ -65,11 +74,11 @@ def list_inputs(
     tables = found = 0
     for name in names:
         for place in _expand(name, notes):
-            if is_table(place):
+            if place.lower().endswith(TABLE_SUFFIXES):
                 tables += 1
-                for cell in read_table(place, image_column, usual_column, notes):
+                for cell in _read_table(place, image_column, usual_column, notes):
                     found += 1
-                    yield Input(*cell)
+                    yield cell
             else:
                 found += 1
                 yield Input(place)
@@ -95,7 +104,7 @@ def parse_input(text: str) -> Input:
     match = re.fullmatch(r"(.+\.parquet)#(\d+)", text, re.IGNORECASE | re.DOTALL)
     if match is None or os.path.lexists(text):
         return Input(text)
-    with open_parquet(match[1]) as file:
+    with open_parquet_at(match[1]) as file:
         columns = bytes_columns(file)
     if len(columns) != 1:
         raise UsageError(f"{match[1]} has {len(columns)} columns of image bytes: expected one.")
@@ -132,3 +141,100 @@ def _walk_if_folder(path: str, notes: Notes | None) -> Iterator[str]:
             yield path
     else:
         yield path
+
+
+def open_parquet_at(place: str) -> Any:
+    """Return a `pyarrow.parquet.ParquetFile` of a file or a URL.
+
+    Raises:
+        UsageError: It is not a Parquet file, or cannot be read.
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        return open_parquet(place, open_url(place) if is_url(place) else None)
+    except DataError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{place} cannot be read: {error}") from error
+
+
+def _read_table(
+    place: str, image_column: str | None, usual_column: str | None, notes: Notes | None
+) -> Iterator[Input]:
+    """Yield the input of every row; one without a path has an empty path.
+
+    The table is read as a training reads it, so that the table that trains can be predicted: the
+    same separators, columns and names. What is not in its folder is taken too: other folders, and
+    URLs. A path is relative to the folder of the table, and may differ from that of its file as in
+    a training; see `match_names`.
+
+    Raises:
+        UsageError: The table cannot be read, or has no such column.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    folder = place.rpartition("/")[0]
+    try:
+        with _open_table_at(place) as table:
+            listed = None if is_url(place) else ImageFolder(Path(folder or "."))
+            column = choose_image_column(table, listed, image_column, usual_column)
+            if isinstance(table, ParquetTable) and column in table.bytes_columns:
+                for row in range(len(table)):
+                    yield Input(place, column, row)
+                return
+            cells = (_cell_of(row, column == table.columns[0]) for row in table.rows((column,)))
+            yield from map(Input, _paths(cells, folder, listed, notes))
+    except DataError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{place} cannot be read: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _open_table_at(place: str) -> Iterator[Table]:
+    path = PurePosixPath(place)
+    if not is_url(place):
+        yield open_table(Path(place), needs_header=False)
+    elif path.suffix.lower() == ".parquet":
+        with open_url(place) as file:
+            yield open_table(Path(place), file)
+    else:
+        with tempfile.TemporaryDirectory(prefix="shopwindow-") as folder:
+            copy = Path(folder) / path.name
+            with open_url(place) as file, copy.open("wb") as target:
+                shutil.copyfileobj(file, target)
+            yield open_table(copy, needs_header=False)
+
+
+def _cell_of(row: TableRow, is_first: bool) -> str:
+    """Return the cell of a row; of one that is too short, only the first is known."""
+    return row.cells[0] if row.cells and (is_first or not row.problem) else ""
+
+
+def _paths(
+    cells: Iterator[str], folder: str, listed: ImageFolder | None, notes: Notes | None
+) -> Iterator[str]:
+    """Yield the path of what a training would find by each cell; without any, the cell itself."""
+    while block := list(islice(cells, _ROWS_MATCHED_AT_ONCE)):
+        found: dict[str, str] = {}
+        if listed is not None and (lost := [cell for cell in block if _is_lost(cell, folder)]):
+            matches, sentences = match_names(lost, listed)
+            pairs = zip(lost, matches, strict=True)
+            found = {cell: match.file for cell, match in pairs if match.usable}
+            if notes is not None:
+                notes.told += sentences
+        for cell in block:
+            yield _beside(folder, found.get(cell, cell))
+
+
+def _is_lost(cell: str, folder: str) -> bool:
+    """Say whether a cell is not simply the path of a file."""
+    if not cell or is_url(cell):
+        return False
+    return not os.path.isfile(_beside(folder, cell))  # noqa: PTH113 (one call for each row)
+
+
+def _beside(folder: str, cell: str) -> str:
+    """Return a path that is relative to the folder of the table as one that can be opened."""
+    if not cell or not folder or is_url(cell) or os.path.isabs(cell):  # noqa: PTH117
+        return cell
+    return f"{folder}/{cell}"

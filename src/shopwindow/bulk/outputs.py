@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shopwindow.bulk.rows import COLUMNS
 from shopwindow.errors import MissingExtraError, UsageError
-from shopwindow.formulas import unescape_formula
+from shopwindow.plain_text import unescape_formula
 
 _BLOCK_ROWS = 50_000
 _MAX_CELL_CHARS = 10_000_000  # `top` of very many labels is larger than the csv module thinks

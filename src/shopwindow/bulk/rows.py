@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
 from shopwindow.errors import MissingExtraError, UsageError
-from shopwindow.formulas import escape_formula
 from shopwindow.inference.prediction import Prediction
+from shopwindow.plain_text import escape_formula
 
 COLUMNS = ("path", "label", "confidence", "sure", "top", "attributes", "error")
 

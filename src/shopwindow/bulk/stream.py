@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.inputs import Input, open_parquet_at
 from shopwindow.bulk.remote import is_url, read_url
 from shopwindow.bulk.rows import Row
-from shopwindow.bulk.tables import open_parquet
 from shopwindow.errors import ImageError, OversizedImageError, UsageError
 from shopwindow.inference.predictor import Predictor
 
@@ -147,7 +146,7 @@ class TableCells:
 
     def _from_group_of(self, one: Input) -> tuple[Iterator[Any], int]:
         """Return the cells from the beginning of the row group on, and the number of the first."""
-        file = open_parquet(one.path)
+        file = open_parquet_at(one.path)
         first = 0
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows

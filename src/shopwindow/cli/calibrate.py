@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from shopwindow.cli.evaluate import wanted_reading
-from shopwindow.cli.options import data_argument, data_options, example, given
+from shopwindow.cli.options import data_argument, data_options, example, given, wanted_reading
 from shopwindow.errors import DataError
 
 
@@ -51,7 +50,6 @@ def calibrate(
     bundle = read_bundle(model)
     dataset = read_dataset(
         bundle,
-        data,
         wanted_reading(given(context), bundle, data),
         labels_of_model=True,
         cache_dir=cache_dir,

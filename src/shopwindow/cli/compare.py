@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shopwindow.cli.evaluate import wanted_reading
-from shopwindow.cli.options import data_argument, data_options, example, given, wanted_engine
+from shopwindow.cli.options import (
+    data_argument,
+    data_options,
+    example,
+    given,
+    wanted_engine,
+    wanted_reading,
+)
 
 if TYPE_CHECKING:
     from shopwindow.evaluation.leakage import Part
@@ -61,7 +67,7 @@ def compare(
         bundle_a,
         bundle_b,
         data,
-        readings=(
+        specs=(
             wanted_reading(options, bundle_a, data),
             wanted_reading(options, bundle_b, data),
         ),

@@ -41,22 +41,23 @@ from shopwindow.cli.options import (
     help="The page.",
 )
 @click.pass_context
-def inspect(context: click.Context, /, size: tuple[int, int], out: Path, **_: Any) -> None:
+def inspect(
+    context: click.Context, /, size: tuple[int, int], out: Path, cache_dir: Path | None, **_: Any
+) -> None:
     """Print what is in DATA, and write a page about it.
 
     The page has a contact sheet, the sizes of the labels, duplicates, and every row and image that
     was left out, with the reason.
     """
-    from shopwindow.data.dataset import load_dataset
     from shopwindow.data.inspection import summarise_dataset, write_inspection
-    from shopwindow.data.label_sets import read_label_map
+    from shopwindow.data.spec import DataSpec
     from shopwindow.imaging.preprocess import ResizeRule
 
-    options = {k: v for k, v in given(context).items() if k not in ("size", "out")}
-    if "label_map" in options:
-        options["label_map"] = read_label_map(options["label_map"])
-    rule = ResizeRule(height_px=size[0], width_px=size[1])
-    dataset = load_dataset(rule=rule, progress=sys.stderr.isatty(), **options)
+    dataset = DataSpec.from_options(given(context)).load(
+        rule=ResizeRule(height_px=size[0], width_px=size[1]),
+        cache_dir=cache_dir,
+        progress=sys.stderr.isatty(),
+    )
     click.echo(summarise_dataset(dataset))
     click.echo(f"\nPage: {write_inspection(dataset, out)}")
 

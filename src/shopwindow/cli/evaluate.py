@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shopwindow.cli.options import data_argument, data_options, example, given, wanted_engine
+from shopwindow.cli.options import (
+    data_argument,
+    data_options,
+    example,
+    given,
+    wanted_engine,
+    wanted_reading,
+)
 from shopwindow.cli.training import training_stack
 from shopwindow.errors import TrainingError
 
 if TYPE_CHECKING:
-    from shopwindow.bundle import Bundle
-    from shopwindow.evaluation.grading import Reading
     from shopwindow.evaluation.leakage import Part
-
-# What says which labels there are, and what else says how data is read.
-_LABEL_OPTIONS = ("label_column", "also", "label_map")
-_OPTIONS = (*_LABEL_OPTIONS, "labels_file", "image_column", "group_column")
 
 
 @click.command(
@@ -86,7 +86,7 @@ def evaluate(
     evaluation = grade_bundle(
         bundle,
         data,
-        reading=wanted_reading(given(context), bundle, data),
+        spec=wanted_reading(given(context), bundle, data),
         part=part,
         answer=answer,
         cache_dir=cache_dir,
@@ -96,26 +96,3 @@ def evaluate(
     click.echo(format_summary(evaluation))
     page, _figures = write_report(out, evaluation)
     click.echo(f"\nReport: {page}")
-
-
-def wanted_reading(options: dict[str, Any], bundle: Bundle, data: Path) -> Reading:
-    """Return how to read the data: as the options say, and else as the bundle recorded it.
-
-    Args:
-        options: What stood on the command line.
-        bundle: Knows how its own training data was read.
-        data: What is to be read.
-    """
-    from shopwindow.data.label_sets import read_label_map
-    from shopwindow.evaluation.grading import Reading, recorded_reading
-
-    given = {name: options[name] for name in _OPTIONS if name in options}
-    if "label_map" in given:
-        given["label_map"] = read_label_map(given["label_map"])
-    recorded = recorded_reading(bundle, data, given.get("labels_file"))
-    if any(name in given for name in _LABEL_OPTIONS):  # other labels: only the images are alike
-        recorded = Reading(image_column=recorded.image_column)
-    reading = replace(recorded, **given)
-    if "min_images" in options:
-        reading = replace(reading, min_images=options["min_images"], is_recorded=False)
-    return reading

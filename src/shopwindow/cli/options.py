@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
+    from shopwindow.bundle import Bundle
+    from shopwindow.data.spec import DataSpec
     from shopwindow.inference.engine import EngineName
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -78,7 +81,7 @@ def data_argument(command: Command) -> Command:
 
 
 def data_options(*, default_min_images: str | None = "2") -> Callable[[Command], Command]:
-    """Add the options that say how DATA is to be read, named as in `load_dataset`.
+    """Add the options that say how DATA is to be read, named as the fields of `DataSpec`.
 
     Args:
         default_min_images: In words; None leaves that option out, as where a model has its labels.
@@ -103,12 +106,12 @@ def data_options(*, default_min_images: str | None = "2") -> Callable[[Command],
             "--label-map",
             metavar="FILE",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help='JSON file with what labels mean in others: {"Top": ["Shirt", "Tee"], "Sky": []}.',
+            help='JSON file that maps labels to others: {"Top": ["Shirt", "Tee"], "Sky": []}.',
         ),
         click.option(
             "--group-column",
             metavar="C",
-            help="Column of what images share, such as who took them; a split keeps it whole.",
+            help="Column of what images share, such as the sender; a split keeps them together.",
         ),
         click.option(
             "--cache-dir",
@@ -161,3 +164,27 @@ def given(context: click.Context) -> dict[str, Any]:
         for name, value in context.params.items()
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     }
+
+
+# What says which labels there are.
+_LABEL_OPTIONS = ("label_column", "also", "label_map")
+
+
+def wanted_reading(options: Mapping[str, Any], bundle: Bundle, data: Path) -> DataSpec:
+    """Return how to read the data: as the options say, and else as the bundle recorded it.
+
+    Args:
+        options: What stood on the command line.
+        bundle: Knows how its own training data was read.
+        data: What is to be read.
+    """
+    from shopwindow.data.spec import DataSpec
+
+    options = {**options, "data": data}
+    wanted = DataSpec.from_options(options)
+    recorded = DataSpec.from_record(data, bundle.info.data, wanted.labels_file)
+    if any(name in options for name in _LABEL_OPTIONS):  # other labels: only the images are alike
+        recorded = DataSpec(data, image_column=recorded.image_column, min_images=1)
+    asked = {name: value for name, value in vars(wanted).items() if name in options}
+    is_recorded = recorded.is_recorded and "min_images" not in options
+    return replace(recorded, **asked, is_recorded=is_recorded)

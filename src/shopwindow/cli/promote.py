@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from shopwindow.cli.evaluate import wanted_reading
 from shopwindow.cli.feedback import corrections_to_judge_by
-from shopwindow.cli.options import data_options, example, given, wanted_engine
+from shopwindow.cli.options import data_options, example, given, wanted_engine, wanted_reading
 from shopwindow.errors import PromotionError
 
 _in_service = click.option(
@@ -85,7 +84,7 @@ def promote(
                 current,
                 candidate,
                 data,
-                readings=(
+                specs=(
                     wanted_reading(options, current, data),
                     wanted_reading(options, candidate, data),
                 ),

@@ -1,9 +1,9 @@
 """Images decoded once into a memory-mapped array, so that an epoch never opens a JPEG.
 
 A cache is a folder named after a hash of all that its pixels depend on. It is built under another
-name and renamed when it is complete: what is interrupted is never used, and of two processes that
-build the same at once, the second takes what the first has made. One that nothing has opened for 90
-days is removed when another is built: its images may have changed or gone long ago.
+name and renamed when it is complete: an interrupted build is never used, and of two processes that
+build the same cache, the second takes that of the first. A cache that nobody has opened for 90 days
+is removed when another is built: its images may have changed or gone long ago.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class ImageCache:
     digests: NDArray[np.uint64]
 
     def open_features(self, name: str, width: int) -> np.memmap[Any, np.dtype[np.float16]]:
-        """Open a file of features, (N, width) float16, and make it, full of NaN, where it is not.
+        """Open a file of features, (N, width) float16; a new one is full of NaN.
 
-        What several processes write at once is the same, so that none has to wait for another.
+        Processes that write at once write the same values, so that none has to wait for another.
 
         Raises:
             DataError: The disk has no room for it.
@@ -77,12 +77,7 @@ class ImageCache:
                 return kept
         except (OSError, ValueError):
             pass  # there is none yet, or a damaged one
-        wanted_bytes, free_bytes = 2 * shape[0] * width, shutil.disk_usage(self.folder).free
-        if wanted_bytes > free_bytes:
-            raise DataError(
-                f"The features take {wanted_bytes / 1e6:,.0f} MB, and {self.folder.parent} has "
-                f"{free_bytes / 1e6:,.0f} MB free: make room, or set SHOPWINDOW_CACHE_DIR."
-            )
+        _check_room("The features take", self.folder.parent, 2 * shape[0] * width)
         building = self.folder / f".{path.name}.{os.getpid()}.npy"
         try:
             np.save(building, np.full(shape, np.nan, np.float16), allow_pickle=False)
@@ -191,19 +186,14 @@ def _build(
     parent = folder.parent
     parent.mkdir(parents=True, exist_ok=True)
     _sweep(parent)
-    wanted_bytes, free_bytes = int(np.prod(shape)), shutil.disk_usage(parent).free
-    if wanted_bytes > free_bytes:
-        raise DataError(
-            f"The image cache takes {wanted_bytes / 1e6:,.0f} MB, and {parent} has "
-            f"{free_bytes / 1e6:,.0f} MB free: make room, or set SHOPWINDOW_CACHE_DIR."
-        )
+    _check_room("The image cache takes", parent, int(np.prod(shape)))
     building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=parent))
     try:
         failures, digests = _write_images(catalogue, rule, building / "images.npy", shape, progress)
         np.save(building / "digests.npy", digests, allow_pickle=False)
         (building / "failures.json").write_text(json.dumps(failures), "utf-8")
         if folder.exists() and _load(folder, shape) is None:
-            # Damaged, for a complete one would have been opened.
+            # It is damaged: a complete one would have been opened.
             shutil.rmtree(folder, ignore_errors=True)
         try:
             building.rename(folder)
@@ -215,6 +205,15 @@ def _build(
         shutil.rmtree(building, ignore_errors=True)
 
 
+def _check_room(what: str, folder: Path, wanted_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if wanted_bytes > free_bytes:
+        raise DataError(
+            f"{what} {wanted_bytes / 1e6:,.0f} MB, and {folder} has "
+            f"{free_bytes / 1e6:,.0f} MB free: make room, or set SHOPWINDOW_CACHE_DIR."
+        )
+
+
 def _sweep(parent: Path) -> None:
     """Remove what killed builds left a day ago, and caches that were not opened for 90 days."""
     for path in parent.iterdir():
@@ -224,7 +223,7 @@ def _sweep(parent: Path) -> None:
             kept_s = _UNOPENED_AFTER_S
         else:
             continue
-        # What has another file in it is not ours: SHOPWINDOW_CACHE_DIR may be any folder. And
+        # A folder with any other file in it is not ours: SHOPWINDOW_CACHE_DIR may be any folder.
         # OSError: another process has just removed or renamed it.
         with suppress(OSError):
             own = all(_OWN_FILE.fullmatch(file.name) for file in path.iterdir())

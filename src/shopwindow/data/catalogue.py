@@ -6,117 +6,83 @@ Nothing is decoded here. Every row and every image file that is left out has its
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from shopwindow.data.class_folders import name_roles, read_class_folders
-from shopwindow.data.columns import choose_columns, open_table
-from shopwindow.data.folder import ImageFolder
+from shopwindow.data.class_folders import read_class_folders
+from shopwindow.data.columns import choose_columns
+from shopwindow.data.folder import ImageFolder, Match
 from shopwindow.data.labelled_images import (
     DroppedRow,
-    ImageSource,
     LabelledImages,
     Row,
     build_images,
     name_unused,
     nothing_left,
 )
-from shopwindow.data.layout import Role, held_out_role, role_of
+from shopwindow.data.location import files_of, locate
 from shopwindow.data.matching import match_names
-from shopwindow.data.parquet import ParquetTable
-from shopwindow.data.shards import ParquetShards
-from shopwindow.data.tables import LabelTable
-from shopwindow.data.which_table import choose_table, files_of
+from shopwindow.data.parts import Role, describe_roles, held_out_role, role_of
+from shopwindow.data.tables import Table, TableRow, open_table
 from shopwindow.errors import DataError, UsageError
-from shopwindow.plain_text import counted
+
+if TYPE_CHECKING:
+    from shopwindow.data.spec import DataSpec
 
 _MAX_LABEL_CHARACTERS = 200
 # A column called so may say which rows are to learn from, and which to judge by.
 _SPLIT_COLUMNS = ("split", "subset", "partition")
 
 
-def read_catalogue(
-    data: Path,
-    *,
-    labels_file: Path | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    also: Sequence[str] = (),
-    group_column: str | None = None,
-) -> LabelledImages:
+def read_catalogue(spec: DataSpec) -> LabelledImages:
     """Read which image has which labels.
 
     Args:
-        data: A folder with one table (`.csv`, `.tsv`, `.parquet`) and images in it or in its
-            `images` folder; or a folder with one folder per class; or a table, whose folder holds
-            the images.
-        labels_file: The table, relative to the working directory or to `data`. By default the only
-            one in `data`; where there is none, each folder in `data` is a class.
-        image_column: Column with the image: a path, or a file name with or without extension; in
-            Parquet also the image's bytes. By default that of `IMAGE_COLUMN_NAMES` by which most
-            images are found.
-        label_column: Column with the main label, by default `label`.
-        also: Further label columns. Their cells may be empty.
-        group_column: Column of what images have in common, such as who took them; the last of the
-            label columns that are returned.
+        spec: Where the data is, and what its columns are for. The column of the groups is the last
+            of the label columns that are returned.
 
     Raises:
         UsageError: A path or column that is not there. The message lists the columns there are.
         MissingExtraError: A Parquet file, and pyarrow is not installed.
         DataError: A table that cannot be read, or no usable image in it.
     """
-    columns = (image_column, label_column, also, group_column)
-    folder_path, table_path, choice = choose_table(data, labels_file, columns)
+    folder_path, table_path, notes = locate(spec)
     if table_path is None:
-        for option, value in (
-            ("--image-column", image_column),
-            ("--label-column", label_column),
-            ("--also", also),
-            ("--group-column", group_column),
-        ):
-            if value:
+        for option in ("image_column", "label_column", "also", "group_column"):
+            if getattr(spec, option):
                 raise UsageError(
-                    f"{option} has no effect, since {data} holds no table (such as .csv or .xlsx): "
-                    "its folders are the labels. Name a table with --labels."
+                    f"--{option.replace('_', '-')} has no effect, since {spec.data} holds no table "
+                    "(such as .csv or .xlsx): its folders are the labels. Name a table with "
+                    "--labels."
                 )
         folder = ImageFolder(folder_path)
         catalogue = read_class_folders(folder)
     else:
         table = open_table(table_path)
         folder = ImageFolder(folder_path)
-        image_column, label_columns = choose_columns(
-            table, folder, image_column, label_column, also, group_column
-        )
-        if isinstance(table, ParquetTable) and table.holds_bytes(image_column):
-            source = table.open_images(image_column)
-            catalogue = _read_table(table, None, source, image_column, label_columns)
-        else:
-            catalogue = _read_table(table, folder, folder, image_column, label_columns)
+        catalogue = _read_table(table, folder, *choose_columns(table, folder, spec))
     own = files_of(table_path)
     unused = tuple(name for name in folder.others if folder.root / name not in own)
     if not catalogue.references:
-        raise DataError(nothing_left(data, catalogue.dropped, unused))
-    notes = (*choice, *catalogue.notes, *name_unused(unused))
-    return replace(catalogue, unused=unused, notes=notes)
+        raise DataError(nothing_left(spec.data, catalogue.dropped, unused))
+    return replace(catalogue, unused=unused, notes=(*notes, *catalogue.notes, *name_unused(unused)))
 
 
 def _read_table(
-    table: LabelTable,
-    folder: ImageFolder | None,
-    source: ImageSource,
-    image_column: str,
-    label_columns: tuple[str, ...],
+    table: Table, folder: ImageFolder, image_column: str, label_columns: tuple[str, ...]
 ) -> LabelledImages:
     rows = list(table.rows((image_column, *label_columns)))
     names = [row.cells[0] if row.cells else "" for row in rows]
-    found, notes = [(name, "") for name in names], list[str]()
-    if folder is not None:
+    notes = [*table.notes]
+    if holds_bytes := image_column in table.bytes_columns:
+        found = [Match(name) for name in names]
+    else:
         usable = [name for row, name in zip(rows, names, strict=True) if not row.problem]
-        matched, notes = match_names(usable, folder)
-        at = dict(zip(usable, matched, strict=True))
-        found = [at.get(name, ("", "")) for name in names]
+        matched, matches = match_names(usable, folder)
+        notes += matches
+        file_of = dict(zip(usable, matched, strict=True))
+        found = [file_of.get(name, Match("")) for name in names]
     dropped: list[DroppedRow] = []
     kept: list[Row] = []
     for row, name, (reference, problem) in zip(rows, names, found, strict=True):
@@ -129,72 +95,51 @@ def _read_table(
             kept.append((reference, where, tuple(cell or None for cell in cells)))
     unique, repeated = _drop_repeated(kept)
     dropped += repeated
-    if folder is not None:
-        named = {
-            reference for row, (reference, _) in zip(rows, found, strict=True) if not row.problem
-        }
+    if not holds_bytes:
+        named = {match.file for row, match in zip(rows, found, strict=True) if not row.problem}
         dropped += [
             DroppedRow("file", name, folder.refused.get(name, "no row names this image file"))
             for name in sorted({*folder.images, *folder.refused} - named)
         ]
-    catalogue = build_images(label_columns, unique, dropped, source)
-    if isinstance(table, ParquetShards):
-        notes = [_name_shards(table), *notes]
-        given: Sequence[Role] | None = [table.roles[row.file] for row in rows]
-    else:
-        given, told = _read_split_column(table, (image_column, *label_columns))
-        notes += told
+    source = table.open_images(image_column) if holds_bytes else folder
+    images = build_images(label_columns, unique, dropped, source)
+    role_of_row, more = _read_roles(table, rows, (image_column, *label_columns))
     roles: tuple[Role, ...] = ()
-    if given is not None:
-        role_of_image = {reference: role for role, (reference, _) in zip(given, found, strict=True)}
-        roles = tuple(role_of_image[reference] for reference in catalogue.references)
-        notes += _name_roles(roles)
-    whole = (row.cells[1] for row in rows if len(row.cells) > 1)
+    if role_of_row:
+        role_of_image = {match.file: role for role, match in zip(role_of_row, found, strict=True)}
+        roles = tuple(role_of_image[reference] for reference in images.references)
+        more += describe_roles(roles)
+    labels = (row.cells[1] for row in rows if len(row.cells) > 1)
     return replace(
-        catalogue,
+        images,
         image_column=image_column,
         roles=roles,
-        notes=(*table.notes, *notes),
+        notes=(*notes, *more),
         named_labels=frozenset(
             unicodedata.normalize("NFC", label)
-            for label in whole
+            for label in labels
             if 0 < len(label) <= _MAX_LABEL_CHARACTERS
         ),
     )
 
 
-def _read_split_column(
-    table: LabelTable, taken: Sequence[str]
-) -> tuple[list[Role] | None, list[str]]:
-    """Return what each row is for, where a column says it; and what is to be said about that."""
-    named = [one for one in table.columns if one.strip().casefold() in _SPLIT_COLUMNS]
+def _read_roles(
+    table: Table, rows: Sequence[TableRow], taken: Sequence[str]
+) -> tuple[list[Role], list[str]]:
+    """Return what each row is for, where its file or a column says it; and notes about that."""
+    if table.roles:
+        return [table.roles[row.file] for row in rows], []
+    named = [name for name in table.columns if name.strip().casefold() in _SPLIT_COLUMNS]
     if len(named) != 1 or named[0] in taken:
-        return None, []
+        return [], []
     (column,) = named
     cells = [row.cells[0].strip() if row.cells else "" for row in table.rows((column,))]
-    roles = [role_of(cell) for cell in cells]
-    given: list[Role] = [role for role in roles if role is not None]
-    if held_out_role(given) is None or any(
-        role is None for cell, role in zip(cells, roles, strict=True) if cell
-    ):
-        return None, [f"Column {column} is not used: its cells do not say train, valid or test"]
+    known = {cell: role_of(cell) for cell in cells if cell}
+    roles = [known.get(cell) for cell in cells]
+    given = [role for role in known.values() if role is not None]
+    if held_out_role(given) is None or len(given) < len(known):
+        return [], [f"Column {column} is not used: its cells do not say train, valid or test"]
     return [role or "train" for role in roles], [f"Parts: column {column}"]
-
-
-def _name_shards(table: ParquetShards) -> str:
-    more = f" and {len(table.files) - 4:,} more" if len(table.files) > 4 else ""
-    missing = f"; {table.missing:,} that belong to them are missing" if table.missing else ""
-    return f"Read as one table: {', '.join(table.files[:4])}{more}{missing}"
-
-
-def _name_roles(roles: Sequence[Role]) -> Iterator[str]:
-    judge = held_out_role(roles)
-    if judge is not None:
-        counts = Counter(roles)
-        named = {
-            f"{role or 'other'} ({counted(counts[role], 'image')})": role for role in sorted(counts)
-        }
-        yield name_roles(named, judge)
 
 
 def _label_problem(columns: Sequence[str], cells: Sequence[str]) -> str:
@@ -206,9 +151,7 @@ def _label_problem(columns: Sequence[str], cells: Sequence[str]) -> str:
     return ""
 
 
-def _drop_repeated(
-    rows: list[Row],
-) -> tuple[list[Row], list[DroppedRow]]:
+def _drop_repeated(rows: list[Row]) -> tuple[list[Row], list[DroppedRow]]:
     """Keep one row per image, and none of an image that has two labels: either may be wrong."""
     labels_of: dict[str, list[str]] = {}
     for reference, _, (label, *_) in rows:

@@ -16,8 +16,8 @@ from shopwindow.data.duplicates import open_duplicates
 from shopwindow.data.label_sets import (
     NONE_OF_THEM,
     SEPARATOR,
-    LabelMap,
     bars_of,
+    keep_known,
     meaning_of_bars,
     name_bars,
     number_labels,
@@ -29,16 +29,10 @@ from shopwindow.data.labelled_images import (
     LabelledImages,
     nothing_left,
 )
-from shopwindow.data.layout import Role, held_out_role
-from shopwindow.data.main_labels import (
-    count_labels,
-    keep_known,
-    lost_labels,
-    name_lost,
-    read_main_labels,
-    wanted_bars,
-)
-from shopwindow.errors import DataError, UsageError
+from shopwindow.data.main_labels import choose_main_labels, lost_labels
+from shopwindow.data.parts import Role, held_out_role
+from shopwindow.data.spec import DataSpec
+from shopwindow.errors import DataError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.plain_text import printable
 
@@ -58,9 +52,8 @@ class Dataset:
         dropped: Every row and image file that was left out, with its reason.
         rule: Size and method to which the images were resized.
         catalogue: What the data set was read from; also the images that were left out.
-        roles: Of each image, what the part of the data set that it is in is for; empty where it has
-            no parts.
-        notes: What was taken for what, and what got lost: sentences for people to see.
+        roles: What each image is for; empty where the data set does not come in parts.
+        notes: How the data was read, and what was lost: sentences for people to see.
         lost_labels: Main labels that rows or folders name, and that are not learned; empty where
             the labels are given.
     """
@@ -103,15 +96,15 @@ class Dataset:
     def open_features(
         self, name: str, width: int
     ) -> tuple[np.memmap[Any, np.dtype[np.float16]], NDArray[np.int64]]:
-        """Open what a network has made of the images, kept beside their cache.
+        """Open the features that a network made of the images, kept beside their cache.
 
         Args:
             name: Of the network: letters and digits.
             width: Features of an image.
 
         Returns:
-            A memory map of float16 (rows of the cache, width), NaN where there is nothing yet, to
-            be read and written; and the (N,) rows of this data set's images in it.
+            A writable memory map of float16 (rows of the cache, width), NaN where nothing was
+            computed yet; and the (N,) rows of this data set's images in it.
         """
         return self._cache.open_features(name, width), self._positions
 
@@ -131,7 +124,7 @@ class Dataset:
 
     @property
     def digests(self) -> NDArray[np.uint64]:
-        """(N,) by what each image is known wherever it lies: `digest_of` its file."""
+        """(N,) `digest_of` each image's file, which identifies it wherever it lies."""
         return self._cache.digests[self._positions]
 
     def cell_names(self, column: str) -> list[str]:
@@ -145,7 +138,7 @@ class Dataset:
 
     @property
     def given_split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """The images to learn from, and those of the part that is there to judge by, if there is.
+        """The images to learn from, and those of the part to judge by, if there is such a part.
 
         Where there is a validation part, a test part is in neither.
         """
@@ -171,158 +164,120 @@ def load_dataset(
     data: Path,
     *,
     rule: ResizeRule,
-    labels_file: Path | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    also: Sequence[str] = (),
-    group_column: str | None = None,
-    label_map: LabelMap | None = None,
     vocabularies: Mapping[str, Sequence[str]] | None = None,
-    min_images: int = 2,
-    bars: str | None = None,
     with_test: bool = True,
     cache_dir: Path | None = None,
     progress: bool = True,
+    **reading: Any,
 ) -> Dataset:
     """Read a data set, decode its images once, and leave out labels with too few of them.
 
     Args:
-        data: See `read_catalogue`, also for `labels_file`, `image_column`, `label_column`, `also`.
+        data: A folder or a table; see `DataSpec`.
         rule: Size and method to which images are resized.
-        labels_file: The table with the labels.
-        image_column: The column with the image.
-        label_column: The column with the main label.
-        also: Further label columns.
-        group_column: Column of what images have in common, such as who took them: images of one
-            group stay on one side of a split.
-        label_map: What the main labels mean in other words; see `read_label_map`.
-        vocabularies: The labels of each column, where another data set decides them. Images with
-            none of them are left out. By default the labels that occur.
-        min_images: Main labels with fewer usable images are left out; 1 keeps all. Has no effect
-            on given `vocabularies`.
-        bars: What `Tshirts|Tops` means: `any` of these labels would be right, or `path`: it is one
-            label, below another. By default it is told from the cells, or from the given
-            vocabularies.
-        with_test: Whether to take in the test part of a data set that also has a validation part:
-            a training has no use for it.
-        cache_dir: See `open_cache`.
+        vocabularies: See `DataSpec.load`, also for `with_test`, `cache_dir` and `progress`.
+        with_test: Whether to take in the test part of data that has a validation part as well.
+        cache_dir: Where decoded images are kept.
         progress: Show a progress bar on stderr while decoding.
+        **reading: Further fields of `DataSpec`, such as `label_column`.
 
     Raises:
         UsageError: A wrong path, column or number.
         MissingExtraError: A Parquet file, and pyarrow is not installed.
         DataError: A table that cannot be read, no image left, or no room for the cache.
     """
-    if min_images < 1:
-        raise UsageError(f"--min-images: expected 1 or more, got {min_images}.")
-    wanted = wanted_bars(bars)
-    catalogue = read_catalogue(
-        data,
-        labels_file=labels_file,
-        image_column=image_column,
-        label_column=label_column,
-        also=also,
-        group_column=group_column,
+    return DataSpec(data, **reading).load(
+        rule=rule,
+        vocabularies=vocabularies,
+        with_test=with_test,
+        cache_dir=cache_dir,
+        progress=progress,
     )
+
+
+def build_dataset(
+    spec: DataSpec,
+    *,
+    rule: ResizeRule,
+    vocabularies: Mapping[str, Sequence[str]],
+    with_test: bool,
+    cache_dir: Path | None,
+    progress: bool,
+) -> Dataset:
+    """Do what `DataSpec.load` says."""
+    catalogue = read_catalogue(spec)
     cache = open_cache(catalogue, rule, cache_dir, progress=progress)
-    label_columns = catalogue.label_columns[: 1 + len(also)]
-    main = label_columns[0]
-    if vocabularies and main not in vocabularies and LABEL_COLUMN_NAME in vocabularies:
-        # The column was told from the file, and has a name of its own.
+    label_columns = catalogue.label_columns[: 1 + len(spec.also)]
+    main, *further = label_columns
+    if main not in vocabularies and LABEL_COLUMN_NAME in vocabularies:
+        # The file itself says which column is the main one, by another name.
         vocabularies = {**vocabularies, main: vocabularies[LABEL_COLUMN_NAME]}
-    bars_in = {
-        column: wanted
-        or (bars_of(vocabularies[column]) if vocabularies and column in vocabularies else None)
+    bars = {
+        column: spec.bars
+        or (bars_of(vocabularies[column]) if column in vocabularies else None)
         or meaning_of_bars(set(filter(None, catalogue.labels[column])))
         for column in label_columns
     }
-    cells, reasons = read_main_labels(
-        catalogue.labels[main], cache.failures, label_map, bars_in[main]
+    roles: Sequence[Role] = catalogue.roles or [""] * len(catalogue)
+    held_out = held_out_role(roles)
+    chosen = choose_main_labels(
+        catalogue.labels[main],
+        cache.failures,
+        [held_out is None or role not in ("valid", "test") for role in roles],
+        bars=bars[main],
+        label_map=spec.label_map,
+        min_images=spec.min_images,
+        vocabulary=vocabularies[main] if vocabularies else None,
     )
-    roles = catalogue.roles
-    judge = held_out_role(roles)
-    learned = [
-        judge is None or role not in ("valid", "test") for role in roles or [""] * len(cells)
-    ]
-    counts = count_labels(cells, reasons, learned)
-    read = list(cells)  # as they are, before unknown labels are taken out
-    known = (
-        vocabularies[main]
-        if vocabularies
-        else tuple(sorted(label for label, count in counts.items() if count >= min_images))
-    )
-    keep_known(cells, reasons, known, counts, min_images, fixed=vocabularies is not None)
-    lost = (
-        lost_labels(catalogue.named_labels, known, bars_in[main])
-        if vocabularies is None and label_map is None
-        else ()
-    )
-    positions = [
-        index
-        for index, reason in enumerate(reasons)
-        if not reason and (with_test or judge != "valid" or roles[index] != "test")
-    ]
-    dropped = list(catalogue.dropped) + [
-        DroppedRow(catalogue.where[index], catalogue.references[index], reason)
-        for index, reason in enumerate(reasons)
-        if reason
-    ]
+    positions, dropped = [], list(catalogue.dropped)
+    for index, reason in enumerate(chosen.reasons):
+        if reason:
+            where = catalogue.where[index]
+            dropped.append(DroppedRow(where, catalogue.references[index], reason))
+        elif with_test or held_out != "valid" or roles[index] != "test":
+            positions.append(index)
     if not positions:
-        raise DataError(nothing_left(data, dropped))
-    vocabulary_of, codes, sets = {}, {}, {}
-    for column in label_columns:
-        if column == main:
-            kept = [cells[index] for index in positions]
-        else:
-            texts = catalogue.labels[column]
-            kept = [split_cell(texts[index] or "", bars_in[column]) or None for index in positions]
-        single = {cell[0] for cell in kept if cell and len(cell) == 1}
-        given = vocabularies.get(column) if vocabularies else None
-        vocabulary_of[column] = tuple(given if given is not None else sorted(single))
-        if column != main:
-            known_here = set(vocabulary_of[column])
-            # Few different cells, many rows: each is looked at once.
-            known_of = {
-                cell: tuple(label for label in cell or () if label in known_here) or None
-                for cell in set(kept)
-            }
-            kept = [known_of[cell] for cell in kept]
-        codes[column], sets[column] = number_labels(kept, vocabulary_of[column])
+        raise DataError(nothing_left(spec.data, dropped))
+    known, codes, sets = {main: chosen.vocabulary}, {}, {}
+    cells: list[tuple[str, ...] | None] = [chosen.cells[index] for index in positions]
+    codes[main], sets[main] = number_labels(cells, known[main])
+    for column in further:
+        texts = catalogue.labels[column]
+        found = [split_cell(texts[index] or "", bars[column]) for index in positions]
+        single = {cell[0] for cell in found if len(cell) == 1}
+        known[column] = tuple(vocabularies.get(column, sorted(single)))
+        codes[column], sets[column] = number_labels(keep_known(found, known[column]), known[column])
+    # Where labels are given or mapped, what the data calls them is not what is learned.
+    is_own = not vocabularies and spec.label_map is None
+    lost = lost_labels(catalogue.named_labels, known[main], bars[main]) if is_own else ()
+    notes = [*catalogue.notes]
+    for column in label_columns if spec.label_map is None else further:
+        notes += name_bars(column, [*filter(None, catalogue.labels[column])], bars[column])
+    notes += chosen.name_lost(lost, spec.min_images)
     dataset = Dataset(
         references=tuple(catalogue.references[index] for index in positions),
         label_columns=label_columns,
-        vocabularies=vocabulary_of,
+        vocabularies=known,
         codes=codes,
         sets=sets,
-        groups=_number_groups(catalogue.labels[group_column], positions)
-        if group_column is not None
-        else np.arange(len(positions), dtype=np.int64),
+        groups=np.arange(len(positions), dtype=np.int64)
+        if spec.group_column is None
+        else _number_groups(catalogue.labels[spec.group_column], positions),
         dropped=tuple(dropped),
         rule=rule,
         catalogue=catalogue,
-        roles=tuple(roles[index] for index in positions) if roles else (),
-        notes=(
-            *catalogue.notes,
-            *(
-                note
-                for column in label_columns
-                if column != main or label_map is None
-                for note in name_bars(
-                    column, [*filter(None, catalogue.labels[column])], bars_in[column]
-                )
-            ),
-            *name_lost(lost, read, counts, min_images),
-        ),
+        roles=tuple(roles[index] for index in positions) if catalogue.roles else (),
+        notes=(),
         lost_labels=lost,
         _cache=cache,
         _positions=np.array(positions, np.int64),
     )
-    notes = (*dataset.notes, *_notes_on_copies(dataset))
+    notes += _name_copies(dataset)
     return replace(dataset, notes=tuple(map(printable, notes)))
 
 
-def _notes_on_copies(dataset: Dataset) -> Iterator[str]:
-    """Say where the part that judges shows pictures that are learned from."""
+def _name_copies(dataset: Dataset) -> Iterator[str]:
+    """Say whether the part that judges shows pictures that are learned from."""
     if dataset.given_split is None:
         return
     groups = dataset.duplicate_groups()
@@ -331,7 +286,7 @@ def _notes_on_copies(dataset: Dataset) -> Iterator[str]:
     if known.any():
         yield (
             f"{int(known.sum()):,} of the {len(known):,} held-out images show the same picture as "
-            "one that is learned from: the grade comes out too good"
+            "an image to learn from, so the grade will be too good"
         )
 
 

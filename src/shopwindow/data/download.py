@@ -44,8 +44,8 @@ def download_dataset(name: str, out_dir: Path) -> Path:
 
     Args:
         name: One of `PUBLIC_DATASETS`.
-        out_dir: A folder that is not there yet, or an empty one. What it is to hold appears there
-            when all has arrived; one that already holds the data set is left as it is.
+        out_dir: A new or an empty folder. The files appear in it when all have arrived; a folder
+            that already holds the data set stays as it is.
 
     Returns:
         `out_dir`.
@@ -56,7 +56,7 @@ def download_dataset(name: str, out_dir: Path) -> Path:
         DownloadError: It could not be fetched. The message says how to get it by hand.
     """
     if name not in PUBLIC_DATASETS:
-        raise UsageError(f"No data set {name!r} is known: expected {', '.join(PUBLIC_DATASETS)}.")
+        raise UsageError(f"Unknown data set {name!r}: expected {', '.join(PUBLIC_DATASETS)}.")
     dataset = PUBLIC_DATASETS[name]
     if (out_dir / dataset.table).is_file():
         return out_dir
@@ -77,7 +77,7 @@ def download_dataset(name: str, out_dir: Path) -> Path:
         partial = Path(tempfile.mkdtemp(prefix=".download-", dir=out_dir))
         kagglehub.dataset_download(dataset.handle, output_dir=str(partial))
         if not (partial / dataset.table).is_file():
-            raise FileNotFoundError(f"what arrived has no {dataset.table} in it")
+            raise FileNotFoundError(f"the download holds no {dataset.table}")
         # The table, by which the data set is known to be whole, last.
         arrived = (path for path in partial.iterdir() if not path.name.startswith("."))
         for path in sorted(arrived, key=lambda path: path.name == dataset.table):

@@ -25,7 +25,7 @@ from shopwindow.data.cache import ImageCache
 LIMIT = 0.05
 _MAX_BRIGHTNESS_DIFFERENCE = 20.0  # of 255, between the means of two images
 _MAX_CONTRAST_RATIO = 1.2
-_MIN_CONTRAST = 2.0  # of 255: less is noise on a blank page, and is not to be magnified
+_MIN_CONTRAST = 2.0  # of 255: less is noise on a blank page, not to be magnified
 _SIDE = 16
 _COARSE_SIDE = 4
 _BLOCK = 512
@@ -151,8 +151,8 @@ def _near_groups(
         ratio = contrast[left] / contrast[right]
         same &= np.maximum(ratio, 1 / ratio) <= _MAX_CONTRAST_RATIO
         groups = _join(groups, left[same], right[same])
-    # A chain of ever so slightly different pictures is no group: its ends have nothing in common.
-    # It is told by members far from the group's mean, and taken apart with a tighter limit.
+    # A chain of slightly different pictures is no group: its ends have nothing in common. Some of
+    # its members lie far from the mean; it is taken apart with a tighter limit.
     for group in np.flatnonzero(np.bincount(groups, minlength=1) > 2):
         members = np.flatnonzero(groups == group)
         spread = points[members] - points[members].mean(0)
@@ -191,11 +191,10 @@ def _close_pairs(
         left, right = np.divmod(hits, end - start)
         left, right = left[right > left], right[right > left]
         for first in range(0, len(left), 50_000):
-            one = order[left[first : first + 50_000] + start]
-            other = order[right[first : first + 50_000] + start]
-            difference = points[one] - points[other]
-            close = np.sqrt((difference**2).mean(1)) < limit
-            yield one[close], other[close]
+            a = order[left[first : first + 50_000] + start]
+            b = order[right[first : first + 50_000] + start]
+            close = np.sqrt(((points[a] - points[b]) ** 2).mean(1)) < limit
+            yield a[close], b[close]
 
 
 def _join(
@@ -203,10 +202,10 @@ def _join(
 ) -> NDArray[np.int64]:
     """Join the groups of each pair. Each group is named after its smallest member."""
     while True:
-        one, other = groups[left], groups[right]
-        apart = one != other
+        a, b = groups[left], groups[right]
+        apart = a != b
         if not apart.any():
             return groups
-        np.minimum.at(groups, np.maximum(one, other)[apart], np.minimum(one, other)[apart])
+        np.minimum.at(groups, np.maximum(a, b)[apart], np.minimum(a, b)[apart])
         while (groups[groups] != groups).any():
             groups = groups[groups]

@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from shopwindow.errors import DataError, OversizedImageError, UnreadableImageError
 from shopwindow.imaging.formats import IMAGE_SUFFIXES, begins_like_image
@@ -17,21 +18,38 @@ _MAX_NAME_CHARACTERS = 1_000
 _HEAD_BYTES = 64
 
 
-class ImageFolder:
-    """What lies below a folder: files by relative POSIX path and by path without extension.
+class Match(NamedTuple):
+    """What a name in a table means.
 
-    Names that start with a dot, and the `__MACOSX` folder of zip archives, are passed over. Links
-    to folders are not followed, and a link to a file is used only if the file lies in the folder.
+    Attributes:
+        file: The relative POSIX path of its file; with a problem, the link that is refused, if any.
+        problem: Why there is no file; "" where there is one.
+    """
+
+    file: str
+    problem: str = ""
+
+    @property
+    def usable(self) -> str:
+        """The file, or "" where there is a problem."""
+        return "" if self.problem else self.file
+
+
+class ImageFolder:
+    """The files below a folder, by relative POSIX path and by path without extension.
+
+    Names that start with a dot, and the `__MACOSX` folder of zip archives, are skipped. Links to
+    folders are not followed, and a link to a file is used only if the file lies in the folder.
 
     Args:
-        root: An existing folder. A link to one is fine: its target is the folder then.
+        root: An existing folder, or a link to a folder.
 
     Attributes:
         root: The folder, absolute and without links.
-        images: Relative POSIX paths of all files that are called like images, or begin like one
-            whatever they are called, sorted.
-        others: Of all other files, sorted.
-        folders: Of all folders, sorted.
+        images: Relative POSIX paths of all files that have the name or the first bytes of an
+            image, sorted.
+        others: Those of all other files, sorted.
+        folders: Those of all folders, sorted.
         refused: Relative path of each link that is not followed, and of what cannot be read, with
             the reason.
     """
@@ -68,8 +86,8 @@ class ImageFolder:
                     elif entry.is_file():
                         self._files.add(name)
                     else:
-                        self.refused[name] = "no regular file: a link to nothing, or a device"
-                except OSError as error:  # of many entries, one that is bad
+                        self.refused[name] = "not a regular file: a link to nothing, or a device"
+                except OSError as error:  # a single bad entry
                     self.refused[name] = f"cannot be read: {error.strerror}"
 
     def _link_is_usable(self, entry: os.DirEntry[str]) -> bool:
@@ -91,39 +109,35 @@ class ImageFolder:
         except OSError:
             return False
 
-    def find(self, name: str) -> tuple[str, str]:
+    def find(self, name: str) -> Match:
         r"""Find the file that a table means by `name`.
 
         Args:
             name: A path or file name, with or without extension, relative to the folder or to its
                 `images` folder. `\` is read as `/`.
-
-        Returns:
-            The file's relative POSIX path and "". Or the reason why there is none, after the
-            path of the link that is refused, if that is the reason.
         """
         if not name:
-            return "", "no image: the cell is empty"
+            return Match("", "no image: the cell is empty")
         if len(name) > _MAX_NAME_CHARACTERS or "\0" in name:
-            return "", f"no image: a cell of {len(name):,} characters is no file name"
+            return Match("", f"no image: a cell of {len(name):,} characters is not a file name")
         path = name.replace("\\", "/")
         if path.startswith("/") or re.match(r"[A-Za-z]:", path):
-            return "", "path leaves the folder: it is absolute"
+            return Match("", "path leaves the folder: it is absolute")
         path = posixpath.normpath(path)
         if path.split("/", 1)[0] == "..":
-            return "", "path leaves the folder: it goes above it"
+            return Match("", "path leaves the folder: it goes above it")
         places = [place + path for place in _PLACES]
         for place in places:
             if place in self._files:
-                return place, ""
+                return Match(place)
         for place in places:
             fitting = self._by_stem.get(place, [])
             if len(fitting) == 1:
-                return fitting[0], ""
+                return Match(fitting[0])
             if fitting:
-                return "", f"more than one image file: {', '.join(fitting[:5])}"
+                return Match("", f"more than one image file: {', '.join(fitting[:5])}")
         link = self._refused_link(places) if self.refused else ""
-        return (link, self.refused[link]) if link else ("", "no image file")
+        return Match(link, self.refused[link] if link else "no image file")
 
     def _refused_link(self, places: list[str]) -> str:
         """Return the link that a path is, or goes through, or "" if there is none."""

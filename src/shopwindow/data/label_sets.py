@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.errors import DataError
+from shopwindow.plain_text import listed
 
 SEPARATOR = "|"
 NO_LABEL = -1
@@ -41,7 +42,7 @@ def split_cell(cell: str, bars: Bars = "any") -> tuple[str, ...]:
 
 
 def meaning_of_bars(cells: Iterable[str]) -> Bars:
-    """Tell from all cells of a column what the bars in them mean.
+    """Find out from all cells of a column what the bars in them mean.
 
     In a path every name has its level: `Apparel|Tops` and `Apparel|Shoes`, and never `Tops` alone.
     Where any of the labels would be right, each also stands alone, or in another place.
@@ -113,6 +114,16 @@ def as_label_map(content: object) -> dict[str, tuple[str, ...] | None]:
     }
 
 
+def keep_known(
+    cells: Sequence[tuple[str, ...]], vocabulary: Sequence[str]
+) -> list[tuple[str, ...] | None]:
+    """Take labels out that are not in the vocabulary; None for a cell in which none is left."""
+    known = set(vocabulary)
+    # Few different cells, many rows: each is looked at once.
+    left = {cell: tuple(label for label in cell if label in known) or None for cell in set(cells)}
+    return [left[cell] for cell in cells]
+
+
 def number_labels(
     cells: Sequence[tuple[str, ...] | None], vocabulary: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -156,10 +167,9 @@ def allowed_labels(codes: NDArray[np.int64], sets: NDArray[np.bool_]) -> NDArray
 def likeliest_allowed(
     probabilities: NDArray[np.floating], codes: NDArray[np.int64], sets: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Return the one label by which an answer is judged where several are right.
+    """Return the label by which an answer is judged where several are right.
 
-    It is the most probable of the allowed ones: the best answer overall is right exactly if it is
-    this one.
+    It is the most probable of the allowed labels: the answer is right exactly if it is this label.
 
     Args:
         probabilities: (N, C) what the model says; logits, which may be below 0, do as well.
@@ -174,20 +184,14 @@ def likeliest_allowed(
     return np.where(allowed.any(axis=1), best, NO_LABEL).astype(np.int64)
 
 
-def twins(labels: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return labels that differ in case, white space or hyphens only, and are probably one."""
+def name_twins(labels: Iterable[str]) -> list[str]:
+    """Name labels that differ in case, white space or hyphens only, if there are any, in a list."""
     alike: dict[str, list[str]] = {}
     for label in labels:
         key = "".join(sign for sign in label.casefold() if not sign.isspace() and sign not in "-_")
         alike.setdefault(key, []).append(label)
-    return [tuple(group) for group in alike.values() if len(group) > 1]
-
-
-def name_twins(labels: Iterable[str]) -> list[str]:
-    """Return a sentence about `twins`, if there are any, in a list."""
-    found = twins(labels)
+    found = [group for group in alike.values() if len(group) > 1]
     if not found:
         return []
-    named = "; ".join(" / ".join(group) for group in found[:4])
-    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-    return [f"Labels that look like one in two spellings: {named}{more}; --label-map can join them"]
+    named = listed(list(map(" / ".join, found)), 4, "; ")
+    return [f"Labels that may be one label in two spellings: {named}; --label-map can join them"]

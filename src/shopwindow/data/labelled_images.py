@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from shopwindow.data.layout import Role
+from shopwindow.data.parts import Role
+from shopwindow.plain_text import listed
 
 LABEL_COLUMN_NAME = "label"
-# Tables that are not read, but may be meant to be.
+# What is not read, though it may hold the labels.
 _FOREIGN_TABLES = (".json", ".xls", ".ods", ".numbers", ".db", ".sqlite", ".xml", ".txt", ".pkl")
 # What an image is called, where it comes from, and its label in each column
 Row = tuple[str, str, tuple[str | None, ...]]
@@ -35,6 +36,11 @@ class DroppedRow:
     def kind(self) -> str:
         """The reason without its detail."""
         return self.reason.partition(": ")[0]
+
+    @property
+    def detail(self) -> str:
+        """The reason without its kind."""
+        return self.reason.partition(": ")[2]
 
 
 class ImageSource(Protocol):
@@ -63,8 +69,8 @@ class LabelledImages:
         dropped: What was left out, in the order in which it was read.
         source: Reads the bytes.
         image_column: The column that names the images, or holds them; None for class folders.
-        roles: Of each image, what the part of the data set that it is in is for.
-        notes: What was taken for what, a sentence each, for people to see.
+        roles: What each image is for, where the data set comes in parts.
+        notes: How the data was read, a sentence each, for people to see.
         unused: Files of the folder that are neither images nor the table.
         named_labels: Every main label that a row or a class folder names, also without an image.
     """
@@ -132,9 +138,9 @@ def nothing_left(data: Path, dropped: Sequence[DroppedRow], unused: Sequence[str
 
 
 def name_unused(names: Sequence[str]) -> list[str]:
-    """Return a sentence about files that are no images, if there are any, in a list."""
+    """Return a sentence about files that are not images, if there are any, in a list."""
     if not names:
         return []
-    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    what = f"{len(names):,} files are no images" if len(names) > 1 else "1 file is no image"
-    return [f"{what}, and not used: {', '.join(names[:3])}{more}"]
+    if len(names) == 1:
+        return [f"1 file is not an image, and is not used: {names[0]}"]
+    return [f"{len(names):,} files are not images, and are not used: {listed(names, 3)}"]

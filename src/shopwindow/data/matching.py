@@ -2,8 +2,8 @@
 
 A table is often written elsewhere than where its images lie now: a tool took the zeros off `007`,
 macOS wrote `ö` in two signs, the paths begin with a folder that is not here. Rows without a file
-and files without a row are compared, and what makes one of the other is applied and said. No rule
-leads out of the folder: each finds one of the files that were listed.
+are compared with files without a row; a rule that most of them fit is applied, and a note says so.
+No rule leads out of the folder: each finds a file that was listed there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from shopwindow.data.folder import ImageFolder
+from shopwindow.data.folder import ImageFolder, Match
 from shopwindow.imaging.formats import IMAGE_SUFFIXES
 
 _FEWEST = 2  # rows that make a rule: one may be a coincidence
@@ -29,9 +29,9 @@ class _Rule:
     """A way to compare names.
 
     Attributes:
-        key: Names with the same key are one.
+        key: Names with the same key mean the same file.
         path: Whether the folders count, or only so much of the path as both have.
-        sentence: What is said of it, behind the number of rows.
+        sentence: What the note says, after the number of rows.
         sure: Whether it cannot mistake one image for another, and so needs no majority.
     """
 
@@ -70,9 +70,7 @@ _RULES = (
 )
 
 
-def match_names(
-    names: Sequence[str], folder: ImageFolder
-) -> tuple[list[tuple[str, str]], list[str]]:
+def match_names(names: Sequence[str], folder: ImageFolder) -> tuple[list[Match], list[str]]:
     """Find the file of each name.
 
     Args:
@@ -80,28 +78,28 @@ def match_names(
         folder: The files.
 
     Returns:
-        For each name what `ImageFolder.find` returns; and a sentence for each rule by which files
+        What each name means; and a sentence for each rule by which files
         were found that have other names.
     """
     found = {name: folder.find(name) for name in dict.fromkeys(names)}
     notes = []
     for rule in _RULES:
-        taken = {reference for reference, problem in found.values() if not problem}
-        lost = [name for name, (link, problem) in found.items() if _is_lost(name, link, problem)]
+        taken = {match.usable for match in found.values()}
+        lost = [name for name, match in found.items() if _is_lost(name, match)]
         free = [file for file in folder.images if file not in taken]
         if not lost or not free:
             break
         pairs = dict(_pairs(lost, free, rule))
         most = 2 * len(pairs) >= min(len(lost), len(free)) and len(pairs) >= _FEWEST
         if pairs and (most or rule.sure):
-            found.update({name: (file, "") for name, file in pairs.items()})
+            found.update({name: Match(file) for name, file in pairs.items()})
             notes.append(_sentence(rule, pairs))
     return [found[name] for name in names], notes
 
 
-def _is_lost(name: str, link: str, problem: str) -> bool:
-    """Say whether a name is one of no file, rather than of several or of one that is refused."""
-    if not problem or link or problem.startswith(("no image: ", "more than one")):
+def _is_lost(name: str, match: Match) -> bool:
+    """Say whether no file has this name, rather than several or one that is refused."""
+    if not match.problem or match.file or match.problem.startswith(("no image: ", "more than one")):
         return False
     return "\0" not in name
 
@@ -128,8 +126,8 @@ def _pairs(lost: Iterable[str], free: Iterable[str], rule: _Rule) -> Iterator[tu
 def _keys(file: str, rule: _Rule) -> set[str]:
     """As without any rule, a name may lack the extension and the folder `images`."""
     places = (file, file[7:]) if file.startswith("images/") else (file,)
-    stems = (one.rpartition(".")[0] or one for one in places)
-    return {rule.key(one) for one in (*places, *stems)}
+    stems = (path.rpartition(".")[0] or path for path in places)
+    return {rule.key(path) for path in (*places, *stems)}
 
 
 def _ends(path: str) -> list[str]:

@@ -21,7 +21,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Split:
-    """Two disjoint parts of a data set that cover it, but for a test part that it may bring.
+    """Two disjoint parts of a data set; together all of it but a test part that it may bring.
 
     Attributes:
         train: (n,) int64, ascending indices of the images to learn from.
@@ -61,7 +61,7 @@ class Split:
             "valid_fraction": self.valid_fraction,
             "train": [dataset.references[index] for index in self.train],
             "valid": [dataset.references[index] for index in self.valid],
-            # Of their files, so that another photo under the same name is known for one.
+            # Of their files, which show whether another photo has taken a name.
             "digests": [f"{dataset.digests[index]:016x}" for index in (*self.train, *self.valid)],
         }
         write_atomically(path, json.dumps(content, indent=0).encode("ascii"))
@@ -94,7 +94,7 @@ class Split:
         if gone:
             raise DataError(
                 f"The data changed since {path} was written: {len(gone):,} of {len(named):,} "
-                f"images are not usable any more, the first is {gone[0]!r}. Bring them back, use "
+                f"images can no longer be used, the first is {gone[0]!r}. Bring them back, use "
                 "the same options as then, or start a new run."
             )
         if len(set(named)) < len(named):
@@ -106,24 +106,21 @@ class Split:
                 f"are new, the first is {new!r}. Take them out, use the same options as then, or "
                 "start a new run."
             )
-        found = [f"{dataset.digests[index_of[name]]:016x}" for name in named]
-        changed = [] if digests is None else _unequal(named, found, digests)
+        changed = [
+            name
+            for name, digest in zip(named, digests or (), strict=False)
+            if f"{dataset.digests[index_of[name]]:016x}" != digest
+        ]
         if changed:
             raise DataError(
                 f"The data changed since {path} was written: {len(changed):,} of {len(named):,} "
-                f"files are other ones under the same names, the first is {changed[0]!r}. Bring "
-                "the old ones back, or start a new run."
+                f"files have other content than before, the first is {changed[0]!r}. Bring the "
+                "old ones back, or start a new run."
             )
         train, valid = (
             np.array(sorted(index_of[name] for name in part), np.int64) for part in parts
         )
         return cls(train, valid, method, seed, fraction)
-
-
-def _unequal(names: list[str], found: list[str], expected: list[str]) -> list[str]:
-    """Return the names whose digests differ."""
-    both = zip(names, found, expected, strict=False)
-    return [name for name, digest, before in both if digest != before]
 
 
 def split_images(
@@ -146,7 +143,7 @@ def split_images(
             is the method `given`.
 
     Raises:
-        UsageError: An argument out of its range.
+        UsageError: An argument is out of its range.
         DataError: One side would be empty.
     """
     if not 0 < valid_fraction < 1:
@@ -202,7 +199,7 @@ def _choose_groups(
     sizes = np.bincount(codes)
     rarest_first = np.argsort(sizes, kind="stable")
     rank = np.argsort(rarest_first)
-    # A group with several labels belongs to the rarest: that one can least do without it.
+    # A group with several labels belongs to the rarest, which can least do without it.
     homes: dict[int, list[list[int]]] = {}
     for group in members.values():
         homes.setdefault(min(int(rank[codes[index]]) for index in group), []).append(group)
@@ -211,7 +208,7 @@ def _choose_groups(
     for position, code in enumerate(rarest_first):
         target = max(1, round(fraction * int(sizes[code])))
         of_label = [(group, int((codes[group] == code).sum())) for group in homes.get(position, [])]
-        # Where even the smallest group is too large, take it, unless nothing were left to learn.
+        # Take the smallest group even if too large, unless nothing would be left to learn.
         smallest = min((count for _, count in of_label), default=0)
         target = min(max(target, taken[code] or smallest), sizes[code] - 1)
         for group, count in of_label:

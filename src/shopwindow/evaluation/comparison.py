@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle
 from shopwindow.data.dataset import Dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError
 from shopwindow.evaluation.asking import allowed_in, open_predictor, right_answers
-from shopwindow.evaluation.grading import Reading, read_dataset
+from shopwindow.evaluation.grading import read_dataset
 from shopwindow.evaluation.leakage import Part, choose_images
 from shopwindow.evaluation.significance import Comparison, PairedTest, compare_answers
 from shopwindow.inference.engine import EngineName
@@ -64,7 +65,7 @@ def compare_bundles(
     b: Bundle,
     data: Path,
     *,
-    readings: tuple[Reading, Reading],
+    specs: tuple[DataSpec, DataSpec],
     part: Part | None = None,
     cache_dir: Path | None = None,
     progress: bool = True,
@@ -79,7 +80,7 @@ def compare_bundles(
         a: The first bundle.
         b: The second; differences are its lead over the first.
         data: As for `load_dataset`.
-        readings: How to read `data`: for A, whose labels count, and for B, to find out which
+        specs: How to read `data`: for A, whose labels count, and for B, to find out which
             images B learned from.
         part: `valid` or None compares on images that are in the validation part of each bundle that
             was trained on `data`; `all` compares on every image.
@@ -93,7 +94,7 @@ def compare_bundles(
         BundleError: One of the bundles cannot be run.
     """
     asked = open_predictor(a, engine), open_predictor(b, engine)  # fails early, if at all
-    dataset, other = read_for_both(a, b, data, readings, cache_dir=cache_dir, progress=progress)
+    dataset, other = read_for_both(a, b, specs, cache_dir=cache_dir, progress=progress)
     chosen_a, part_a, notes_a = choose_images(dataset, a, part)
     chosen_b, part_b, notes_b = choose_images(other, b, part)
     fair_to_b = {other.references[index] for index in chosen_b}
@@ -125,8 +126,7 @@ def compare_bundles(
 def read_for_both(
     a: Bundle,
     b: Bundle,
-    data: Path,
-    readings: tuple[Reading, Reading],
+    specs: tuple[DataSpec, DataSpec],
     *,
     cache_dir: Path | None,
     progress: bool,
@@ -135,10 +135,10 @@ def read_for_both(
 
     The split of a training is found again only in data that was read as for that training.
     """
-    dataset = read_dataset(a, data, readings[0], cache_dir=cache_dir, progress=progress)
-    if (a.info.rule, readings[0]) == (b.info.rule, readings[1]):
+    dataset = read_dataset(a, specs[0], cache_dir=cache_dir, progress=progress)
+    if (a.info.rule, specs[0]) == (b.info.rule, specs[1]):
         return dataset, dataset
-    return dataset, read_dataset(b, data, readings[1], cache_dir=cache_dir, progress=progress)
+    return dataset, read_dataset(b, specs[1], cache_dir=cache_dir, progress=progress)
 
 
 def ask_both(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle
-from shopwindow.data.dataset import Dataset, load_dataset
-from shopwindow.data.label_sets import LabelMap, as_label_map, bars_of
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.label_sets import bars_of
 from shopwindow.data.labelled_images import LABEL_COLUMN_NAME
-from shopwindow.data.tables import TABLE_SUFFIXES
-from shopwindow.data.which_table import has_table, table_columns
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError
 from shopwindow.evaluation.asking import (
     Probs,
@@ -37,81 +36,11 @@ from shopwindow.plain_text import counted, percent
 Answer = Callable[[Dataset, NDArray[np.int64]], Probs]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How the data is read; the arguments of `load_dataset` by the same names.
-
-    With a label map, the labels it leads to are those of the model. One that was recorded with the
-    model (`is_recorded`) plays no part in data of which it names no label: these are other data.
-    Nor does a recorded `min_images` in any data but those of the training.
-    """
-
-    labels_file: Path | None = None
-    image_column: str | None = None
-    label_column: str | None = None
-    also: tuple[str, ...] = ()
-    label_map: LabelMap | None = None
-    group_column: str | None = None
-    min_images: int = 1
-    is_recorded: bool = False
-
-
-def recorded_reading(bundle: Bundle, data: Path, labels_file: Path | None = None) -> Reading:
-    """Return how the bundle's own training data was read, so that it is read the same way again.
-
-    A table of another name is read by the same columns, as far as it has them. Data without a table
-    where there was one is other data, and is read as it comes.
-
-    Args:
-        bundle: Says how its data was read.
-        data: What is to be read.
-        labels_file: The table, where one was named.
-    """
-    record = bundle.info.data.get("read")
-    if not isinstance(record, dict):
-        return Reading(labels_file=labels_file)
-    labels_file = labels_file or _recorded_table(bundle, data)
-    columns = table_columns(data, labels_file)
-    names = [record.get(key) for key in ("image_column", "label_column", "also", "group_column")]
-    if columns is None and (any(names) or record.get("labels")):
-        return Reading()
-    image, label, group = (
-        name if columns is None or columns.count(name) == 1 else None
-        for name in (record.get(key) for key in ("image_column", "label_column", "group_column"))
-    )
-    also = record.get("also") or ()
-    label_map = record.get("label_map")
-    return Reading(
-        labels_file=labels_file,
-        image_column=image,
-        label_column=label,
-        also=tuple(name for name in also if columns is None or columns.count(name) == 1),
-        label_map=None if label_map is None else as_label_map(label_map),
-        is_recorded=True,
-        group_column=group,
-        min_images=record.get("min_images") or 1,
-    )
-
-
-def _recorded_table(bundle: Bundle, data: Path) -> Path | None:
-    """Return the table of the training, where `data` has one of that name or none at all."""
-    named = bundle.info.data["read"].get("labels") or bundle.info.data.get("source")
-    if data.is_file() or not isinstance(named, str):
-        return None
-    # Only the name: a bundle may come from anywhere, and says nothing about where to read.
-    name = Path(named).name
-    if not name.lower().endswith(TABLE_SUFFIXES):  # a folder of photos
-        return None
-    if (data / name).is_file():
-        return data / name
-    return Path(name) if Path(name).is_file() and not has_table(data) else None
-
-
 def grade_bundle(
     bundle: Bundle,
     data: Path,
     *,
-    reading: Reading | None = None,
+    spec: DataSpec | None = None,
     part: Part | None = None,
     answer: Answer | None = None,
     cache_dir: Path | None = None,
@@ -122,8 +51,8 @@ def grade_bundle(
 
     Args:
         bundle: What to grade. Its labels, threshold and record of the training data are used.
-        data: As for `load_dataset`.
-        reading: How to read `data`; by default as the bundle recorded it.
+        data: A folder or a table.
+        spec: How to read `data`; by default as the bundle recorded it.
         part: `valid` grades the validation part of the training, `all` every image. None takes all
             that the bundle has not learned from: of its own training data, the validation part.
         answer: What to ask instead of the bundle, such as the trained model it was made from.
@@ -141,8 +70,8 @@ def grade_bundle(
         predictor = open_predictor(bundle, engine)  # fails before anything is read, if at all
         ask = partial(ask_as_served, predictor, progress=progress)
         computed_by = predictor.engine_name
-    reading = reading or recorded_reading(bundle, data)
-    dataset = read_dataset(bundle, data, reading, cache_dir=cache_dir, progress=progress)
+    spec = spec or DataSpec.from_record(data, info.data)
+    dataset = read_dataset(bundle, spec, cache_dir=cache_dir, progress=progress)
     indices, split_text, notes = choose_images(dataset, bundle, part)
 
     started = time.perf_counter()
@@ -156,7 +85,7 @@ def grade_bundle(
     targets, more = _main_targets(bundle, dataset, indices, probs)
     notes += more
     attributes, more = _grade_attributes(bundle, dataset, indices, probabilities)
-    if reading.is_recorded:
+    if spec.is_recorded:
         notes += more
     notes += dataset.notes
     if dataset.dropped:
@@ -248,8 +177,7 @@ def _grade_attributes(
 
 def read_dataset(
     bundle: Bundle,
-    data: Path,
-    reading: Reading,
+    spec: DataSpec,
     *,
     labels_of_model: bool = False,
     cache_dir: Path | None = None,
@@ -259,65 +187,36 @@ def read_dataset(
 
     Args:
         bundle: Says the size, and the labels that a label map leads to.
-        data: As for `load_dataset`.
-        reading: How to read it.
+        spec: How to read it.
         labels_of_model: Whether to number the labels as the model does, and to leave out images
             whose label it does not have, also where no label map leads to its labels.
         cache_dir: As for `load_dataset`.
         progress: Whether to show progress on stderr.
     """
-    read = partial(
-        _read,
-        bundle,
-        data,
-        labels_of_model=labels_of_model,
-        cache_dir=cache_dir,
-        progress=progress,
-    )
-    as_it_comes = replace(reading, label_map=None, min_images=1)
+    main, *further = bundle.info.columns
+    bars = bars_of(label for column in bundle.info.columns for label in column.labels)
+
+    def read(spec: DataSpec) -> Dataset:
+        vocabularies = {
+            spec.label_column or LABEL_COLUMN_NAME: main.labels,
+            **{column.name: column.labels for column in further if column.name in spec.also},
+        }
+        return replace(spec, bars=bars).load(
+            rule=bundle.info.rule,
+            vocabularies=vocabularies if labels_of_model or spec.label_map is not None else None,
+            cache_dir=cache_dir,
+            progress=progress,
+        )
+
+    plain = replace(spec, label_map=None, min_images=1)
     try:
-        dataset = read(reading)
+        dataset = read(spec)
     except DataError:
-        if not reading.is_recorded or reading == as_it_comes:
+        if not spec.is_recorded or spec == plain:
             raise
-        return read(as_it_comes)
-    filtered = reading.is_recorded and reading.min_images > 1
+        return read(plain)
+    filtered = spec.is_recorded and spec.min_images > 1
     if filtered and not exposure_of(bundle, dataset).seen.all():
         # Other images than those of the training: what was too rare to learn is there to be graded.
-        return read(replace(reading, min_images=1))
+        return read(replace(spec, min_images=1))
     return dataset
-
-
-def _read(
-    bundle: Bundle,
-    data: Path,
-    reading: Reading,
-    *,
-    labels_of_model: bool,
-    cache_dir: Path | None,
-    progress: bool,
-) -> Dataset:
-    return load_dataset(
-        data,
-        rule=bundle.info.rule,
-        labels_file=reading.labels_file,
-        image_column=reading.image_column,
-        label_column=reading.label_column,
-        also=reading.also,
-        label_map=reading.label_map,
-        group_column=reading.group_column,
-        bars=bars_of(label for column in bundle.info.columns for label in column.labels),
-        vocabularies=_vocabularies(bundle, reading)
-        if labels_of_model or reading.label_map is not None
-        else None,
-        min_images=reading.min_images,
-        cache_dir=cache_dir,
-        progress=progress,
-    )
-
-
-def _vocabularies(bundle: Bundle, reading: Reading) -> dict[str, tuple[str, ...]]:
-    """Return the model's labels, by the columns of the data."""
-    main, *further = bundle.info.columns
-    known = {column.name: column.labels for column in further if column.name in reading.also}
-    return {reading.label_column or LABEL_COLUMN_NAME: main.labels, **known}

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.bundle import Bundle
-from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError, PromotionError
 from shopwindow.evaluation.asking import open_predictor
 from shopwindow.evaluation.comparison import ask_both, figure_lines, read_for_both
-from shopwindow.evaluation.grading import Reading
 from shopwindow.evaluation.leakage import exposure_of
 from shopwindow.evaluation.measuring import is_no_better_than_commonest
 from shopwindow.evaluation.significance import PairedTest
@@ -107,7 +107,7 @@ def compare_for_promotion(
     new: Bundle,
     data: Path,
     *,
-    readings: tuple[Reading, Reading],
+    specs: tuple[DataSpec, DataSpec],
     corrections: Path | None = None,
     margin_points: float = MARGIN_POINTS,
     cache_dir: Path | None = None,
@@ -120,7 +120,7 @@ def compare_for_promotion(
         in_service: Its card names the held-out images.
         new: What is to replace it.
         data: What `in_service` was trained on.
-        readings: How to read `data` as for the training of either.
+        specs: How to read `data` as for the training of either.
         corrections: A folder as `shopwindow feedback export` writes it.
         margin_points: Points of accuracy, 0 to 100, that may be lost on the held-out images.
         cache_dir: As for `load_dataset`.
@@ -141,9 +141,7 @@ def compare_for_promotion(
             "train it on more, or on better labelled, photos"
         )
     asked = open_predictor(in_service, engine), open_predictor(new, engine)  # fails early
-    dataset, other = read_for_both(
-        in_service, new, data, readings, cache_dir=cache_dir, progress=progress
-    )
+    dataset, other = read_for_both(in_service, new, specs, cache_dir=cache_dir, progress=progress)
     held_out = _held_out(in_service, new, dataset, other, data)
     notes = list(_losses(in_service, new))
     compared = None
@@ -168,8 +166,7 @@ def _read_corrections(
 ) -> Dataset | None:
     labels = dict.fromkeys([*in_service.info.main.labels, *new.info.main.labels])
     try:
-        found = load_dataset(
-            folder,
+        found = DataSpec(folder).load(
             rule=in_service.info.rule,
             vocabularies={"label": tuple(labels)},
             cache_dir=cache,

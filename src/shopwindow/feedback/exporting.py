@@ -13,7 +13,7 @@ from shopwindow.atomic_write import write_atomically
 from shopwindow.errors import UsageError
 from shopwindow.feedback.feedback import Feedback, Status
 from shopwindow.feedback.store import FeedbackStore
-from shopwindow.formulas import escape_formula
+from shopwindow.plain_text import escape_formula
 
 TABLE = "corrections.csv"
 COLUMNS = ("image", "label", "predicted", "confidence", "given_at", "status")
@@ -105,7 +105,7 @@ def _write_table(path: Path, rows: Sequence[tuple[str, Feedback]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for name, one in rows:
-        # Visitors write labels, and owners open tables: see `formulas`.
+        # Visitors write labels, and owners open tables: see `escape_formula`.
         label = escape_formula(NONE_OF_THEM if one.label is None else one.label)
         given_at = one.created_at.isoformat(timespec="seconds")
         writer.writerow((name, label, one.predicted, f"{one.confidence:.6f}", given_at, one.status))

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
-from shopwindow.data.dataset import Dataset, load_dataset
-from shopwindow.data.label_sets import NO_LABEL, read_label_map
+from shopwindow.data.dataset import Dataset
+from shopwindow.data.label_sets import NO_LABEL
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import Split, split_images
 from shopwindow.errors import UsageError
 from shopwindow.evaluation.asking import Probs, ValidationSet
@@ -250,22 +251,13 @@ def open_extra(
             f"besides {main.label_columns[0]} ({', '.join(main.label_columns[1:]) or 'none'}), "
             f"found {', '.join(strange)}; name them with --also too, or leave them out"
         )
-    also = spec.also
-    label_column = spec.label_column or "label"
-    vocabularies = {name: main.vocabularies[name] for name in also}
-    vocabularies[label_column] = main.vocabularies[main.label_columns[0]]
+    vocabularies = {name: main.vocabularies[name] for name in spec.also}
+    vocabularies[spec.label_column or "label"] = main.vocabularies[main.label_columns[0]]
     labels = spec.labels
     if labels is not None and not labels.is_file():
         labels = Path(labels.name)  # then it lies in the folder of the images
-    dataset = load_dataset(
-        spec.data,
+    dataset = DataSpec.from_options(vars(spec) | {"labels_file": labels}).load(
         rule=main.rule,
-        labels_file=labels,
-        image_column=spec.image_column,
-        label_column=spec.label_column,
-        also=also,
-        group_column=spec.group_column,
-        label_map=None if spec.label_map is None else read_label_map(spec.label_map),
         vocabularies=vocabularies,
         with_test=False,
         cache_dir=cache_dir,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from shopwindow.bundle import BundleInfo, LabelColumn
 from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.bundle.seen import SeenImages, read_seen
 from shopwindow.calibration.calibrating import Calibration
-from shopwindow.data.label_sets import read_label_map
+from shopwindow.data.spec import DataSpec
 from shopwindow.runs.mix import TrainingMix
 from shopwindow.runs.run_folder import Run
 from shopwindow.runs.training_options import TrainingOptions
@@ -98,17 +98,12 @@ def _data_record(
         **_seen(mix, facts).as_json(),
         **_corrections(facts),
         "balance": options.balance,
-        "read": {
-            # A name, never a path: bundles are passed on to other machines.
-            "labels": options.labels_file.name if options.labels_file else None,
-            # The columns in use, even where no option named them; class folders have none.
-            "image_column": dataset.catalogue.image_column,
-            "label_column": dataset.label_columns[0] if has_table else None,
-            "also": list(options.also),
-            "label_map": _label_map(options.label_map),
-            "group_column": options.group_column,
-            "min_images": options.min_images,
-        },
+        # Those in use, also where nobody named them; class folders have none.
+        "read": replace(
+            DataSpec.from_options(vars(options)),
+            image_column=dataset.catalogue.image_column,
+            label_column=dataset.label_columns[0] if has_table else None,
+        ).as_json(),
     }
 
 
@@ -127,16 +122,6 @@ def _seen(mix: TrainingMix, facts: Mapping[str, Any]) -> SeenImages:
     learned += [seen.learned for seen in further if seen is not None]
     none = np.empty(0, np.uint64)
     return SeenImages(np.concatenate([none, *learned]), np.concatenate([none, *held_out]))
-
-
-def _label_map(path: Path | None) -> dict[str, list[str] | None] | None:
-    """Return the label map itself: the data may be read again without its file."""
-    if path is None:
-        return None
-    return {
-        label: None if allowed is None else list(allowed)
-        for label, allowed in read_label_map(path).items()
-    }
 
 
 def _corrections(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from shopwindow.bundle import Bundle, read_bundle
 from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.bundle.seen import read_seen
 from shopwindow.data.dataset import Dataset
+from shopwindow.data.spec import recorded_fields
 from shopwindow.data.split import Split
 from shopwindow.errors import UsageError
 from shopwindow.runs.run_folder import Run
@@ -155,12 +156,7 @@ def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
         "arch": None if is_probe else training.get("arch"),
         "size": None if is_probe else (info.rule.height_px, info.rule.width_px),
         "batch_size": training.get("batch_size"),
-        # Only the name: a bundle may come from anywhere, and must not say which files to read.
-        "labels_file": Path(Path(read["labels"]).name) if read.get("labels") else None,
-        "image_column": read.get("image_column"),
-        "label_column": read.get("label_column"),
-        "also": tuple(read.get("also") or ()),
-        "group_column": read.get("group_column"),
+        **recorded_fields(read),
         "min_images": read.get("min_images") or TrainingOptions.min_images,
         "families": tuple(families.name for families in info.families),
         "seed": split.get("seed"),

@@ -44,9 +44,10 @@ from shopwindow.calibration.calibrated_graph import with_calibration
 from shopwindow.calibration.calibrating import calibrate, recalibrated
 from shopwindow.calibration.temperature import as_logits
 from shopwindow.calibration.thresholds import SURE_PRECISION
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.evaluation.asking import ValidationSet, ask
-from shopwindow.evaluation.grading import read_dataset, recorded_reading
+from shopwindow.evaluation.grading import read_dataset
 from shopwindow.evaluation.leakage import find_split
 from shopwindow.evaluation.measuring import quality_of
 from shopwindow.evaluation.metrics import grade
@@ -120,7 +121,7 @@ def _open_mix_of(
             f"--int8: expected a bundle that held images out, by which 8 bits are graded, but "
             f"{model} has learned from all of them; train it on more images"
         )
-    dataset = read_dataset(bundle, data, recorded_reading(bundle, data), progress=progress)
+    dataset = read_dataset(bundle, DataSpec.from_record(data, bundle.info.data), progress=progress)
     split = find_split(bundle, dataset, record)
     labels = {column.name: column.labels for column in bundle.info.columns}
     if split is None or dataset.vocabularies != labels:

@@ -14,6 +14,7 @@ from shopwindow.bulk.folders import Notes, sort_names
 from shopwindow.bulk.inputs import Input, list_inputs
 from shopwindow.bulk.stream import TableCells, predict_inputs, read_input
 from shopwindow.data.catalogue import read_catalogue
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import ImageError, UsageError
 from shopwindow.inference.predictor import Predictor
 
@@ -193,7 +194,7 @@ def test_the_table_that_trains_is_predicted(folder: Path, separator: str) -> Non
     expected = ["images/1500.jpg", "images/1501.JPEG", "images/x/2.png", "gone"]
     assert listed("photos/styles.csv") == [f"photos/{name}" for name in expected]
     assert listed("photos/styles.csv", column="id") == listed("photos/styles.csv")
-    found = read_catalogue(folder / "styles.csv").references
+    found = read_catalogue(DataSpec(folder / "styles.csv")).references
     assert [f"photos/{name}" for name in found] == listed("photos/styles.csv")[:3]
 
 

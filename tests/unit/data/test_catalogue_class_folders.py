@@ -8,13 +8,14 @@ import pytest
 
 from heic_files import PLAIN
 from shopwindow.data.catalogue import read_catalogue
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError, UsageError
 from shopwindow.settings import ACCEPTED_FORMATS
 
 
 def test_each_folder_is_a_label(tmp_path: Path, write_pictures: Callable[..., None]) -> None:
     write_pictures(tmp_path, "Heels/b.jpg", "Heels/deep/a.PNG", "Shirts/a.webp")
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.label_columns == ("label",)
     assert catalogue.references == ["Heels/b.jpg", "Heels/deep/a.PNG", "Shirts/a.webp"]
     assert catalogue.labels == {"label": ["Heels", "Heels", "Shirts"]}
@@ -26,7 +27,7 @@ def test_image_outside_of_the_class_folders_is_listed(
     tmp_path: Path, write_pictures: Callable[..., None]
 ) -> None:
     write_pictures(tmp_path, "Heels/a.jpg", "stray.jpg")
-    (dropped,) = read_catalogue(tmp_path).dropped
+    (dropped,) = read_catalogue(DataSpec(tmp_path)).dropped
     assert (dropped.reference, dropped.reason) == ("stray.jpg", "not in a class folder")
 
 
@@ -37,11 +38,11 @@ def test_hidden_files_are_passed_over_and_others_are_named(
         tmp_path, "Heels/a.jpg", "Heels/._a.jpg", ".thumbs/a.jpg", "__MACOSX/Heels/a.jpg"
     )
     (tmp_path / "Heels" / "notes.txt").write_text("BMW bought in May, P6 too")
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.references == ["Heels/a.jpg"]
     assert catalogue.dropped == []
     assert catalogue.unused == ("Heels/notes.txt",)
-    assert catalogue.notes[-1] == "1 file is no image, and not used: Heels/notes.txt"
+    assert catalogue.notes[-1] == "1 file is not an image, and is not used: Heels/notes.txt"
 
 
 @pytest.mark.parametrize("format_", ACCEPTED_FORMATS)
@@ -53,7 +54,7 @@ def test_content_makes_an_image_whatever_it_is_called(
     names = ["b", "c.jpg_large", "d.jpg:orig", "f.jpg?w=100", "g.ppm", "h.txt"]
     for name in names:
         (tmp_path / "cat" / name).write_bytes(blob)
-    assert read_catalogue(tmp_path).references == [f"cat/{name}" for name in names]
+    assert read_catalogue(DataSpec(tmp_path)).references == [f"cat/{name}" for name in names]
 
 
 def test_folder_without_images_is_a_label_all_the_same(
@@ -62,7 +63,7 @@ def test_folder_without_images_is_a_label_all_the_same(
     write_pictures(tmp_path, "cat/1.jpg", "dog/1.jpg")
     (tmp_path / "owl").mkdir()
     (tmp_path / "owl" / "1.xyz").write_bytes(b"what is this?")
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.named_labels == {"cat", "dog", "owl"}
     assert catalogue.unused == ("owl/1.xyz",)
 
@@ -72,7 +73,7 @@ def test_class_folder_that_is_a_link_outside_is_refused(
 ) -> None:
     write_pictures(tmp_path, "data/Heels/a.jpg", "outside/b.jpg")
     (tmp_path / "data" / "Shirts").symlink_to(tmp_path / "outside")
-    catalogue = read_catalogue(tmp_path / "data")
+    catalogue = read_catalogue(DataSpec(tmp_path / "data"))
     assert catalogue.references == ["Heels/a.jpg"]
     assert [row.kind for row in catalogue.dropped] == ["path leaves the folder"]
 
@@ -91,7 +92,7 @@ def test_column_options_have_no_effect_and_are_refused(
 ) -> None:
     write_pictures(tmp_path, "Heels/a.jpg")
     with pytest.raises(UsageError, match=f"{option} has no effect"):
-        read_catalogue(tmp_path, **options)
+        read_catalogue(DataSpec(tmp_path, **options))
 
 
 def test_parts_without_folders_of_labels_are_refused(
@@ -99,7 +100,7 @@ def test_parts_without_folders_of_labels_are_refused(
 ) -> None:
     write_pictures(tmp_path, "train/a.jpg", "Valid/b.jpg")
     with pytest.raises(UsageError, match=r"parts of a data set \(Valid, train\), not labels"):
-        read_catalogue(tmp_path)
+        read_catalogue(DataSpec(tmp_path))
 
 
 def test_parts_are_named_and_their_folders_are_the_labels(
@@ -113,12 +114,12 @@ def test_parts_are_named_and_their_folders_are_the_labels(
             for label in ("cat", "dog")
         ),
     )
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.labels == {"label": ["cat", "dog"] * 2}
     assert catalogue.roles == ("test", "test", "train", "train")
     assert catalogue.notes == (
         "Labels: the folders of each part: test_set (2 images), training_set (2 images)",
-        "Held out to grade a training by: test_set (2 images)",
+        "Held out to grade the training: test_set (2 images)",
     )
 
 
@@ -133,8 +134,8 @@ def test_test_part_beside_a_validation_part_is_kept_for_later(
             for label in ("cat", "dog")
         ),
     )
-    assert read_catalogue(tmp_path).notes[1] == (
-        "Held out to grade a training by: valid (2 images); "
+    assert read_catalogue(DataSpec(tmp_path)).notes[1] == (
+        "Held out to grade the training: valid (2 images); "
         "kept for shopwindow evaluate: test (2 images)"
     )
 
@@ -143,7 +144,7 @@ def test_wrapping_around_class_folders_is_passed_through(
     tmp_path: Path, write_pictures: Callable[..., None]
 ) -> None:
     write_pictures(tmp_path, "archive/shapes/cat/1.jpg", "archive/shapes/dog/2.jpg")
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.labels == {"label": ["cat", "dog"]}
     assert catalogue.references == ["archive/shapes/cat/1.jpg", "archive/shapes/dog/2.jpg"]
     assert catalogue.notes == ("Labels: the folders of archive/shapes",)
@@ -151,14 +152,14 @@ def test_wrapping_around_class_folders_is_passed_through(
 
 def test_empty_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="it holds no rows and no image files"):
-        read_catalogue(tmp_path)
+        read_catalogue(DataSpec(tmp_path))
 
 
 def test_folder_whose_name_no_model_could_carry_is_left_out(
     tmp_path: Path, write_pictures: Callable[..., None]
 ) -> None:
     write_pictures(tmp_path, "Heels/a.jpg", "caf\udce9/b.jpg")
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.references == ["Heels/a.jpg"]
     (dropped,) = catalogue.dropped
     assert dropped.reason == "the name of its folder is not UTF-8"
@@ -168,10 +169,10 @@ def test_parts_below_the_labels_are_parts_too(
     tmp_path: Path, write_pictures: Callable[..., None]
 ) -> None:
     write_pictures(tmp_path, *(f"{a}/{b}/1.jpg" for a in ("cat", "dog") for b in ("test", "train")))
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.labels["label"] == ["cat", "cat", "dog", "dog"]
     assert catalogue.roles == ("test", "train", "test", "train")
-    assert "Held out to grade a training by: test (2 images)" in catalogue.notes
+    assert "Held out to grade the training: test (2 images)" in catalogue.notes
 
 
 def test_folders_below_the_labels_are_named_where_they_are_not_told_apart(
@@ -180,7 +181,7 @@ def test_folders_below_the_labels_are_named_where_they_are_not_told_apart(
     write_pictures(
         tmp_path, "animals/cat/1.jpg", "animals/dog/1.jpg", "cars/bus/1.jpg", "cars/2.jpg"
     )
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.labels["label"] == ["animals", "animals", "cars", "cars"]
     (note,) = (one for one in catalogue.notes if "below" in one)
     assert note.startswith("3 images in folders below those of the labels, such as animals/cat: ")

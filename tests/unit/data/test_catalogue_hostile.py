@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shopwindow.data.catalogue import read_catalogue
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError, OversizedImageError
 
 
@@ -18,7 +19,7 @@ def shop(tmp_path: Path, write_pictures: Callable[..., None]) -> Path:
 
 def reason_for(shop: Path, name: str) -> str:
     (shop / "labels.csv").write_text(f'id,label\n1,Shirts\n"{name}",Heels\n')
-    catalogue = read_catalogue(shop)
+    catalogue = read_catalogue(DataSpec(shop))
     assert catalogue.references == ["1.jpg"]
     return next(row.reason for row in catalogue.dropped if row.where == "row 3")
 
@@ -60,7 +61,7 @@ def test_link_to_a_folder_outside_is_refused(shop: Path) -> None:
 def test_refused_link_that_no_row_names_is_listed(shop: Path) -> None:
     (shop / "link.jpg").symlink_to(shop.parent / "outside" / "secret.jpg")
     (shop / "labels.csv").write_text("id,label\n1,Shirts\n")
-    (dropped,) = read_catalogue(shop).dropped
+    (dropped,) = read_catalogue(DataSpec(shop)).dropped
     assert (dropped.where, dropped.reference) == ("file", "link.jpg")
     assert dropped.kind == "path leaves the folder"
 
@@ -68,13 +69,13 @@ def test_refused_link_that_no_row_names_is_listed(shop: Path) -> None:
 def test_link_to_a_file_inside_is_an_image_like_any_other(shop: Path) -> None:
     (shop / "again.jpg").symlink_to(shop / "1.jpg")
     (shop / "labels.csv").write_text("id,label\nagain,Shirts\n1,Shirts\n")
-    assert read_catalogue(shop).references == ["1.jpg", "again.jpg"]
+    assert read_catalogue(DataSpec(shop)).references == ["1.jpg", "again.jpg"]
 
 
 def test_folder_that_contains_itself_is_read_once(shop: Path) -> None:
     (shop / "loop").symlink_to(shop)
     (shop / "labels.csv").write_text("id,label\n1,Shirts\n")
-    assert read_catalogue(shop).references == ["1.jpg"]
+    assert read_catalogue(DataSpec(shop)).references == ["1.jpg"]
 
 
 @pytest.mark.parametrize("name", ["x" * 5_000, "", "   "])
@@ -85,7 +86,7 @@ def test_cell_that_is_no_file_name_is_dropped(shop: Path, name: str) -> None:
 def test_label_as_long_as_a_page_is_dropped(shop: Path) -> None:
     (shop / "labels.csv").write_text(f"id,label\n1,{'x' * 5_000}\n")
     with pytest.raises(DataError, match=r"label too long: 5,000 characters in column label"):
-        read_catalogue(shop)
+        read_catalogue(DataSpec(shop))
 
 
 @pytest.mark.parametrize(
@@ -107,13 +108,13 @@ def test_table_that_cannot_be_read_is_answered_with_a_sentence(
 ) -> None:
     (shop / "labels.csv").write_bytes(content)
     with pytest.raises(DataError, match=sentence):
-        read_catalogue(shop)
+        read_catalogue(DataSpec(shop))
 
 
 def test_data_without_a_usable_row_says_what_was_found(shop: Path) -> None:
     (shop / "labels.csv").write_text("id,label\n7,Shirts\n8,Heels\n1,\n")
     with pytest.raises(DataError) as caught:
-        read_catalogue(shop)
+        read_catalogue(DataSpec(shop))
     assert str(caught.value) == (
         f"No image is left in {shop}: 3 rows and image files were left out (2 × no image file; "
         "1 × no label). The first, row 2 ('7'): no image file."
@@ -129,7 +130,7 @@ def test_file_name_that_is_not_utf8_is_read(shop: Path, picture_bytes: Callable)
             file.write(picture_bytes(0))
     except OSError:
         pytest.skip("this file system takes only UTF-8 names")
-    catalogue = read_catalogue(shop / "kinds")
+    catalogue = read_catalogue(DataSpec(shop / "kinds"))
     assert catalogue.read_bytes(0) == picture_bytes(0)
 
 
@@ -138,13 +139,13 @@ def test_file_that_outgrew_the_limit_is_not_read(shop: Path) -> None:
         file.truncate(100_000_001)  # sparse: takes no room
     (shop / "labels.csv").write_text("id,label\n1,Shirts\n")
     with pytest.raises(OversizedImageError, match="100,000,001 bytes"):
-        read_catalogue(shop).read_bytes(0)
+        read_catalogue(DataSpec(shop)).read_bytes(0)
 
 
 def test_link_to_itself_is_left_out_and_the_rest_is_read(shop: Path) -> None:
     (shop / "loop.jpg").symlink_to("loop.jpg")
     (shop / "labels.csv").write_text("image,label\n1,Shirts\nloop.jpg,Heels\n")
-    catalogue = read_catalogue(shop)
+    catalogue = read_catalogue(DataSpec(shop))
     assert catalogue.labels["label"] == ["Shirts"]
     (dropped,) = [row for row in catalogue.dropped if row.reference == "loop.jpg"]
     assert dropped.reason.startswith("cannot be read")
@@ -154,11 +155,11 @@ def test_link_to_nothing_is_counted(shop: Path) -> None:
     (shop / "cat").mkdir()
     (shop / "cat" / "2.jpg").symlink_to(shop / "gone.jpg")
     (shop / "1.jpg").rename(shop / "cat" / "1.jpg")
-    (dropped,) = read_catalogue(shop).dropped
-    assert (dropped.reference, dropped.kind) == ("cat/2.jpg", "no regular file")
+    (dropped,) = read_catalogue(DataSpec(shop)).dropped
+    assert (dropped.reference, dropped.kind) == ("cat/2.jpg", "not a regular file")
 
 
 def test_table_without_a_header_is_refused_with_a_sentence(shop: Path) -> None:
     (shop / "labels.csv").write_text("1.jpg,Shirts\n2.jpg,Heels\n")
     with pytest.raises(DataError, match="expected a first line that names the columns"):
-        read_catalogue(shop)
+        read_catalogue(DataSpec(shop))

@@ -8,6 +8,7 @@ import pytest
 
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.dataset import load_dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError, MissingExtraError, UnreadableImageError
 from shopwindow.imaging.preprocess import ResizeRule
 
@@ -23,7 +24,7 @@ def test_paths_and_labels_are_read(tmp_path: Path, write_pictures: Callable[...,
         "weight": [1.5, float("nan"), 2.0, None],
     }
     pq.write_table(pa.table(table), tmp_path / "labels.parquet")
-    catalogue = read_catalogue(tmp_path, also=["weight"])
+    catalogue = read_catalogue(DataSpec(tmp_path, also=["weight"]))
     assert catalogue.references == ["images/1.jpg", "images/2.jpg"]
     assert catalogue.labels == {"label": ["7", "8"], "weight": ["1.5", None]}
     assert [(row.where, row.kind) for row in catalogue.dropped] == [
@@ -36,7 +37,7 @@ def test_image_bytes_are_read(tmp_path: Path, picture_bytes: Callable[[int], byt
     images = [picture_bytes(seed) for seed in range(5)]
     table = pa.table({"image": images, "label": list("ababa")})
     pq.write_table(table, tmp_path / "part.parquet", row_group_size=2)
-    catalogue = read_catalogue(tmp_path / "part.parquet")
+    catalogue = read_catalogue(DataSpec(tmp_path / "part.parquet"))
     assert catalogue.references == [f"part.parquet#{row}" for row in range(5)]
     assert [catalogue.read_bytes(index) for index in range(5)] == images
 
@@ -46,7 +47,7 @@ def test_references_of_rows_stay_with_their_bytes_beyond_ten_rows(
 ) -> None:
     images = [picture_bytes(seed) for seed in range(12)]
     pq.write_table(pa.table({"image": images, "label": ["a"] * 12}), tmp_path / "part.parquet")
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     row = catalogue.references.index("part.parquet#10")
     assert catalogue.read_bytes(row) == images[10]
     assert catalogue.where[row] == "row 10"
@@ -57,7 +58,7 @@ def test_image_struct_of_hugging_face_is_read(
 ) -> None:
     rows = [{"bytes": picture_bytes(1), "path": "1.png"}, None, {"bytes": None, "path": "2.png"}]
     pq.write_table(pa.table({"image": rows, "label": [0, 1, 1]}), tmp_path / "part.parquet")
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.read_bytes(0) == picture_bytes(1)
     for index in (1, 2):
         with pytest.raises(UnreadableImageError, match="cell is empty"):
@@ -83,7 +84,7 @@ def test_bytes_that_are_no_image_are_dropped_with_their_row(
 def test_file_that_is_not_parquet_is_answered_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "labels.parquet").write_text("id,label\n1,Shirts\n")
     with pytest.raises(DataError, match="not a readable Parquet file"):
-        read_catalogue(tmp_path)
+        read_catalogue(DataSpec(tmp_path))
 
 
 def test_missing_pyarrow_says_what_to_install(
@@ -92,4 +93,4 @@ def test_missing_pyarrow_says_what_to_install(
     (tmp_path / "labels.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"Reading Parquet .*'shopwindow\[parquet\]'"):
-        read_catalogue(tmp_path)
+        read_catalogue(DataSpec(tmp_path))

@@ -110,7 +110,7 @@ def test_what_is_there_already_is_not_fetched_again(tmp_path: Path, no_account: 
     [
         (b"", 403, "403"),
         (b"no archive", 200, "Unsupported archive type"),
-        (archive("readme.txt"), 200, "what arrived has no styles.csv in it"),
+        (archive("readme.txt"), 200, "the download holds no styles.csv"),
     ],
 )
 def test_failure_says_how_to_get_it_by_hand_and_leaves_nothing(
@@ -136,7 +136,7 @@ def test_no_connection_says_how_to_get_it_by_hand(no_account: None, tmp_path: Pa
 
 
 def test_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"'shoes' is known: expected {NAME}"):
+    with pytest.raises(UsageError, match=f"Unknown data set 'shoes': expected {NAME}"):
         download_dataset("shoes", tmp_path)
 
 

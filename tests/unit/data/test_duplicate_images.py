@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from shopwindow.data.cache import open_cache
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.duplicates import find_duplicates, open_duplicates
+from shopwindow.data.spec import DataSpec
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
 
 Paint = Callable[..., Image.Image]
@@ -147,7 +148,9 @@ def test_groups_are_kept_beside_the_cache_and_computed_again_when_damaged(
 ) -> None:
     write_pictures(tmp_path / "shop", "a/1.png", "a/2.png")
     write_pictures(tmp_path / "shop", "a/3.png")
-    cache = open_cache(read_catalogue(tmp_path / "shop"), rule, tmp_path / "cache", progress=False)
+    cache = open_cache(
+        read_catalogue(DataSpec(tmp_path / "shop")), rule, tmp_path / "cache", progress=False
+    )
     assert open_duplicates(cache).tolist() == [0, 1, 0]
     (kept,) = cache.folder.glob("duplicates-*.npy")
     np.save(kept, np.array([0, 1, 2]))

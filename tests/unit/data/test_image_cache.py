@@ -9,6 +9,7 @@ import pytest
 from shopwindow.data.cache import default_cache_dir, open_cache
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.labelled_images import LabelledImages
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
@@ -23,7 +24,7 @@ def shop(tmp_path: Path, write_pictures: Callable[..., None]) -> Path:
 
 @pytest.fixture
 def catalogue(shop: Path) -> LabelledImages:
-    return read_catalogue(shop)
+    return read_catalogue(DataSpec(shop))
 
 
 @pytest.fixture
@@ -82,9 +83,15 @@ def test_changed_file_is_decoded_again(
     cache_dir: Path,
     write_pictures: Callable[..., None],
 ) -> None:
-    before = open_cache(read_catalogue(shop), rule, cache_dir, progress=False).images_nhwc[7].copy()
+    before = (
+        open_cache(read_catalogue(DataSpec(shop)), rule, cache_dir, progress=False)
+        .images_nhwc[7]
+        .copy()
+    )
     write_pictures(shop, "Heels/007.jpg", first_seed=999)
-    after = open_cache(read_catalogue(shop), rule, cache_dir, progress=False).images_nhwc[7]
+    after = open_cache(read_catalogue(DataSpec(shop)), rule, cache_dir, progress=False).images_nhwc[
+        7
+    ]
     assert (before != after).any()
 
 
@@ -108,7 +115,7 @@ def test_images_that_cannot_be_decoded_are_told_with_their_reason(
     (shop / "Heels" / "200.jpg").write_bytes(b"")
     (shop / "Heels" / "299.jpg").write_text("no image")
     for _ in ("built", "opened again"):
-        cache = open_cache(read_catalogue(shop), rule, cache_dir, progress=False)
+        cache = open_cache(read_catalogue(DataSpec(shop)), rule, cache_dir, progress=False)
         assert sorted(cache.failures) == [5, 200, 299]
         assert "damaged" in cache.failures[5]
         assert "is empty" in cache.failures[200]
@@ -118,7 +125,7 @@ def test_images_that_cannot_be_decoded_are_told_with_their_reason(
 def test_image_that_is_gone_by_now_is_a_failure_and_no_crash(
     shop: Path, rule: ResizeRule, cache_dir: Path
 ) -> None:
-    catalogue = read_catalogue(shop)
+    catalogue = read_catalogue(DataSpec(shop))
     (shop / "Heels" / "000.jpg").unlink()
     cache = open_cache(catalogue, rule, cache_dir, progress=False)
     assert cache.failures == {0: "The file cannot be read: No such file or directory."}

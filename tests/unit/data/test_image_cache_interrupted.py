@@ -15,6 +15,7 @@ import pytest
 
 from shopwindow.data.cache import open_cache
 from shopwindow.data.catalogue import read_catalogue
+from shopwindow.data.spec import DataSpec
 from shopwindow.imaging.preprocess import ResizeRule
 
 BUILD = """
@@ -23,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from shopwindow.data.cache import open_cache
 from shopwindow.data.catalogue import read_catalogue
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import ShopwindowError
 from shopwindow.imaging.preprocess import ResizeRule
 
@@ -36,7 +38,7 @@ class Interrupting:
         return self.source.read_bytes(reference)
 
 shop, cache_dir, how = sys.argv[1:]
-catalogue = read_catalogue(Path(shop))
+catalogue = read_catalogue(DataSpec(Path(shop)))
 if how in ("SIGKILL", "SIGINT"):
     catalogue = replace(catalogue, source=Interrupting(catalogue.source, getattr(signal, how)))
 elif how == "disk full":
@@ -60,7 +62,9 @@ def shop(tmp_path: Path, write_pictures: Callable[..., None]) -> Path:
 @pytest.fixture
 def expected(shop: Path, tmp_path: Path, rule: ResizeRule) -> np.ndarray:
     """The images, built without any interruption."""
-    cache = open_cache(read_catalogue(shop), rule, tmp_path / "undisturbed", progress=False)
+    cache = open_cache(
+        read_catalogue(DataSpec(shop)), rule, tmp_path / "undisturbed", progress=False
+    )
     return cache.images_nhwc
 
 
@@ -76,7 +80,7 @@ def test_killed_build_is_never_used(
     assert build(shop, cache_dir, "SIGKILL").returncode == -signal.SIGKILL
     (left,) = cache_dir.iterdir()
     assert left.name.startswith(".building-")
-    cache = open_cache(read_catalogue(shop), rule, cache_dir, progress=False)
+    cache = open_cache(read_catalogue(DataSpec(shop)), rule, cache_dir, progress=False)
     np.testing.assert_array_equal(cache.images_nhwc, expected)
 
 
@@ -86,11 +90,11 @@ def test_what_a_killed_build_left_is_removed_a_day_later(
     cache_dir = tmp_path / "cache"
     build(shop, cache_dir, "SIGKILL")
     (left,) = cache_dir.iterdir()
-    open_cache(read_catalogue(shop), ResizeRule(8, 8), cache_dir, progress=False)
+    open_cache(read_catalogue(DataSpec(shop)), ResizeRule(8, 8), cache_dir, progress=False)
     assert left.exists(), "it may be another process that is still building"
     two_days_ago = time.time() - 48 * 3600
     os.utime(left, (two_days_ago, two_days_ago))
-    open_cache(read_catalogue(shop), rule, cache_dir, progress=False)
+    open_cache(read_catalogue(DataSpec(shop)), rule, cache_dir, progress=False)
     assert not left.exists()
 
 
@@ -98,7 +102,7 @@ def test_cache_that_nothing_opened_for_three_months_is_removed_when_another_is_b
     shop: Path, tmp_path: Path, rule: ResizeRule
 ) -> None:
     cache_dir = tmp_path / "cache"
-    catalogue = read_catalogue(shop)
+    catalogue = read_catalogue(DataSpec(shop))
     forgotten, used = (
         open_cache(catalogue, ResizeRule(side, side), cache_dir, progress=False).folder
         for side in (8, 9)
@@ -146,6 +150,6 @@ def test_processes_that_build_at_once_end_with_one_whole_cache(
         process.communicate("go\n", timeout=120)
     assert [process.returncode for process in processes] == [0, 0, 0]
     (folder,) = cache_dir.iterdir()
-    cache = open_cache(read_catalogue(shop), rule, cache_dir, progress=False)
+    cache = open_cache(read_catalogue(DataSpec(shop)), rule, cache_dir, progress=False)
     assert cache.folder == folder
     np.testing.assert_array_equal(cache.images_nhwc, expected)

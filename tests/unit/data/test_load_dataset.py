@@ -118,7 +118,7 @@ def test_duplicates_are_told_over_what_is_left(load: Callable[..., Dataset], sho
 
 def test_notes_are_fit_for_a_terminal(load: Callable[..., Dataset], shop: Path) -> None:
     (shop / "\x1b[2J.txt").write_text("no image")
-    assert load(min_images=1).notes == (r"1 file is no image, and not used: \x1b[2J.txt",)
+    assert load(min_images=1).notes == (r"1 file is not an image, and is not used: \x1b[2J.txt",)
 
 
 def test_min_images_of_zero_is_refused(load: Callable[..., Dataset]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.folder import ImageFolder
 from shopwindow.data.matching import match_names
+from shopwindow.data.spec import DataSpec
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_rule_is_told_with_the_catalogue_and_chooses_the_column(
 ) -> None:
     write_pictures(tmp_path, "1.jpg", "2.jpg")
     (tmp_path / "labels.csv").write_text("id,file_name,label\n1,data/2.jpg,cat\n2,data/1.jpg,dog\n")
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.image_column == "file_name"
     assert catalogue.labels["label"] == ["dog", "cat"]
     assert catalogue.notes == ("2 images were found without 'data/': data/2.jpg is 2.jpg",)

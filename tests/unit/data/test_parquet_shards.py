@@ -11,7 +11,8 @@ import pytest
 
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.dataset import load_dataset
-from shopwindow.data.which_table import has_table
+from shopwindow.data.location import has_table
+from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 
@@ -41,7 +42,7 @@ def write(tmp_path: Path, picture_bytes: Callable[[int], bytes]) -> Callable[...
 
 
 def labels_of(folder: Path, **options: Any) -> list[str | None]:
-    (labels,) = read_catalogue(folder, **options).labels.values()
+    (labels,) = read_catalogue(DataSpec(folder, **options)).labels.values()
     return labels
 
 
@@ -50,12 +51,12 @@ def test_numbers_of_a_class_label_are_read_by_their_names(
 ) -> None:
     write("photos.parquet", [2, 0, -1, 7])
     assert labels_of(tmp_path) == ["owl", "cat", "7"]
-    assert [row.reason for row in read_catalogue(tmp_path).dropped] == ["no label"]
+    assert [row.reason for row in read_catalogue(DataSpec(tmp_path)).dropped] == ["no label"]
 
 
 def test_only_column_of_labels_needs_no_option(tmp_path: Path, write: Callable[..., None]) -> None:
     write("photos.parquet", [0, 1], column="kind")
-    assert read_catalogue(tmp_path).label_columns == ("kind",)
+    assert read_catalogue(DataSpec(tmp_path)).label_columns == ("kind",)
     dataset = load_dataset(
         tmp_path,
         rule=ResizeRule(16, 12),
@@ -96,7 +97,7 @@ def test_shards_are_one_table(
 ) -> None:
     write(names[0], [0, 1])
     write(names[1], [2], seed=2)
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.references == [f"{names[0]}#0", f"{names[0]}#1", f"{names[1]}#0"]
     assert catalogue.labels == {"label": NAMES}
     assert [catalogue.read_bytes(index) for index in range(3)] == [*map(picture_bytes, range(3))]
@@ -109,14 +110,14 @@ def test_shards_are_one_table(
 def test_test_shard_is_held_out(tmp_path: Path, write: Callable[..., None]) -> None:
     write("data/train-00000-of-00001.parquet", [0, 1])
     write("data/test-00000-of-00001.parquet", [2])
-    catalogue = read_catalogue(tmp_path)
+    catalogue = read_catalogue(DataSpec(tmp_path))
     assert catalogue.roles == ("test", "train", "train")
-    assert catalogue.notes[1] == "Held out to grade a training by: test (1 image)"
+    assert catalogue.notes[1] == "Held out to grade the training: test (1 image)"
 
 
 def test_missing_shard_is_told(tmp_path: Path, write: Callable[..., None]) -> None:
     write("train-00001-of-00003.parquet", [0, 1])
-    assert read_catalogue(tmp_path).notes == (
+    assert read_catalogue(DataSpec(tmp_path)).notes == (
         "Read as one table: train-00001-of-00003.parquet; 2 that belong to them are missing",
     )
 
@@ -127,14 +128,14 @@ def test_tables_that_are_no_shards_have_to_be_chosen_from(
     write("old.parquet", [0, 1])
     write("new.parquet", [1, 0])
     with pytest.raises(UsageError, match="holds 2 tables"):
-        read_catalogue(tmp_path)
+        read_catalogue(DataSpec(tmp_path))
 
 
 def test_shards_with_other_columns_are_refused(tmp_path: Path, write: Callable[..., None]) -> None:
     write("train.parquet", [0, 1])
     write("test.parquet", [1, 0], column="kind")
     with pytest.raises(DataError, match="has other columns than"):
-        read_catalogue(tmp_path)
+        read_catalogue(DataSpec(tmp_path))
 
 
 def test_parquet_file_deep_below_images_is_not_the_data_set(

@@ -73,7 +73,7 @@ def test_another_photo_under_the_same_name_is_named(
 ) -> None:
     before = Split.read(path, load())
     (shop / "b" / "4.png").write_bytes((shop / "b" / "3.png").read_bytes())
-    with pytest.raises(DataError, match=r"1 of 20 files are other ones .* is 'b/4\.png'"):
+    with pytest.raises(DataError, match=r"1 of 20 files have other content .* is 'b/4\.png'"):
         Split.read(path, load())
     content = json.loads(path.read_text())
     del content["digests"]  # as an older version wrote it

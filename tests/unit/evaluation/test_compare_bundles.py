@@ -12,10 +12,10 @@ import pytest
 from colour_bundle import COLOURS, colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, LabelColumn, read_bundle
 from shopwindow.data.dataset import load_dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import split_images
 from shopwindow.errors import DataError
 from shopwindow.evaluation.comparison import BundleComparison, compare_bundles, format_comparison
-from shopwindow.evaluation.grading import Reading
 
 # A bundle that takes red for blue and blue for red.
 SWAPPED = ("blue", "green", "red", "black", "white")
@@ -33,7 +33,7 @@ def compare(a: Bundle, b: Bundle, photos: Path, **options: Any) -> BundleCompari
         a,
         b,
         photos,
-        readings=(Reading(), Reading()),
+        specs=(DataSpec(photos, min_images=1),) * 2,
         cache_dir=photos.parent / "cache",
         progress=False,
         **options,

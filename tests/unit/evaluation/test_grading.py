@@ -15,17 +15,23 @@ from PIL import Image
 from colour_bundle import colour_info, write_colour_bundle
 from shopwindow.bundle import Bundle, Threshold, read_bundle
 from shopwindow.bundle.seen import SeenImages
-from shopwindow.cli.evaluate import wanted_reading
+from shopwindow.cli.options import wanted_reading
 from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import split_images
 from shopwindow.errors import BundleError, DataError, UsageError
 from shopwindow.evaluation.asking import ask_as_served
-from shopwindow.evaluation.grading import Reading, grade_bundle, recorded_reading
+from shopwindow.evaluation.grading import grade_bundle
 from shopwindow.evaluation.report import format_summary, write_report
 from shopwindow.inference.predictor import Predictor
 
 RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
-TABLE = Reading(labels_file=Path("table.csv"), label_column="colour", also=("brightness",))
+
+
+def by_table(photos: Path) -> DataSpec:
+    return DataSpec(
+        photos, Path("table.csv"), label_column="colour", also=("brightness",), min_images=1
+    )
 
 
 @pytest.fixture
@@ -197,7 +203,9 @@ def test_rare_labels_beside_photos_of_the_training_are_graded(photos: Path, tmp_
 def test_damaged_digests_are_refused(photos: Path, tmp_path: Path, seen: object) -> None:
     bundle = bundle_with_data(tmp_path, seen=seen)
     with pytest.raises(BundleError, match=r"data\.seen: expected digests of images"):
-        grade_bundle(bundle, photos, reading=TABLE, cache_dir=tmp_path / "cache", progress=False)
+        grade_bundle(
+            bundle, photos, spec=by_table(photos), cache_dir=tmp_path / "cache", progress=False
+        )
 
 
 def test_changed_data_is_graded_whole_with_a_note(
@@ -231,8 +239,8 @@ def test_what_was_too_rare_to_learn_from_is_graded_in_other_data(
     # 15 photos are called red, and only they would be left.
     assert evaluation.images == 30
     assert not any("left out" in note for note in evaluation.notes)
-    asked = replace(recorded_reading(bundle, photos), is_recorded=False)
-    evaluation = grade_bundle(bundle, photos, reading=asked, progress=False, engine="onnxruntime")
+    asked = replace(DataSpec.from_record(photos, bundle.info.data), is_recorded=False)
+    evaluation = grade_bundle(bundle, photos, spec=asked, progress=False, engine="onnxruntime")
     assert evaluation.images == 15, "who asks for it gets it"
 
 
@@ -258,7 +266,7 @@ def test_record_that_makes_no_sense_means_all_images(
 ) -> None:
     bundle = bundle_with_data(tmp_path, split=record)
     graded = grade_bundle(
-        bundle, photos, reading=TABLE, cache_dir=tmp_path / "cache", progress=False
+        bundle, photos, spec=by_table(photos), cache_dir=tmp_path / "cache", progress=False
     )
     assert graded.images == 30
 
@@ -268,7 +276,7 @@ def test_labels_that_the_model_lacks_are_named_and_not_graded(photos: Path, tmp_
     (photos / "table.csv").write_text(text)
     bundle = bundle_with_data(tmp_path)
     graded = grade_bundle(
-        bundle, photos, reading=TABLE, cache_dir=tmp_path / "cache", progress=False
+        bundle, photos, spec=by_table(photos), cache_dir=tmp_path / "cache", progress=False
     )
     assert (graded.grades.images, graded.grades.missing) == (20, 10)
     assert graded.grades.accuracy == pytest.approx(15 / 20)
@@ -277,12 +285,12 @@ def test_labels_that_the_model_lacks_are_named_and_not_graded(photos: Path, tmp_
 
 def test_data_without_any_known_label_is_refused(photos: Path, tmp_path: Path) -> None:
     (photos / "table.csv").write_text("file,colour\n00.png,round\n01.png,square\n")
-    reading = replace(TABLE, also=())
+    reading = replace(by_table(photos), also=())
     with pytest.raises(DataError, match="expected labels that the model knows, such as 'red'"):
         grade_bundle(
             bundle_with_data(tmp_path),
             photos,
-            reading=reading,
+            spec=reading,
             cache_dir=tmp_path / "cache",
             progress=False,
         )
@@ -316,9 +324,9 @@ def test_recorded_table_is_taken_by_name_only(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     bundle = bundle_with_data(tmp_path, read={"labels": str(secret), "label_column": "label"})
-    assert recorded_reading(bundle, data) == Reading()
+    assert DataSpec.from_record(data, bundle.info.data) == DataSpec(data, min_images=1)
     (data / "secret.csv").write_text("file,label\n")
-    assert recorded_reading(bundle, data).labels_file == data / "secret.csv"
+    assert DataSpec.from_record(data, bundle.info.data).labels_file == data / "secret.csv"
 
 
 def test_another_table_is_read_by_the_columns_of_the_training(photos: Path, tmp_path: Path) -> None:
@@ -333,7 +341,7 @@ def test_another_table_is_read_by_the_columns_of_the_training(photos: Path, tmp_
     (photos / "table.csv").unlink()
     (photos / "test.csv").write_text(text.replace("file,", "pic,"))
     for data in (photos, photos / "test.csv"):
-        reading = recorded_reading(bundle, data)
+        reading = DataSpec.from_record(data, bundle.info.data)
         assert (reading.labels_file, reading.image_column, reading.also) == (
             None,
             "pic",
@@ -345,7 +353,9 @@ def test_another_table_is_read_by_the_columns_of_the_training(photos: Path, tmp_
     asked = wanted_reading({"labels_file": photos / "more.csv"}, bundle, photos)
     assert (asked.image_column, asked.label_column, asked.also) == (None, "colour", ())
     other = wanted_reading({"label_column": "brightness"}, bundle, photos / "test.csv")
-    assert other == Reading(image_column="pic", label_column="brightness")
+    assert other == DataSpec(
+        photos / "test.csv", image_column="pic", label_column="brightness", min_images=1
+    )
 
 
 def test_table_that_was_the_data_of_the_training_is_found_among_others(
@@ -353,10 +363,10 @@ def test_table_that_was_the_data_of_the_training_is_found_among_others(
 ) -> None:
     bundle = bundle_with_data(tmp_path, read={"label_column": "colour"}, source="table.csv")
     (photos / "more.csv").write_text("file,colour\n")
-    assert recorded_reading(bundle, photos).labels_file == photos / "table.csv"
+    assert DataSpec.from_record(photos, bundle.info.data).labels_file == photos / "table.csv"
     (photos / "table.csv").rename(photos / "other.csv")
     with pytest.raises(UsageError, match="holds 2 tables"):
-        recorded_reading(bundle, photos)
+        DataSpec.from_record(photos, bundle.info.data)
 
 
 def test_missing_label_column_is_no_fault_of_an_option(photos: Path, tmp_path: Path) -> None:
@@ -371,7 +381,7 @@ def test_bundle_that_is_never_sure_is_graded_as_such(photos: Path, tmp_path: Pat
         write_colour_bundle(tmp_path / "never.onnx", metadata=json.dumps(info.as_json()))
     )
     graded = grade_bundle(
-        never, photos, reading=TABLE, cache_dir=tmp_path / "cache", progress=False
+        never, photos, spec=by_table(photos), cache_dir=tmp_path / "cache", progress=False
     )
     assert (graded.sure.sure, graded.sure.min_confidence) == (0, None)
     assert "this model never says that it is sure" in format_summary(graded)
@@ -387,7 +397,7 @@ def test_pictures_that_show_nothing_are_not_counted_as_unknown(
     graded = grade_bundle(
         bundle_with_data(tmp_path),
         photos,
-        reading=TABLE,
+        spec=by_table(photos),
         cache_dir=tmp_path / "cache",
         progress=False,
     )
@@ -404,11 +414,11 @@ def test_folders_of_classes_are_read_as_they_come_after_a_training_on_a_table(
     Image.new("RGB", (12, 16), RED).save(data / "red" / "1.png")
     read = {"labels": table, "label_column": "colour", "also": ["brightness"], "min_images": 1}
     bundle = bundle_with_data(tmp_path, read=read)
-    assert recorded_reading(bundle, data) == Reading()
+    assert DataSpec.from_record(data, bundle.info.data) == DataSpec(data, min_images=1)
     graded = grade_bundle(bundle, data, cache_dir=tmp_path / "cache", progress=False)
     assert graded.grades.accuracy == 1
     (data / "styles.csv").write_text("file,colour,brightness\n")
-    assert recorded_reading(bundle, data).label_column == "colour"
+    assert DataSpec.from_record(data, bundle.info.data).label_column == "colour"
 
 
 def test_labels_mean_what_they_meant_in_the_training(photos: Path, tmp_path: Path) -> None:
@@ -425,4 +435,4 @@ def test_labels_mean_what_they_meant_in_the_training(photos: Path, tmp_path: Pat
     assert (graded.grades.images, graded.grades.accuracy) == (30, 25 / 30)
     broken = bundle_with_data(tmp_path, read=read | {"label_map": "red"})
     with pytest.raises(DataError, match="expected a JSON object with an entry for each label"):
-        recorded_reading(broken, photos)
+        DataSpec.from_record(photos, broken.info.data)

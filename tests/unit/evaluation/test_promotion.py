@@ -15,9 +15,9 @@ from colour_bundle import colour_graph, write_colour_bundle
 from shopwindow.bundle import Bundle, Threshold, read_bundle
 from shopwindow.bundle.seen import SeenImages
 from shopwindow.data.dataset import Dataset
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import split_images
 from shopwindow.errors import BundleError, PromotionError
-from shopwindow.evaluation.grading import Reading
 from shopwindow.evaluation.promotion import PromotionReport, compare_for_promotion
 from shopwindow.evaluation.significance import (
     PairedCounts,
@@ -30,10 +30,8 @@ SWAPPED = ("blue", "green", "red", "black", "white")
 
 
 def judged(in_service: Bundle, new: Bundle, photos: Path, **options: Any) -> PromotionReport:
-    readings = (Reading(), Reading())
-    return compare_for_promotion(
-        in_service, new, photos, readings=readings, progress=False, **options
-    )
+    specs = (DataSpec(photos, min_images=1),) * 2
+    return compare_for_promotion(in_service, new, photos, specs=specs, progress=False, **options)
 
 
 def compared(images: int, only_a: int, only_b: int) -> PairedTest:

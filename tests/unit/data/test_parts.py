@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shopwindow.data.layout import Part, find_parts, held_out_role, role_of
+from shopwindow.data.class_folders import Part, find_parts
+from shopwindow.data.parts import held_out_role, role_of
 
 
 def pictures(*folders: str) -> list[str]:

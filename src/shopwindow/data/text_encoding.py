@@ -20,10 +20,10 @@ _NAMES = {"utf-32": "UTF-32", "cp1252": "Windows-1252", "latin-1": "Latin-1"}
 
 
 def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the text of a file, and what is to be said about its encoding.
+    """Return the text of a file, and a note where its encoding was guessed.
 
-    It is UTF-8, or UTF-16 or UTF-32 by its mark or its zeros. What is none of these was written by
-    an older program, and is taken for Windows-1252, which is told. `.gz` is unpacked.
+    It is UTF-8, or UTF-16 or UTF-32 by its mark or its zeros. Anything else was written by an older
+    program, and is taken for Windows-1252. `.gz` is unpacked.
 
     Raises:
         DataError: It cannot be read, is no text, or has more than 1 GB.
@@ -46,7 +46,7 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
         odd = next((line for line in text.splitlines() if not line.isascii()), "").strip()
         seen = f", so that a line is: {odd[:60]}" if odd and not encoding else ""
         return text, (f"{path.name} is read as {_NAMES.get(name, 'UTF-16')}{seen}",)
-    raise DataError(f"{path} is damaged: it begins like {encoding} text, and is none.")
+    raise DataError(f"{path} is damaged: it begins like {encoding} text, but is not.")
 
 
 def _utf16_without_mark(head: bytes) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shopwindow.formulas import escape_formula, unescape_formula
+from shopwindow.plain_text import escape_formula, unescape_formula
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1.jpg", "@SUM(1)", "\t=1", "\r=1", "＝1", "'=1"])
