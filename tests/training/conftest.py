@@ -100,7 +100,7 @@ def transfer_options(
         recipe="transfer",
         arch="resnet18",
         weights=str(resnet18_file),
-        epochs=(1, 1),
+        epochs=(1, 3),
         size=(32, 32),
         out=tmp_path_factory.mktemp("transfer") / "run",
     )
