@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from shopwindow.bulk.folders import Notes
+from shopwindow.bulk.listing import Notes
 from shopwindow.bulk.remote import is_url, open_url
 from shopwindow.data.columns import choose_image_column, open_table
 from shopwindow.data.folder import ImageFolder
@@ -96,7 +96,7 @@ def _paths(
                 if not problem
             }
             if notes is not None:
-                notes.told += told
+                notes.sentences += told
         for cell in block:
             yield _beside(folder, found.get(cell, cell))
 

@@ -8,9 +8,10 @@ import pytest
 
 from shopwindow.bulk.inputs import Input, list_inputs
 from shopwindow.bulk.job import JobSpec
+from shopwindow.bulk.local import start_local
+from shopwindow.bulk.predict import predict_to_file
 from shopwindow.bulk.rows import RowFormat
-from shopwindow.bulk.run import predict_to_file, start_local
-from shopwindow.bulk.summary import format_answers, read_answers, write_answers_page
+from shopwindow.bulk.run_summary import format_summary, summarise, write_summary_page
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError
 
@@ -38,9 +39,9 @@ def test_all_formats_are_counted_alike(
     inputs = [Input(path) for path in arrow.parquet.read_table(output)["path"].to_pylist()]
     job = JobSpec(read_bundle(colour_bundle), fmt, "onnxruntime")
     predict_to_file(job, inputs, tmp_path / f"out.{fmt}", start_local(1))
-    expected, found = read_answers(output), read_answers(tmp_path / f"out.{fmt}")
+    expected, found = summarise(output), summarise(tmp_path / f"out.{fmt}")
     found.name = expected.name
-    assert format_answers(found) == format_answers(expected)
+    assert format_summary(found) == format_summary(expected)
     assert found.least_sure == expected.least_sure
 
 
@@ -60,7 +61,7 @@ def test_names_like_formulas_are_text_in_the_file_and_come_back(
     assert raw.startswith(b"\xef\xbb\xbfpath,"), "by which Excel knows UTF-8"
     rows = list(csv.DictReader(raw.decode("utf-8-sig").splitlines()))
     assert [row["path"][0] for row in rows] == ["'", "'", "S", "'"]
-    assert [one.path for one in read_answers(Path("out.csv")).least_sure] == names
+    assert [one.path for one in summarise(Path("out.csv")).least_sure] == names
     assert [str(one) for one in list_inputs(["out.csv"])] == names
 
 
@@ -80,7 +81,7 @@ def test_what_predict_did_not_write_is_told_in_one_sentence(
 ) -> None:
     (tmp_path / "mix.csv").write_bytes(content)
     with pytest.raises(UsageError, match=found) as caught:
-        read_answers(tmp_path / "mix.csv")
+        summarise(tmp_path / "mix.csv")
     assert "magic" not in str(caught.value)
 
 
@@ -93,7 +94,7 @@ def test_a_file_that_predict_did_not_write_is_not_replaced(
     arrow.parquet.write_table(arrow.table({"image": ["a.png"]}), tmp_path / "labels.parquet")
     (tmp_path / "labels.csv").write_text("image,label\na.png,red\n")
     job = JobSpec(read_bundle(colour_bundle), "csv", "onnxruntime")
-    with pytest.raises(UsageError, match="found another file; name a new one"):
+    with pytest.raises(UsageError, match="did not write the file that is there"):
         predict_to_file(job, inputs, output, start_local(1))
     output.unlink()
     for fmt in ("csv", "jsonl", "parquet", "csv"):  # its own of any kind, and again
@@ -101,7 +102,7 @@ def test_a_file_that_predict_did_not_write_is_not_replaced(
 
 
 def test_every_row_is_counted_once(output: Path) -> None:
-    answers = read_answers(output)
+    answers = summarise(output)
     assert (answers.images, answers.sure) == (10, 6)
     assert answers.labels["blue"] == answers.sure_labels["blue"] == 3
     assert answers.labels.total() == answers.histogram.sum() == 10
@@ -110,10 +111,10 @@ def test_every_row_is_counted_once(output: Path) -> None:
 
 
 def test_the_least_sure_come_first_and_are_as_many_as_wanted(output: Path) -> None:
-    everything = [one.confidence for one in read_answers(output).least_sure]
+    everything = [one.confidence for one in summarise(output).least_sure]
     assert everything == sorted(everything)
     assert len(everything) == 10
-    few = read_answers(output, least_sure=3).least_sure
+    few = summarise(output, least_sure=3).least_sure
     assert [one.confidence for one in few] == everything[:3]
     assert all(one.second_confidence <= one.confidence for one in few)
 
@@ -126,23 +127,23 @@ def test_a_folder_of_parts_is_read_as_one(output: Path, tmp_path: Path) -> None:
     table = parquet.read_table(output)
     for number, start in enumerate(range(0, 12, 5)):
         parquet.write_table(table.slice(start, 5), folder / f"part-{number:06}.parquet")
-    whole, parts = read_answers(output), read_answers(folder)
+    whole, parts = summarise(output), summarise(folder)
     assert parts.labels == whole.labels
     assert [one.path for one in parts.least_sure] == [one.path for one in whole.least_sure]
 
 
 def test_the_terminal_shows_labels_and_a_histogram(output: Path) -> None:
-    said = format_answers(read_answers(output))
+    said = format_summary(summarise(output))
     assert said.startswith("out.parquet: 12 inputs, ")
     assert re.search(r"sure +6   60\.0 %", said)
-    assert re.search(r"no answer +2   There is no such file\. \(2\)", said)
+    assert re.search(r"failed +2   There is no such file\. \(2\)", said)
     assert re.search(r"^  blue +3 +30\.0 % +0$", said, re.MULTILINE)
     assert re.search(r"95 % +6  █{40}$", said, re.MULTILINE)
 
 
 def test_the_page_holds_its_pictures_and_loads_nothing(output: Path, tmp_path: Path) -> None:
     (tmp_path / "6.png").unlink()  # since it was predicted
-    page = write_answers_page(read_answers(output, least_sure=5), tmp_path / "new" / "page.html")
+    page = write_summary_page(summarise(output, least_sure=5), tmp_path / "new" / "page.html")
     text = page.read_text("utf-8")
     assert text.count('src="data:image/jpeg;base64,') == 4
     assert "There is no such file." in text
@@ -160,7 +161,7 @@ def test_pictures_in_the_cells_of_a_table_are_found_again(
     inputs = [Input(str(table), "raw", row) for row in range(2)]
     job = JobSpec(read_bundle(colour_bundle), "parquet", "onnxruntime")
     predict_to_file(job, inputs, tmp_path / "out.parquet", start_local(1))
-    page = write_answers_page(read_answers(tmp_path / "out.parquet"), tmp_path / "page.html")
+    page = write_summary_page(summarise(tmp_path / "out.parquet"), tmp_path / "page.html")
     assert page.read_text("utf-8").count('src="data:image/jpeg;base64,') == 2
 
 
@@ -169,7 +170,7 @@ def test_parquet_of_other_columns_is_refused_naming_those_it_lacks(tmp_path: Pat
 
     parquet.write_table(arrow.table({"path": ["a"]}), tmp_path / "out.parquet")
     with pytest.raises(UsageError, match="found no columns attributes, confidence, error"):
-        read_answers(tmp_path / "out.parquet")
+        summarise(tmp_path / "out.parquet")
 
 
 def test_equally_unsure_answers_are_told_apart_by_which_came_first(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_equally_unsure_answers_are_told_apart_by_which_came_first(tmp_path: Pat
         parquet.write_table(
             arrow.Table.from_pylist(rows, schema=schema), folder / f"part-{part}.parquet"
         )
-    least = read_answers(folder, least_sure=6).least_sure
+    least = summarise(folder, least_sure=6).least_sure
     assert [one.path for one in least] == [
         *(f"1-{number}.png" for number in range(4)),
         "2-0.png",

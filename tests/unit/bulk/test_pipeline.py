@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.pipeline import predict_inputs
 from shopwindow.bulk.rows import Row
-from shopwindow.bulk.stream import predict_inputs
 from shopwindow.inference.predictor import Predictor
 
 
@@ -79,7 +79,7 @@ def test_what_is_no_file_of_a_sensible_size_gets_a_row_that_says_so(
         "This is a folder: expected an image file.",
         "This is not a regular file: expected an image file.",
         "This file is larger than 200 MB: send a smaller version.",
-        "This is not the name of a file.",
+        "This is not a valid file name.",
         "The cell is empty: expected the path of an image.",
     ]
 

@@ -1,4 +1,4 @@
-"""What a bulk run answered: counted, shown in a terminal and on a page."""
+"""A summary of a bulk run, for a terminal and as a page."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 from shopwindow.atomic_write import write_page
 from shopwindow.bulk.inputs import parse_input
 from shopwindow.bulk.outputs import Block, read_blocks
-from shopwindow.bulk.stream import read_input
+from shopwindow.bulk.pipeline import read_input
 from shopwindow.errors import ImageError, UsageError
-from shopwindow.evaluation.summary import aligned, percent
+from shopwindow.evaluation.summary import aligned, percent, printable
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.thumbnail import jpeg_data_uri
 from shopwindow.plain_text import counted
 
 BINS = 20
 _LISTED = 12  # labels in the terminal
-_MOST_REASONS = 1000  # different errors that are counted one by one
+_MAX_REASONS = 1000  # different errors that are counted separately
 
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
-    """One of the answers with the lowest confidence, and what the model thought of second."""
+    """A prediction of low confidence, with the second most likely label."""
 
     path: str
     label: str
@@ -41,18 +41,18 @@ class Unsure:
 
 
 @dataclass(slots=True)
-class Answers:
+class RunSummary:
     """The rows of a bulk run, counted.
 
     Attributes:
         name: Of the file or folder.
-        images: How many images have an answer.
+        images: How many images have a prediction.
         sure: How many of those are sure.
-        labels: How many answers each label has.
-        sure_labels: How many sure answers each label has.
-        errors: How many inputs could not be predicted, by reason; very rare ones as "other".
-        histogram: int64 (20,), answers by confidence from 0 to 1.
-        least_sure: The answers of lowest confidence, lowest first.
+        labels: How many predictions each label has.
+        sure_labels: How many sure predictions each label has.
+        errors: How many inputs failed, by reason; after a thousand reasons, "other".
+        histogram: int64 (20,), predictions by confidence from 0 to 1.
+        least_sure: The predictions of lowest confidence, lowest first.
     """
 
     name: str
@@ -65,72 +65,75 @@ class Answers:
     least_sure: list[Unsure] = field(default_factory=list)
 
 
-def read_answers(output: Path, *, least_sure: int = 60) -> Answers:
+def summarise(output: Path, *, least_sure: int = 60) -> RunSummary:
     """Count the rows of an output, or of a folder of parts, in one pass and bounded memory.
 
     Args:
         output: What `shopwindow predict --output` wrote, in any of its formats.
-        least_sure: How many of the least sure answers to keep.
+        least_sure: How many of the least sure predictions to keep.
 
     Raises:
         UsageError: It is not such an output.
         MissingExtraError: It is Parquet, and pyarrow is not installed.
     """
-    answers = Answers(output.name)
+    summary = RunSummary(output.name)
     lowest: list[tuple[float, int, Unsure]] = []
     numbers = itertools.count()
     try:
         for block in read_blocks(output):
-            _count(block, answers)
-            lowest = _keep_lowest(block, lowest, least_sure, numbers)
+            _count(block, summary)
+            _keep_lowest(block, lowest, least_sure, numbers)
     except OSError as error:
         raise UsageError(f"{output} cannot be read: {error.strerror or error}.") from error
-    if not answers.images and not answers.errors:
+    if not summary.images and not summary.errors:
         raise UsageError(f"{output} has no rows.")
-    answers.least_sure = [unsure for _, _, unsure in sorted(lowest, reverse=True)]
-    return answers
+    summary.least_sure = [unsure for _, _, unsure in sorted(lowest, reverse=True)]
+    return summary
 
 
-def format_answers(answers: Answers) -> str:
-    """Return what a person wants to know first, as lines for the terminal."""
-    failed = answers.errors.total()
+def format_summary(summary: RunSummary) -> str:
+    """Return the most important figures as lines for the terminal."""
+
+    def share(count: int) -> str:
+        return percent(count / summary.images if summary.images else None)
+
+    failed = summary.errors.total()
     lines = [
-        f"{answers.name}: {counted(answers.images + failed, 'input')}, "
-        f"{counted(len(answers.labels), 'label')}",
+        f"{summary.name}: {counted(summary.images + failed, 'input')}, "
+        f"{counted(len(summary.labels), 'label')}",
         "",
-        f"  sure      {answers.sure:>12,}   {percent(_share(answers.sure, answers.images))}",
-        f"  not sure  {answers.images - answers.sure:>12,}",
-        f"  no answer {failed:>12,}"
-        + "".join(f"   {reason} ({n:,})" for reason, n in answers.errors.most_common(1)),
+        f"  sure      {summary.sure:>12,}   {share(summary.sure)}",
+        f"  not sure  {summary.images - summary.sure:>12,}",
+        f"  failed    {failed:>12,}"
+        + "".join(f"   {reason} ({n:,})" for reason, n in summary.errors.most_common(1)),
         "",
     ]
     rows = [("label", "images", "share", "not sure")]
     rows += [
-        (label, f"{n:,}", percent(_share(n, answers.images)), f"{n - answers.sure_labels[label]:,}")
-        for label, n in answers.labels.most_common(_LISTED)
+        (label, f"{n:,}", share(n), f"{n - summary.sure_labels[label]:,}")
+        for label, n in summary.labels.most_common(_LISTED)
     ]
     lines += aligned(rows, "<>>>")
-    if len(answers.labels) > _LISTED:
-        lines.append(f"  … and {len(answers.labels) - _LISTED:,} more")
-    highest = max(1, int(answers.histogram.max()))
+    if len(summary.labels) > _LISTED:
+        lines.append(f"  … and {len(summary.labels) - _LISTED:,} more")
+    highest = max(1, int(summary.histogram.max()))
     lines += ["", "  confidence"]
-    for number, count in enumerate(answers.histogram):
+    for number, count in enumerate(summary.histogram):
         bar = "█" * round(40 * int(count) / highest)
-        lines.append(f"  {100 * number // BINS:>3} %  {int(count):>11,}  {bar}".rstrip())
-    # Labels and reasons come from files: none may move the cursor.
-    return "\n".join("".join(c if c.isprintable() else "�" for c in line) for line in lines)
+        lines.append(f"  {100 * number // BINS:>3} %  {int(count):>11,}  {bar}")
+    return printable(lines)
 
 
-def write_answers_page(answers: Answers, path: Path) -> Path:
-    """Write one page with all figures and a contact sheet of the least sure, loading nothing.
+def write_summary_page(summary: RunSummary, path: Path) -> Path:
+    """Write one page with all figures and the least sure images, which loads nothing.
 
-    The pictures are read from where they were when they were predicted.
+    The images are read again from where they were predicted.
 
     Raises:
         UsageError: The page cannot be written there.
     """
     environment = Environment(
-        # The look is that of the evaluation's report.
+        # It shares its style with the evaluation report.
         loader=ChoiceLoader(
             [PackageLoader("shopwindow.bulk"), PackageLoader("shopwindow.evaluation")]
         ),
@@ -141,49 +144,48 @@ def write_answers_page(answers: Answers, path: Path) -> Path:
     )
     filters: dict[str, Any] = {"percent": percent, "number": "{:,}".format, "picture": _picture}
     environment.filters |= filters
-    page = environment.get_template("answers.html").render(
-        answers=answers,
-        failed=answers.errors.total(),
-        labels=answers.labels.most_common(),
-        bins=[int(count) for count in answers.histogram],
+    page = environment.get_template("summary.html").render(
+        summary=summary,
+        failed=summary.errors.total(),
+        labels=summary.labels.most_common(),
+        bins=[int(count) for count in summary.histogram],
     )
     write_page(path, page)
     return path
 
 
-def _count(block: Block, answers: Answers) -> None:
+def _count(block: Block, summary: RunSummary) -> None:
     known = block.confidence[~np.isnan(block.confidence)]
-    answers.histogram += np.histogram(known, BINS, (0, 1))[0]
-    answers.images += len(known)
+    summary.histogram += np.histogram(known, BINS, (0, 1))[0]
+    summary.images += len(known)
     for label, sure, error in zip(block.labels, block.sure, block.errors, strict=True):
         if error is not None:
-            kept = error in answers.errors or len(answers.errors) < _MOST_REASONS
-            answers.errors[error if kept else "other"] += 1
+            separate = error in summary.errors or len(summary.errors) < _MAX_REASONS
+            summary.errors[error if separate else "other"] += 1
             continue
-        answers.labels[label or ""] += 1
+        summary.labels[label or ""] += 1
         if sure:
-            answers.sure += 1
-            answers.sure_labels[label or ""] += 1
+            summary.sure += 1
+            summary.sure_labels[label or ""] += 1
 
 
 def _keep_lowest(
     block: Block, lowest: list[tuple[float, int, Unsure]], count: int, numbers: Iterator[int]
-) -> list[tuple[float, int, Unsure]]:
-    """Return a heap of the `count` lowest confidences, the highest of them first.
+) -> None:
+    """Update the heap `lowest` of the `count` lowest confidences, the highest of them first.
 
     Args:
-        block: Rows that come next.
-        lowest: What was returned for those before.
+        block: The next rows.
+        lowest: The heap so far.
         count: How many to keep.
         numbers: Counts the rows that were considered.
     """
-    few = np.argsort(block.confidence, kind="stable")[:count]  # NaN come last
-    for index in map(int, few):
-        if np.isnan(block.confidence[index]):
+    for index in map(int, np.argsort(block.confidence, kind="stable")[:count]):
+        if np.isnan(block.confidence[index]):  # NaN come last
             break
         first, second = (*block.top(index), {"label": "", "confidence": 0.0})[:2]
         unsure = Unsure(block.path(index), *first.values(), *second.values())
-        # Of equals, the one that came first stays; no two entries have the same number.
+        # Of equals, the earlier one stays; no two entries have the same number.
         entry = (-unsure.confidence, -next(numbers), unsure)
         if len(lowest) < count:
             heapq.heappush(lowest, entry)
@@ -191,16 +193,11 @@ def _keep_lowest(
             heapq.heapreplace(lowest, entry)
         else:
             break
-    return lowest
 
 
 def _picture(path: str) -> dict[str, str]:
-    """Return the `uri` of a small picture, or the `problem` that there is with it."""
+    """Return the `uri` of a small picture, or the `problem` with it."""
     try:
         return {"uri": jpeg_data_uri(decode_image(read_input(parse_input(path)))), "problem": ""}
     except (ImageError, UsageError) as error:
         return {"uri": "", "problem": str(error)}
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None

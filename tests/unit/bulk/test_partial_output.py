@@ -5,11 +5,12 @@ from typing import get_args
 
 import pytest
 
-from shopwindow.bulk import folder as folder_module
-from shopwindow.bulk.folder import PartialOutput, begun_engine
+from shopwindow.bulk import partial_output
 from shopwindow.bulk.inputs import Input
 from shopwindow.bulk.job import JobSpec, ShardPredictor
-from shopwindow.bulk.run import RunTotals, predict_to_file, start_local
+from shopwindow.bulk.local import start_local
+from shopwindow.bulk.partial_output import PartialOutput, begun_engine
+from shopwindow.bulk.predict import RunTotals, predict_to_file
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError
 from shopwindow.inference.engine import ChosenEngine
@@ -26,7 +27,7 @@ def store_all(partial: PartialOutput, job: JobSpec) -> None:
     manifest, size = partial.begin(INPUTS, job)
     predictor = ShardPredictor(job)
     for shard, inputs in manifest.shards(size):
-        if shard.name not in partial.done:
+        if shard.name not in partial.finished:
             partial.store(predictor.predict(shard, inputs), job.fmt)
 
 
@@ -34,7 +35,7 @@ def test_two_runs_cannot_write_the_same_output(job: JobSpec, tmp_path: Path) -> 
     output = tmp_path / "rows.csv"
     first = PartialOutput(output)
     first.begin(INPUTS, job)
-    with pytest.raises(UsageError, match=r"Another run is writing .* now: wait for it"):
+    with pytest.raises(UsageError, match=r"Another run is writing .*: wait until it ends"):
         PartialOutput(output)
     first.close()
     PartialOutput(output).close()
@@ -74,7 +75,7 @@ def test_a_part_without_its_line_or_a_line_without_its_part_does_not_count(
     (partial.folder / "part-000001.csv").unlink()
     again = PartialOutput(tmp_path / "rows.csv")
     again.begin(INPUTS, job)
-    assert list(again.done) == ["part-000000"]
+    assert list(again.finished) == ["part-000000"]
     again.close()
 
 
@@ -130,7 +131,7 @@ def test_a_run_of_a_version_that_knew_one_engine_goes_on_with_it(
     with pytest.raises(UsageError, match=r"another engine .* onnxruntime, got openv"):
         again.begin(INPUTS, replace(job, engine="openvino float32"))
     again.begin(INPUTS, job)
-    assert again.done
+    assert again.finished
     again.close()
 
 
@@ -138,7 +139,7 @@ def test_very_many_rows_of_parquet_stay_a_folder_that_reads_as_one_table(
     job: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-    monkeypatch.setattr(folder_module, "MAX_FILE_ROWS", 200)
+    monkeypatch.setattr(partial_output, "MAX_FILE_ROWS", 200)
     output = tmp_path / "rows.parquet"
     output.write_text("path,label,confidence,sure,top,attributes,error\n")  # from last time
     for _ in range(2):  # the second time it takes the place of a folder
