@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from contenders import NAMES, Running, drive, line_up, require, running
-from sections import command, machine, table, write_section
+from sections import command, machine, publish, table
 from shopwindow.bundle import bundled_model_path
 from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import load_predictor
@@ -92,9 +92,7 @@ def main() -> None:
             load: open_loops(servers, first, load, capacity, options.seconds) for load in loads
         }
     text = report(closed, opened, list(images), askers)
-    print(text)
-    if options.write:
-        write_section(options.write, "serving", text)
+    publish(text, options.write, "serving")
 
 
 def parse() -> argparse.Namespace:

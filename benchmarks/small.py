@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from sections import command, machine, table, write_section
+from sections import command, machine, publish, table
 from shopwindow.bundle import read_bundle
 from shopwindow.data.dataset import load_dataset
 from shopwindow.data.label_sets import allowed_labels
@@ -96,9 +96,7 @@ def main() -> None:
             timed(photos, options),
         ]
     )
-    print(text)
-    if options.write:
-        write_section(options.write, "small", text)
+    publish(text, options.write, "small")
 
 
 def read(folder: Path) -> Photos:
