@@ -10,10 +10,11 @@ from shopwindow.bulk.inputs import Input, list_inputs
 from shopwindow.bulk.job import JobSpec
 from shopwindow.bulk.local import start_local
 from shopwindow.bulk.predict import predict_to_file
-from shopwindow.bulk.rows import RowFormat
+from shopwindow.bulk.rows import Row, RowFormat, encode_rows
 from shopwindow.bulk.run_summary import format_summary, summarise, write_summary_page
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError
+from shopwindow.inference.prediction import LabelScore, Prediction
 
 arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pytest.importorskip("pyarrow.parquet")
@@ -61,7 +62,7 @@ def test_names_like_formulas_are_text_in_the_file_and_come_back(
     assert raw.startswith(b"\xef\xbb\xbfpath,"), "by which Excel knows UTF-8"
     rows = list(csv.DictReader(raw.decode("utf-8-sig").splitlines()))
     assert [row["path"][0] for row in rows] == ["'", "'", "S", "'"]
-    assert [one.path for one in summarise(Path("out.csv")).least_sure] == names
+    assert [unsure.path for unsure in summarise(Path("out.csv")).least_sure] == names
     assert [str(one) for one in list_inputs(["out.csv"])] == names
 
 
@@ -102,21 +103,21 @@ def test_a_file_that_predict_did_not_write_is_not_replaced(
 
 
 def test_every_row_is_counted_once(output: Path) -> None:
-    answers = summarise(output)
-    assert (answers.images, answers.sure) == (10, 6)
-    assert answers.labels["blue"] == answers.sure_labels["blue"] == 3
-    assert answers.labels.total() == answers.histogram.sum() == 10
-    assert answers.histogram[-1] == 6
-    assert dict(answers.errors) == {"There is no such file.": 2}
+    summary = summarise(output)
+    assert (summary.images, summary.sure) == (10, 6)
+    assert summary.labels["blue"] == summary.sure_labels["blue"] == 3
+    assert summary.labels.total() == summary.histogram.sum() == 10
+    assert summary.histogram[-1] == 6
+    assert dict(summary.errors) == {"There is no such file.": 2}
 
 
 def test_the_least_sure_come_first_and_are_as_many_as_wanted(output: Path) -> None:
-    everything = [one.confidence for one in summarise(output).least_sure]
+    everything = [unsure.confidence for unsure in summarise(output).least_sure]
     assert everything == sorted(everything)
     assert len(everything) == 10
     few = summarise(output, least_sure=3).least_sure
-    assert [one.confidence for one in few] == everything[:3]
-    assert all(one.second_confidence <= one.confidence for one in few)
+    assert [unsure.confidence for unsure in few] == everything[:3]
+    assert all(unsure.second_confidence <= unsure.confidence for unsure in few)
 
 
 def test_a_folder_of_parts_is_read_as_one(output: Path, tmp_path: Path) -> None:
@@ -129,7 +130,9 @@ def test_a_folder_of_parts_is_read_as_one(output: Path, tmp_path: Path) -> None:
         parquet.write_table(table.slice(start, 5), folder / f"part-{number:06}.parquet")
     whole, parts = summarise(output), summarise(folder)
     assert parts.labels == whole.labels
-    assert [one.path for one in parts.least_sure] == [one.path for one in whole.least_sure]
+    assert [unsure.path for unsure in parts.least_sure] == [
+        unsure.path for unsure in whole.least_sure
+    ]
 
 
 def test_the_terminal_shows_labels_and_a_histogram(output: Path) -> None:
@@ -173,47 +176,14 @@ def test_parquet_of_other_columns_is_refused_naming_those_it_lacks(tmp_path: Pat
         summarise(tmp_path / "out.parquet")
 
 
-def test_equally_unsure_answers_are_told_apart_by_which_came_first(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+def test_of_equally_unsure_predictions_the_first_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / "parts.parquet"
     folder.mkdir()
-    top = [{"label": "red", "confidence": 0.3}]
-    for part in range(3):  # each part is a batch; the later ones are less sure, and all alike
-        confidence = 0.5 if part == 0 else 0.3
-        rows = [
-            {
-                "path": f"{part}-{number}.png",
-                "label": "red",
-                "confidence": confidence,
-                "sure": False,
-                "top": [{**top[0], "confidence": confidence}],
-                "attributes": [],
-                "error": None,
-            }
-            for number in range(4)
-        ]
-        schema = arrow.schema(
-            [
-                ("path", arrow.string()),
-                ("label", arrow.string()),
-                ("confidence", arrow.float64()),
-                ("sure", arrow.bool_()),
-                (
-                    "top",
-                    arrow.list_(
-                        arrow.struct([("label", arrow.string()), ("confidence", arrow.float64())])
-                    ),
-                ),
-                ("attributes", arrow.map_(arrow.string(), arrow.string())),
-                ("error", arrow.string()),
-            ]
-        )
-        parquet.write_table(
-            arrow.Table.from_pylist(rows, schema=schema), folder / f"part-{part}.parquet"
-        )
+    for part in range(3):  # each part is read as one block; the later two are alike, and less sure
+        best = LabelScore("red", 0.5 if part == 0 else 0.3)
+        prediction = Prediction(best.label, best.confidence, False, (best,))
+        rows = [Row(f"{part}-{number}.png", prediction) for number in range(4)]
+        (folder / f"part-{part}.parquet").write_bytes(encode_rows(rows, "parquet"))
     least = summarise(folder, least_sure=6).least_sure
-    assert [one.path for one in least] == [
-        *(f"1-{number}.png" for number in range(4)),
-        "2-0.png",
-        "2-1.png",
-    ]
+    expected = [*(f"1-{number}.png" for number in range(4)), "2-0.png", "2-1.png"]
+    assert [unsure.path for unsure in least] == expected
