@@ -64,13 +64,13 @@ class Load:
         """Keep so many questions under way; those that end after the time do not count."""
         end = time.perf_counter() + seconds
 
-        async def asker() -> None:
+        async def client() -> None:
             while time.perf_counter() < end:
                 await self.ask()
                 if self.outcomes[-1][0] == 0:
                     await asyncio.sleep(0.05)  # a server that refuses connections is not hammered
 
-        await asyncio.gather(*(asker() for _ in range(concurrency)))
+        await asyncio.gather(*(client() for _ in range(concurrency)))
 
     async def open_loop(self, rate: float, seconds: float) -> None:
         """Ask at the moments of a Poisson process."""
