@@ -18,8 +18,8 @@
     ├── PromotionError              a model that is not promoted, or none to roll back to
     ├── DownloadError               a data set that could not be downloaded
     └── FeedbackError               the feedback store cannot be used               CLI exit code 2
-        ├── ReceiptError            a receipt that is not ours, changed or expired       HTTP 422
-        └── ReviewedError           reviewed feedback, which can no longer change        HTTP 409
+        ├── ReceiptError            a receipt that is foreign, changed or too old        HTTP 422
+        └── ReviewedError           feedback that was reviewed, and stays as it is       HTTP 409
 
 Messages are written for the person who caused them. They never contain a stack trace, and those of
 `ImageError` never contain a path, since clients of the web app see them.
@@ -142,8 +142,8 @@ class FeedbackError(ShopwindowError):
 
 
 class ReceiptError(FeedbackError):
-    """A receipt that is not ours, was changed or has expired."""
+    """A receipt that is not ours, was changed, or is too old."""
 
 
 class ReviewedError(FeedbackError):
-    """Feedback that was already reviewed and can no longer change."""
+    """Feedback that was reviewed already, and stays as it is."""

@@ -9,5 +9,5 @@ def counted(number: int, thing: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text that is safe for a terminal: control characters and bad UTF-8 are escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    """Return a text from files for a terminal: nothing moves the cursor, or is no UTF-8."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

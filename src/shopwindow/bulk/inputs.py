@@ -46,7 +46,7 @@ def list_inputs(
 
     - A folder: its image files in name order, then those of its folders; see `walk_folder`.
     - A pattern such as `photos/**/*.jpg`: what matches, in name order.
-    - A table (CSV, TSV, Parquet): the paths or image bytes in one of its columns, row by row.
+    - A table (CSV, TSV, Parquet, ...): the paths or image bytes in one of its columns, row by row.
     - An fsspec URL such as `s3://bucket/photos`: an object, a folder, a pattern or a table.
     - Any other file: itself. A missing file is an input if its name is that of an image (its row
       will say so), and wrong usage if not.
@@ -57,7 +57,7 @@ def list_inputs(
         names: As given on the command line.
         image_column: The column of tables; None takes the one that training would take.
         usual_column: Its name when the model was trained.
-        notes: Collects what has no row, and how names in tables were matched with files.
+        notes: Gets what has no row, and which names were taken for which files.
 
     Raises:
         UsageError: Nothing to predict, or something that cannot be read or does not exist.

@@ -19,10 +19,10 @@ from shopwindow.bulk.inputs import parse_input
 from shopwindow.bulk.outputs import Block, read_blocks
 from shopwindow.bulk.pipeline import read_input
 from shopwindow.errors import ImageError, UsageError
-from shopwindow.evaluation.summary import aligned, percent, printable
+from shopwindow.evaluation.summary import aligned, percent
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.thumbnail import jpeg_data_uri
-from shopwindow.plain_text import counted
+from shopwindow.plain_text import counted, printable
 
 BINS = 20
 _LISTED = 12  # labels in the terminal
@@ -121,7 +121,7 @@ def format_summary(summary: RunSummary) -> str:
     for number, count in enumerate(summary.histogram):
         bar = "█" * round(40 * int(count) / highest)
         lines.append(f"  {100 * number // BINS:>3} %  {int(count):>11,}  {bar}")
-    return printable(lines)
+    return "\n".join(printable(line.rstrip()) for line in lines)
 
 
 def write_summary_page(summary: RunSummary, path: Path) -> Path:
