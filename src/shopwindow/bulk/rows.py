@@ -69,7 +69,7 @@ def format_of(output: Path | None, fmt: str | None) -> RowFormat:
     if suffix[1:] in _COMPRESSIONS:
         raise UsageError(
             f"--output: expected a name that ends in .csv, .jsonl or .parquet, found {suffix}; "
-            "only Parquet is compressed, and that always; choose another name."
+            "only Parquet is compressed; choose another name."
         )
     if fmt is None and suffix[1:] in _OTHER_FORMATS:
         raise UsageError(

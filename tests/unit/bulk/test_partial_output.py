@@ -79,7 +79,7 @@ def test_a_part_without_its_line_or_a_line_without_its_part_does_not_count(
     again.close()
 
 
-def test_a_run_goes_on_with_its_own_engine_only(job: JobSpec, tmp_path: Path) -> None:
+def test_a_run_resumes_only_with_its_own_engine(job: JobSpec, tmp_path: Path) -> None:
     by_openvino = replace(job, engine="openvino float32")
     partial = PartialOutput(tmp_path / "rows.csv")
     partial.begin(INPUTS, by_openvino)
@@ -98,7 +98,7 @@ def test_shards_are_predicted_by_the_engine_of_the_run(job: JobSpec, engine: Cho
     assert ran == ("onnxruntime float32" if engine == "onnxruntime" else engine)
 
 
-def test_a_run_that_goes_on_keeps_its_engine(job: JobSpec, tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_engine(job: JobSpec, tmp_path: Path) -> None:
     output = tmp_path / "rows.csv"
     assert begun_engine(output) is None
     assert begun_engine(None) is None
@@ -108,7 +108,7 @@ def test_a_run_that_goes_on_keeps_its_engine(job: JobSpec, tmp_path: Path) -> No
     assert begun_engine(output) == "openvino bfloat16"
     manifest = partial.folder / "_manifest.json"
     for text, expected in (
-        ('{"format": 1}', "onnxruntime"),  # of a version that knew one
+        ('{"format": 1}', "onnxruntime"),  # of an early version
         ('{"engine": "abacus"}', None),
         ("[]", None),
         ("{", None),
@@ -117,16 +117,14 @@ def test_a_run_that_goes_on_keeps_its_engine(job: JobSpec, tmp_path: Path) -> No
         assert begun_engine(output) == expected
 
 
-def test_a_run_of_a_version_that_knew_one_engine_goes_on_with_it(
-    job: JobSpec, tmp_path: Path
-) -> None:
+def test_a_run_of_an_early_version_resumes_with_onnxruntime(job: JobSpec, tmp_path: Path) -> None:
     partial = PartialOutput(tmp_path / "rows.csv")
     store_all(partial, job)
     partial.close()
     manifest = partial.folder / "_manifest.json"
-    told = json.loads(manifest.read_text())
-    del told["engine"]
-    manifest.write_text(json.dumps(told))
+    content = json.loads(manifest.read_text())
+    del content["engine"]
+    manifest.write_text(json.dumps(content))
     again = PartialOutput(tmp_path / "rows.csv")
     with pytest.raises(UsageError, match=r"another engine .* onnxruntime, got openv"):
         again.begin(INPUTS, replace(job, engine="openvino float32"))
@@ -150,9 +148,9 @@ def test_very_many_rows_of_parquet_stay_a_folder_that_reads_as_one_table(
         table = parquet.read_table(output)
         assert table.column("path").to_pylist() == [one.path for one in INPUTS]
         assert table.column_names[:2] == ["path", "label"]
-        told = json.loads((output / "_manifest.json").read_text())
-        assert [shard["failed"] for shard in told["shards"]] == [128, 128, 44]
-        assert told["model"]["sha256"] == job.bundle.sha256
+        content = json.loads((output / "_manifest.json").read_text())
+        assert [shard["failed"] for shard in content["shards"]] == [128, 128, 44]
+        assert content["model"]["sha256"] == job.bundle.sha256
         assert sorted(path.name for path in output.iterdir()) == [
             "_manifest.json",
             "part-000000.parquet",

@@ -77,7 +77,7 @@ def test_names_like_formulas_are_text_in_the_file_and_come_back(
         (b"PAR1 and no more", "a damaged Parquet file"),
     ],
 )
-def test_what_predict_did_not_write_is_told_in_one_sentence(
+def test_a_file_that_predict_did_not_write_is_refused_in_one_sentence(
     tmp_path: Path, content: bytes, found: str
 ) -> None:
     (tmp_path / "mix.csv").write_bytes(content)
