@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from sections import command, machine, table, write_section
+from sections import command, machine, publish, table
 from shopwindow.bulk.inputs import list_inputs
 from shopwindow.bulk.manifest import shard_size, write_manifest
 from shopwindow.inference.engine import available_cores
@@ -72,10 +72,8 @@ def main() -> None:
             f"{rounds} rounds. `{command()}`"
         )
         cost_text = scale_report(KINDS[kind], rates["shopwindow"], listed_per_s)
-        print(rates_text, cost_text, sep="\n\n")
-        if options.write:
-            write_section(options.write, f"bulk {kind}", rates_text)
-            write_section(options.write.with_name("scale.md"), f"scale {kind}", cost_text)
+        publish(rates_text, options.write, f"bulk {kind}")
+        publish(cost_text, options.write and options.write.with_name("scale.md"), f"scale {kind}")
 
 
 def take(folder: Path, count: int) -> list[Path]:

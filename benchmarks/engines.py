@@ -33,7 +33,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from sections import command, machine, table, write_section
+from sections import command, machine, publish, table
 from shopwindow.bundle import Bundle, arithmetic_of, bundled_model_path, read_bundle
 from shopwindow.errors import ImageError
 from shopwindow.imaging.formats import IMAGE_SUFFIXES
@@ -66,9 +66,7 @@ def main() -> None:
     images = read_images(options.model, options.images, most=16 if options.quick else 1000)
     contenders = line_up(models_of(bundle, options.float, images))
     text = "\n\n".join(report(contenders, images, bundle.info.main.name, options))
-    print(text)
-    if options.write:
-        write_section(options.write, "engines", text)
+    publish(text, options.write, "engines")
 
 
 def parse() -> argparse.Namespace:

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import httpx
 
-from sections import machine, table, write_section
+from sections import machine, publish, table
 from served import Served, running_app
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "hostile-images.tar.xz"
@@ -37,7 +37,6 @@ MAX_SECONDS = 2.0
 MAX_RESIDENT_BYTES = 600_000_000
 AT_ONCE = 64
 MAX_LINES = 20  # of what is broken
-NAME = "hostile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +220,11 @@ def main() -> int:
         f"Same label by every way: {'yes' if not differences(pictures, ways) else 'no'}. "
         f"Allowed are {MAX_SECONDS:g} s a file and {MAX_RESIDENT_BYTES // 10**6} MB."
     )
-    print(text)
+    publish(text, options.write, "hostile")
     for line in broken[:MAX_LINES]:
         print("BROKEN:", line, file=sys.stderr)
     if len(broken) > MAX_LINES:
         print(f"... and {len(broken) - MAX_LINES} more", file=sys.stderr)
-    if options.write:
-        write_section(options.write, NAME, text)
     return 1 if broken else 0
 
 

@@ -1,14 +1,13 @@
-"""The load generator, a process of its own so that its processor time is nobody else's.
+"""The load generator, in its own process so that its processor time is counted separately.
 
     python load.py < plan.json > outcome.json
 
 The plan has `port`, `seconds`, `requests` (base64 of whole HTTP requests that are sent one after
-the other and make up one question; `{event_id}` in a later one is taken from the answer before),
-and either `concurrency` (a closed loop: so many askers, each asks again when answered) or `rate`
-(an open loop: so many questions per second at random moments, whether or not the last was
-answered).
-The outcome lists the HTTP status of each question (0: no answer) and its seconds, and says how much
-processor time the load generator itself took.
+another and make up one question; `{event_id}` in a later one comes from the previous response), and
+either `concurrency` (a closed loop: that many clients, each of which asks again when answered) or
+`rate` (an open loop: that many questions per second at random moments, answered or not).
+The outcome lists the HTTP status (0: no answer) and the seconds of each question, and the processor
+time of the load generator itself.
 """
 
 from __future__ import annotations
@@ -65,13 +64,13 @@ class Load:
         """Keep so many questions under way; those that end after the time do not count."""
         end = time.perf_counter() + seconds
 
-        async def asker() -> None:
+        async def client() -> None:
             while time.perf_counter() < end:
                 await self.ask()
                 if self.outcomes[-1][0] == 0:
                     await asyncio.sleep(0.05)  # a server that refuses connections is not hammered
 
-        await asyncio.gather(*(asker() for _ in range(concurrency)))
+        await asyncio.gather(*(client() for _ in range(concurrency)))
 
     async def open_loop(self, rate: float, seconds: float) -> None:
         """Ask at the moments of a Poisson process."""

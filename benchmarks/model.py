@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sections import table, write_section
+from sections import publish, table
 from shopwindow.bundle import bundled_model_path, read_bundle
 from shopwindow.data.label_sets import read_label_map
 from shopwindow.data.spec import DataSpec
@@ -74,9 +74,7 @@ def main() -> None:
             failures(catalogue),
         ]
     )
-    print(text)
-    if options.write:
-        write_section(options.write, "model", text)
+    publish(text, options.write, "model")
 
 
 def figures(catalogue: Evaluation, phones: Evaluation) -> str:

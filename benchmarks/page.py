@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from sections import machine, table, write_section
+from sections import machine, publish, table
 from shopwindow.bundle import bundled_model_path
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "phone-photos.tar.xz"
@@ -104,9 +104,7 @@ def main() -> None:
         f"and the server on {machine()}. `python benchmarks/page.py`\n\n"
         f"{table(['milliseconds', 'median', '95th percentile', 'goal'], rows)}"
     )
-    print(text)
-    if options.write:
-        write_section(options.write, "page", text)
+    publish(text, options.write, "page")
 
 
 def phone_photos(data: Path, folder: Path, *, count: int) -> list[Path]:

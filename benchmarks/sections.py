@@ -11,8 +11,14 @@ from pathlib import Path
 from shopwindow.atomic_write import write_atomically
 
 
-def write_section(page: Path, name: str, text: str) -> None:
-    """Put a text (Markdown) between the markers of a benchmark; add them where they are missing."""
+def publish(text: str, page: Path | None, name: str) -> None:
+    """Print a text (Markdown), and put it between the markers `name` of a page, if there is one.
+
+    Markers that the page lacks are added at its end.
+    """
+    print(text)
+    if page is None:
+        return
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     section = f"{begin}\n{text.strip()}\n{end}"
     before = page.read_text("utf-8") if page.exists() else "# Benchmarks\n"

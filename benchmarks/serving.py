@@ -3,14 +3,14 @@
     python benchmarks/serving.py [--quick] [--apps shopwindow,flask] [--write docs/benchmarks.md]
 
 All servers run on this machine at the same time and are loaded in turns, a few seconds each, so
-that what else the machine does falls on all alike; figures are medians over the rounds. The bare
-limit is decode + run in a loop, with nothing around it: one image after the other for one asker,
-else batches of as many as there are askers (32 at most), decoded on all cores.
+that other load on the machine affects all alike; figures are medians over the rounds. The bare
+limit is decode + run in a loop, with nothing around it: one image after another for one client,
+else batches of as many images as there are clients (32 at most), decoded on all cores.
 
-Closed loops have 1, 8 and 64 askers; open loops come at 0.5, 1 and 3 times what a server managed
-with 64 askers. Processor time is that of the server's processes; the load generator is another
-one, which takes its part of the same cores. So the wall clock's share of the limit is lower than
-what a client on another machine would see, and the processor's share says what serving costs.
+Closed loops have 1, 8 and 64 clients; open loops send 0.5, 1 and 3 times the rate that a server
+managed with 64 clients. Processor time is that of the server's processes; the load generator runs
+beside them on the same cores. So the share of the limit by the clock is lower than a client on
+another machine would see, and the share by processor time says what serving costs.
 
 The peers have an environment of their own, from benchmarks/requirements.txt; the article's app
 needs fastai, so run this in the development environment.
@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from contenders import NAMES, Running, drive, line_up, require, running
-from sections import command, machine, table, write_section
+from sections import command, machine, publish, table
 from shopwindow.bundle import bundled_model_path
 from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import load_predictor
@@ -74,7 +74,7 @@ def main() -> None:
         options.error(f"--apps: expected {', '.join(NAMES)}, got {', '.join(sorted(unknown))}")
     require(options.peers, names)
     images = make_images(["60 x 80 pixels"] if options.quick else list(SIZES))
-    askers = (1, 8) if options.quick else (1, 8, 64)
+    clients = (1, 8) if options.quick else (1, 8, 64)
     contenders = line_up(options.model, options.peers, names)
     first = next(iter(images.values()))
     with (
@@ -84,17 +84,15 @@ def main() -> None:
         closed = {
             (size, count): closed_loops(servers, image, count, options)
             for size, image in images.items()
-            for count in askers
+            for count in clients
         }
         loads = (3.0,) if options.quick else (0.5, 1.0, 3.0)
-        capacity = closed[next(iter(images)), askers[-1]]
+        capacity = closed[next(iter(images)), clients[-1]]
         opened = {
             load: open_loops(servers, first, load, capacity, options.seconds) for load in loads
         }
-    text = report(closed, opened, list(images), askers)
-    print(text)
-    if options.write:
-        write_section(options.write, "serving", text)
+    text = report(closed, opened, list(images), clients)
+    publish(text, options.write, "serving")
 
 
 def parse() -> argparse.Namespace:
@@ -139,15 +137,15 @@ def make_images(sizes: Iterable[str]) -> dict[str, bytes]:
 
 
 def closed_loops(
-    servers: Sequence[Running], image: bytes, askers: int, options: argparse.Namespace
+    servers: Sequence[Running], image: bytes, clients: int, options: argparse.Namespace
 ) -> dict[str, Figures]:
     """Return the figures of the limit and of each server, medians over interleaved rounds."""
     seen: dict[str, list[Figures]] = {LIMIT: []}
     limit = BareLimit(options.model)
     for _ in range(options.rounds):
-        seen[LIMIT].append(limit.measure(image, askers, options.seconds))
+        seen[LIMIT].append(limit.measure(image, clients, options.seconds))
         for one in servers:
-            figures = measure(one, image, concurrency=askers, seconds=options.seconds)
+            figures = measure(one, image, concurrency=clients, seconds=options.seconds)
             seen.setdefault(one.contender.name, []).append(figures)
     return {name: median(rounds) for name, rounds in seen.items()}
 
@@ -197,9 +195,9 @@ class BareLimit:
     def __init__(self, model: Path) -> None:
         self._predictor = load_predictor(model)
 
-    def measure(self, image: bytes, askers: int, seconds: float) -> Figures:
-        """Return the figures of batches for so many askers."""
-        batch = min(askers, MAX_BATCH)
+    def measure(self, image: bytes, clients: int, seconds: float) -> Figures:
+        """Return the figures of batches for so many clients."""
+        batch = min(clients, MAX_BATCH)
         prepare = self._predictor.prepare
         times = []
         with ThreadPoolExecutor(available_cores()) as pool:
@@ -229,7 +227,7 @@ def report(
     closed: dict[tuple[str, int], dict[str, Figures]],
     opened: dict[float, dict[str, Figures]],
     sizes: Sequence[str],
-    askers: Sequence[int],
+    clients: Sequence[int],
 ) -> str:
     """Return the tables, and how the goals were met."""
     parts = [f"## Serving\n\n{machine()}. `{command()}`"]
@@ -238,13 +236,13 @@ def report(
         *("of the limit", "of it, by processor", "not answered"),
     ]
     for size in sizes:
-        for count in askers:
+        for count in clients:
             figures = closed[size, count]
             limit = figures[LIMIT]
             rows = [[name, *_cells(one, limit)] for name, one in figures.items()]
             parts.append(table([f"JPEG of {size}, {count} at a time", *heads], rows))
     for load, figures in opened.items():
-        peak = closed[sizes[0], askers[-1]]
+        peak = closed[sizes[0], clients[-1]]
         rows = [
             [
                 name,
@@ -259,7 +257,7 @@ def report(
         ]
         heads = ["images/s", "of its peak", "p50 ms", "p99 ms", "refused", "not answered"]
         parts.append(table([f"Open loop, {load:g} x capacity, {sizes[0]}", *heads], rows))
-    parts.append(goals(closed, opened, sizes, askers))
+    parts.append(goals(closed, opened, sizes, clients))
     return "\n\n".join(parts)
 
 
@@ -279,15 +277,15 @@ def goals(
     closed: dict[tuple[str, int], dict[str, Figures]],
     opened: dict[float, dict[str, Figures]],
     sizes: Sequence[str],
-    askers: Sequence[int],
+    clients: Sequence[int],
 ) -> str:
     """Return what was aimed at and what came of it, for this app."""
     ours = "shopwindow"
-    if ours not in closed[sizes[0], askers[-1]]:
+    if ours not in closed[sizes[0], clients[-1]]:
         return ""
     rows: list[list[object]] = []
     for size in sizes:
-        full, idle = closed[size, askers[-1]], closed[size, askers[0]]
+        full, idle = closed[size, clients[-1]], closed[size, clients[0]]
         saturated, limit = full[ours], full[LIMIT]
         peers = [
             figures.images_per_s for name, figures in full.items() if name not in (ours, LIMIT)
@@ -302,7 +300,7 @@ def goals(
         slower = idle[ours].p50_s / idle[LIMIT].p50_s
         rows.append([f"{size}: idle p50 over decode + run", "at most 1.3", f"{slower:.2f}"])
     if 3.0 in opened:
-        flood, peak = opened[3.0][ours], closed[sizes[0], askers[-1]][ours]
+        flood, peak = opened[3.0][ours], closed[sizes[0], clients[-1]][ours]
         kept = flood.images_per_s / peak.images_per_s
         deadline = Settings().deadline_s
         rows.append(["goodput at 3 x capacity, of the peak", "0.9", f"{kept:.2f}"])

@@ -29,11 +29,10 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from sections import machine, table, write_section
+from sections import machine, publish, table
 from served import running_app
 from soak import soak
 
-NAME = "siege"
 MAX_LIVE_S = 0.1
 MAX_GROWTH_BYTES = 20_000_000
 _PROBE_EVERY_S = 0.02
@@ -355,11 +354,9 @@ def main() -> int:
         f"{found.growth_bytes / 1e6:+.0f} MB from the first quarter to the end, "
         f"{peak_mb:.0f} MB at most."
     )
-    print(text)
+    publish(text, options.write, "siege")
     for line in broken:
         print("BROKEN:", line, file=sys.stderr)
-    if options.write:
-        write_section(options.write, NAME, text)
     return 1 if broken else 0
 
 

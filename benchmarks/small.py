@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from sections import command, machine, table, write_section
+from sections import command, machine, publish, table
 from shopwindow.bundle import read_bundle
 from shopwindow.calibration.regression import fit_head
 from shopwindow.data.dataset import load_dataset
@@ -97,9 +97,7 @@ def main() -> None:
             timed(photos, options),
         ]
     )
-    print(text)
-    if options.write:
-        write_section(options.write, "small", text)
+    publish(text, options.write, "small")
 
 
 def read(folder: Path) -> Photos:

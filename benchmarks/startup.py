@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import re
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,7 +18,8 @@ import httpx
 import psutil
 from PIL import Image
 
-from sections import machine, table, write_section
+from sections import machine, publish, table
+from served import running_app
 from shopwindow.bundle import bundled_model_path
 
 GOAL_S = 2.0
@@ -45,32 +43,23 @@ def main() -> None:
     ]
     heads = [f"{options.starts} starts", "median", "most", "goal"]
     text = f"## Start\n\n{machine()}. `python benchmarks/startup.py`\n\n{table(heads, rows)}"
-    print(text)
-    if options.write:
-        write_section(options.write, "startup", text)
+    publish(text, options.write, "startup")
 
 
 def first_answer(model: Path) -> tuple[float, float]:
     """Start the server, ask it once, stop it; return seconds of the clock and of the processor."""
     buffer = io.BytesIO()
     Image.new("RGB", (60, 80), "red").save(buffer, "JPEG")
-    command = [sys.executable, "-m", "shopwindow", "serve", "--model", str(model), "--port", "0"]
     start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            address = re.search(r"http://\S+", next(iter(server.stdout or ()), ""))
-            if address is None:
-                sys.exit("The server did not start; see its message above.")
-            httpx.post(
-                f"{address[0]}/api/v1/predict",
-                content=buffer.getvalue(),
-                headers={"Content-Type": "image/jpeg"},
-                timeout=60,
-            ).raise_for_status()
-            spent = time.perf_counter() - start
-            times = psutil.Process(server.pid).cpu_times()
-        finally:
-            server.terminate()
+    with running_app(model) as served:
+        httpx.post(
+            f"{served.url}/api/v1/predict",
+            content=buffer.getvalue(),
+            headers={"Content-Type": "image/jpeg"},
+            timeout=60,
+        ).raise_for_status()
+        spent = time.perf_counter() - start
+        times = psutil.Process(served.process.pid).cpu_times()
     return spent, times.user + times.system
 
 

@@ -26,7 +26,7 @@ from fastai.vision.data import ImageDataLoaders
 from torch import Tensor
 from torch.nn import functional as F
 
-from sections import machine, table, write_section
+from sections import machine, publish, table
 from shopwindow.data.dataset import Dataset, load_dataset
 from shopwindow.data.split import Split, split_images
 from shopwindow.imaging.preprocess import ResizeRule
@@ -53,9 +53,7 @@ def main() -> None:
     )
     split = split_images(dataset)
     text = compare_steps(dataset, split, options)
-    print(text)
-    if options.write:
-        write_section(options.write, "training", text)
+    publish(text, options.write, "training")
 
 
 def parse() -> argparse.Namespace:

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from shopwindow.settings import Settings
     from shopwindow.web.app import create_app
 
-# From 1.29 on, onnxruntime reports its use to its maker unless this is set before it is imported,
-# and keeps an identifier of the machine. Who gives us a photo has not agreed to that.
+# Since 1.29, onnxruntime reports its use to its maker and stores an identifier of the machine,
+# unless this is set before it is imported. The people whose photos we get have not agreed to that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Whole files or none: what is written here is complete under its name, or not there at all."""
+"""Writing whole files or none: a file is complete under its name, or not there at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shopwindow.errors import UsageError
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write to a temporary name in the same folder, flush to the disk, then rename.
 
-    A reader, or a machine that goes down, sees the old file or the new one.
+    A reader, even after a crash, sees the old file or the new one.
 
     Raises:
         OSError: The folder is missing or cannot be written, or the disk is full.
@@ -27,9 +27,9 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write a page (or any text) as UTF-8, in a folder that is made where there is none.
+    """Write a page (or any text) as UTF-8, creating its folder if needed.
 
-    A file name in it that is not UTF-8 is shown with its odd bytes escaped, instead of failing.
+    Bytes of file names that are not UTF-8 are escaped.
 
     Raises:
         UsageError: It cannot be written there.
@@ -43,26 +43,27 @@ def write_page(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write to, which takes the place of `path` when all went well.
+    """Yield a file to write to, which replaces `path` if no error occurs.
 
-    It then may be read and written by whom the file before it was, where this user may give it the
-    same owner and group.
+    It gets the owner, group and permissions of the file that it replaces, where this user may set
+    them.
 
     Raises:
         OSError: As `write_atomically`.
-        UsageError: There is something in this place that is no file, such as /dev/null.
+        UsageError: `path` exists and is not a file, such as /dev/null.
     """
     before = path.stat() if path.exists() else None
     if before is not None and not (stat.S_ISREG(before.st_mode) or path.is_dir()):
         raise UsageError(f"{path}: expected the name of a file, found something else there")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    alike = before is not None and _may_make_alike(before)
+    if before is not None and not _may_chown_to(before):
+        before = None
     try:
-        with open(temporary, "wb", opener=_for_ourselves if alike else None) as file:
+        with open(temporary, "wb", opener=_owner_only if before else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if alike and before is not None:
+        if before is not None:
             os.chown(temporary, before.st_uid, before.st_gid)
             temporary.chmod(stat.S_IMODE(before.st_mode))
         temporary.replace(path)
@@ -70,7 +71,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def _may_make_alike(before: os.stat_result) -> bool:
+def _may_chown_to(before: os.stat_result) -> bool:
     """Say whether this user may give a file the owner and group of another."""
     if sys.platform == "win32":
         return False
@@ -78,5 +79,5 @@ def _may_make_alike(before: os.stat_result) -> bool:
     return os.geteuid() in (0, before.st_uid) and (os.geteuid() == 0 or before.st_gid in groups)
 
 
-def _for_ourselves(path: str, flags: int) -> int:
+def _owner_only(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)

@@ -6,28 +6,28 @@
     ├── UsageError                  a wrong argument, column name or path            CLI exit code 2
     │   └── MissingExtraError       an optional dependency is not installed          CLI exit code 2
     ├── DataError                   a data set that cannot be used as it is
-    ├── ImageError                  bytes that are not an image we accept            HTTP 4xx
+    ├── ImageError                  an image that is not accepted                    HTTP 4xx
     │   ├── UnsupportedImageError   not one of the accepted formats                  HTTP 415
     │   ├── OversizedImageError     more bytes or pixels than the limit              HTTP 413
     │   └── UnreadableImageError    an accepted format, but damaged or truncated     HTTP 422
-    ├── BusyError                   more is asked than can be answered in time       HTTP 503
-    ├── BundleError                 a model file that is not a (readable) bundle    CLI exit code 2
-    ├── BulkError                   a bulk run that had to stop, and can go on      CLI exit code 75
+    ├── BusyError                   more requests than can be answered in time       HTTP 503
+    ├── BundleError                 a model file that is not a readable bundle      CLI exit code 2
+    ├── BulkError                   a bulk run that had to stop, and can resume     CLI exit code 75
     ├── TrainingError               a run that cannot start, resume or be exported
-    │   └── WeightsError            pretrained weights that cannot be had or do not fit
-    ├── PromotionError              a bundle that is not put in service, or none to go back to
-    ├── DownloadError               a data set that could not be fetched
+    │   └── WeightsError            pretrained weights that are unavailable or do not fit
+    ├── PromotionError              a model that is not promoted, or none to roll back to
+    ├── DownloadError               a data set that could not be downloaded
     └── FeedbackError               the feedback store cannot be used               CLI exit code 2
         ├── ReceiptError            a receipt that is foreign, changed or too old        HTTP 422
         └── ReviewedError           feedback that was reviewed, and stays as it is       HTTP 409
 
-Messages are written for the person who caused them. They never carry a stack trace, and those of
-`ImageError` never carry a path, since they are shown to clients of the web app.
+Messages are written for the person who caused them. They never contain a stack trace, and those of
+`ImageError` never contain a path, since clients of the web app see them.
 """
 
 
 class ShopwindowError(Exception):
-    """Base of all errors that shopwindow raises on purpose."""
+    """The base of all errors that shopwindow raises on purpose."""
 
     exit_code = 1
 
@@ -48,7 +48,7 @@ class MissingExtraError(UsageError):
 
     def __init__(self, what: str, extra: str) -> None:
         self.what, self.extra = what, extra
-        # A clone keeps them in an environment of their own, beside the one that serves.
+        # A clone has an environment for training beside the one that serves.
         clone = "make dev-environment in a clone, else " if extra == "train" else ""
         super().__init__(
             f"{what} needs packages that are not installed here: {clone}pip install "
@@ -56,7 +56,7 @@ class MissingExtraError(UsageError):
         )
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
-        """Let it travel between processes, which pickle exceptions by their message alone."""
+        """Make it picklable: by default exceptions are rebuilt from their message alone."""
         return type(self), (self.what, self.extra)
 
 
@@ -65,7 +65,7 @@ class DataError(ShopwindowError):
 
 
 class ImageError(ShopwindowError):
-    """Bytes that are not an image we accept. `http_status` is what the web app answers."""
+    """An image that is not accepted. `http_status` is the status of the web app's response."""
 
     http_status = 400
     title = "This image cannot be used"
@@ -93,11 +93,11 @@ class UnreadableImageError(ImageError):
 
 
 class BusyError(ShopwindowError):
-    """More is asked than can be answered in time. Whoever asks again later may get an answer.
+    """More requests than can be answered in time. A later retry may succeed.
 
     Args:
         message: As everywhere.
-        at_once: Whether it was refused without having waited for anything.
+        at_once: Whether the request was refused without waiting.
     """
 
     retry_after_s = 1
@@ -114,7 +114,7 @@ class BundleError(ShopwindowError):
 
 
 class BulkError(ShopwindowError):
-    """A bulk run that had to stop; what is done is kept, and the same command goes on."""
+    """A bulk run that had to stop; finished work is kept, and the same command resumes it."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
 
@@ -128,11 +128,11 @@ class WeightsError(TrainingError):
 
 
 class PromotionError(ShopwindowError):
-    """A bundle that is not put in service, or none to go back to; the one in service goes on."""
+    """A model that is not promoted, or none to roll back to; the current one stays in service."""
 
 
 class DownloadError(ShopwindowError):
-    """A data set that could not be fetched."""
+    """A data set that could not be downloaded."""
 
 
 class FeedbackError(ShopwindowError):

@@ -70,7 +70,18 @@ def test_predict_takes_the_engine_of_the_settings(
     for begun_by in ("onnxruntime", "openvino float32"):
         told = {"format": 1, "engine": begun_by, "model": "another"}
         (begun / "_manifest.json").write_text(json.dumps(told))
-        assert "begun with another model" in assert_one_line(run_shopwindow(*command), 2)
+        assert "run with another model" in assert_one_line(run_shopwindow(*command), 2)
+
+
+@pytest.mark.parametrize("option", ["--runner", "--engine"])  # the second is the old name
+def test_options_of_another_runner_are_refused(
+    run_shopwindow: Run, colour_bundle: Path, option: str
+) -> None:
+    command = ("predict", "a.jpg", "--model", colour_bundle, option)
+    said = assert_one_line(run_shopwindow(*command, "ray", "--workers", "2"), 2)
+    assert said.startswith("--workers has no effect with --runner ray")
+    said = assert_one_line(run_shopwindow(*command, "local", "--ray-address", "auto"), 2)
+    assert said.startswith("--ray-address has no effect without --runner ray")
 
 
 def test_format_follows_the_name_of_the_output(
@@ -135,7 +146,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == "shopwindow: stopped by Ctrl-C; the same command goes on from here\n"
+    assert errors == "shopwindow: stopped by Ctrl-C; run the same command to continue\n"
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode in (0, 1), again.stderr
     assert (tmp_path / "labels.csv").exists()
@@ -170,15 +181,15 @@ def test_an_interrupted_run_with_another_model_or_list_is_refused_in_a_sentence(
     other = tmp_path / "other.onnx"
     write_colour_bundle(other, metadata=json.dumps(colour_info().as_json() | {"version": "2.0"}))
     said = assert_one_line(run_shopwindow("predict", "list.csv", "--model", other, *command), 2)
-    assert "holds a run that was begun with another model: expected colours 1.0" in said
+    assert "holds an unfinished run with another model: expected colours 1.0" in said
     said = assert_one_line(
         run_shopwindow("predict", colour_photos, "--model", colour_bundle, *command), 2
     )
-    assert "begun on another list of inputs: expected 9,999 " in said
+    assert "run on another list of inputs: expected 9,999 " in said
     said = assert_one_line(
         run_shopwindow("predict", "list.csv", "--model", colour_bundle, "--top", "2", *command), 2
     )
-    assert "begun for another output: expected csv 5, got csv 2" in said
+    assert "run for another output: expected csv 5, got csv 2" in said
     assert not (tmp_path / "out.csv").exists()
 
 

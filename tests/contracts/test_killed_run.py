@@ -82,7 +82,7 @@ def test_killed_at_several_moments_a_run_ends_with_every_row_once(
     last = run_shopwindow("predict", *options, "killed.csv")
     assert last.returncode == 1  # 15 photos are not there, counted over all runs
     assert f"15 of {ROWS:,} inputs could not be predicted" in last.stderr
-    assert f"Going on: {128 * len(earlier):,} of {ROWS:,} rows are there already." in last.stderr
+    assert f"Resuming: {128 * len(earlier):,} of {ROWS:,} rows are already written." in last.stderr
     assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "clean.csv").read_bytes()
     with (tmp_path / "killed.csv").open(newline="", encoding="utf-8-sig") as file:
         paths = [row["path"] for row in csv.DictReader(file)]

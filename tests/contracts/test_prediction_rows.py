@@ -11,10 +11,10 @@ import pytest
 
 from shopwindow.bulk.inputs import Input
 from shopwindow.bulk.job import JobSpec
-from shopwindow.bulk.local import InlineRunner
+from shopwindow.bulk.local import InlineRunner, start_local
 from shopwindow.bulk.manifest import Shard
+from shopwindow.bulk.predict import RunTotals, predict_to_file, predict_to_stream
 from shopwindow.bulk.rows import format_of
-from shopwindow.bulk.run import RunTotals, predict_to_file, predict_to_stream, start_local
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import MissingExtraError, UsageError
 
@@ -127,7 +127,7 @@ def test_the_format_follows_the_name_of_the_file(
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.zip", "a.parquet.GZ"])
 @pytest.mark.parametrize("fmt", [None, "csv"])
 def test_a_name_that_promises_compression_is_refused(name: str, fmt: str | None) -> None:
-    with pytest.raises(UsageError, match="nothing is compressed here but Parquet"):
+    with pytest.raises(UsageError, match="only Parquet is compressed"):
         format_of(Path(name), fmt)
 
 

@@ -91,7 +91,7 @@ def test_local_and_ray_write_the_same_though_a_node_is_killed(
 ) -> None:
     command = [sys.executable, "-m", "shopwindow", "predict", photo_list, "--model", colour_bundle]
     on_ray = subprocess.Popen(
-        [*command, "--engine", "ray", "--ray-address", cluster.address, "--output", "ray.csv"],
+        [*command, "--runner", "ray", "--ray-address", cluster.address, "--output", "ray.csv"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
@@ -120,7 +120,7 @@ def test_an_address_without_a_cluster_is_one_sentence(
     completed = subprocess.run(
         [
             *(sys.executable, "-m", "shopwindow", "predict", photo_list, "--model", colour_bundle),
-            *("--engine", "ray", "--ray-address", "not an address"),
+            *("--runner", "ray", "--ray-address", "not an address"),
         ],
         cwd=tmp_path,
         capture_output=True,

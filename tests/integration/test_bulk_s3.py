@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shopwindow.bulk.inputs import Input, list_inputs
-from shopwindow.bulk.stream import read_input
+from shopwindow.bulk.pipeline import read_input
 from shopwindow.errors import UsageError
 
 pytestmark = pytest.mark.slow
@@ -129,7 +129,7 @@ def test_keys_with_signs_of_patterns_are_names_in_tables_and_tables(store: dict[
     ("url", "expected"),
     [
         (f"{BUCKET}/phtoos", "There is nothing at s3://shop/phtoos"),
-        (f"{BUCKET}/photos/*.gif", "Nothing fits the pattern"),
+        (f"{BUCKET}/photos/*.gif", "Nothing matches the pattern"),
     ],
 )
 def test_urls_that_lead_nowhere_are_refused(store: dict[str, str], url: str, expected: str) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from heic_files import GRID, PLAIN
 from shopwindow.bulk.inputs import Input
-from shopwindow.bulk.stream import predict_inputs
+from shopwindow.bulk.pipeline import predict_inputs
 from shopwindow.feedback.store import FeedbackStore
 from shopwindow.inference.predictor import Predictor
 from shopwindow.web.app import create_app

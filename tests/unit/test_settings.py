@@ -7,7 +7,7 @@ import pytest
 from shopwindow.errors import UsageError
 from shopwindow.settings import ACCEPTED_FORMATS, Settings
 
-KNOBS = fields(Settings)
+SETTINGS = fields(Settings)
 
 
 def test_without_variables_the_defaults_hold() -> None:
@@ -73,10 +73,10 @@ def test_the_key_is_shown_nowhere() -> None:
     assert "correct-horse-battery" not in repr(Settings(api_key="correct-horse-battery"))
 
 
-@pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
-def test_every_setting_says_its_unit_and_what_it_does(knob) -> None:  # type: ignore[no-untyped-def]
-    assert knob.metadata["unit"]
-    assert knob.metadata["help"].endswith(".")
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_every_setting_says_its_unit_and_what_it_does(setting) -> None:  # type: ignore[no-untyped-def]
+    assert setting.metadata["unit"]
+    assert setting.metadata["help"].endswith(".")
 
 
 def test_the_documentation_lists_every_setting_as_it_is(repository_root: Path) -> None:
@@ -84,11 +84,11 @@ def test_the_documentation_lists_every_setting_as_it_is(repository_root: Path) -
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \|$", text, re.MULTILINE)
     expected = [
         (
-            knob.name,
-            f"`{knob.default}`" if knob.default != "" else "(empty)",
-            knob.metadata["unit"],
-            knob.metadata["help"],
+            setting.name,
+            f"`{setting.default}`" if setting.default != "" else "(empty)",
+            setting.metadata["unit"],
+            setting.metadata["help"],
         )
-        for knob in KNOBS
+        for setting in SETTINGS
     ]
     assert rows == expected

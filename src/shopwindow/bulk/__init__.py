@@ -1,1 +1,1 @@
-"""Predicting any number of images: listed, cut into shards, predicted by an engine, written."""
+"""Predicting any number of images: listed, cut into shards, predicted by a runner, written."""

@@ -1,4 +1,4 @@
-"""What was named on the command line -> one `Input` after another, and never a list of all."""
+"""What was named on the command line -> one `Input` after another, never a list of all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from shopwindow.bulk.folders import Notes, has_wildcard, match_pattern, walk_folder
+from shopwindow.bulk.listing import Notes, has_wildcard, match_pattern, walk_folder
 from shopwindow.bulk.remote import is_url, list_url, open_url
 from shopwindow.data.columns import choose_image_column
 from shopwindow.data.folder import ImageFolder
@@ -39,7 +39,7 @@ class Input(NamedTuple):
     row: int = -1
 
     def __str__(self) -> str:
-        """Return what the output calls this input: `photos/1.jpg`, or `shop.parquet#12`."""
+        """Return its name in the output: `photos/1.jpg`, or `shop.parquet#12`."""
         return self.path if self.row < 0 else f"{self.path}#{self.row}"
 
 
@@ -50,21 +50,21 @@ def list_inputs(
     usual_column: str | None = None,
     notes: Notes | None = None,
 ) -> Iterator[Input]:
-    """Yield the inputs that `names` mean, in order.
+    """Yield the inputs that `names` stand for, in order.
 
     - A folder: its image files in name order, then those of its folders; see `walk_folder`.
     - A pattern such as `photos/**/*.jpg`: what matches, in name order.
     - A table (CSV, TSV, Parquet, ...): the paths or image bytes in one of its columns, row by row.
     - An fsspec URL such as `s3://bucket/photos`: an object, a folder, a pattern or a table.
-    - Any other file: itself. One that does not exist is an input (its row will say so) if it is
-      called like an image, and wrong usage if not.
+    - Any other file: itself. A missing file is an input if its name is that of an image (its row
+      will say so), and wrong usage if not.
 
-    Memory is that of one folder's names at most, and those go to the disk where they are many.
+    Memory holds the names of one folder at most; very many go to disk.
 
     Args:
         names: As given on the command line.
-        image_column: The column of tables; None takes the one that a training would take.
-        usual_column: What it was called in the training of the model.
+        image_column: The column of tables; None takes the one that training would take.
+        usual_column: Its name when the model was trained.
         notes: Gets what has no row, and which names were taken for which files.
 
     Raises:
@@ -95,7 +95,7 @@ def list_inputs(
 
 
 def parse_input(text: str) -> Input:
-    """Return the input that the output calls `text`.
+    """Return the input whose name in the output is `text`.
 
     Raises:
         UsageError: It is a cell of a table that cannot be read now.
@@ -112,18 +112,17 @@ def parse_input(text: str) -> Input:
 
 
 def _expand(name: str, notes: Notes | None) -> Iterator[str]:
-    """Yield the files (or URLs of files) that one name means."""
+    """Yield the files (or URLs of files) that one name stands for."""
     if is_url(name):
         yield from list_url(name)
-    elif os.path.isdir(name):  # noqa: PTH112 (`Path` would be made for each of 100 million)
+    elif os.path.isdir(name):  # noqa: PTH112 (no `Path` for each of 100 million)
         yield from walk_folder(str(Path(name)), notes)
     elif not os.path.lexists(name) and has_wildcard(name):
         matches = match_pattern(name)
         first = next(matches, None)
         if first is None:
-            raise UsageError(f"Nothing fits the pattern {name}.")
-        yield from _walk_if_folder(first, notes)
-        for match in matches:
+            raise UsageError(f"Nothing matches the pattern {name}.")
+        for match in chain([first], matches):
             yield from _walk_if_folder(match, notes)
     elif os.path.lexists(name) or Path(name).suffix.lower() in IMAGE_SUFFIXES:
         yield str(Path(name))
@@ -137,7 +136,7 @@ def _walk_if_folder(path: str, notes: Notes | None) -> Iterator[str]:
     if os.path.isdir(path):  # noqa: PTH112
         try:
             yield from walk_folder(path, notes)
-        except UsageError:  # of much that fits, one folder that cannot be read has a row
+        except UsageError:  # among many matches, an unreadable folder gets a row
             yield path
     else:
         yield path
@@ -221,7 +220,7 @@ def _paths(
             pairs = zip(lost, matches, strict=True)
             found = {cell: match.file for cell, match in pairs if match.usable}
             if notes is not None:
-                notes.told += sentences
+                notes.sentences += sentences
         for cell in block:
             yield _beside(folder, found.get(cell, cell))
 

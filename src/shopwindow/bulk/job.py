@@ -1,4 +1,4 @@
-"""What an engine gets to do, and what it gives back; what an engine is."""
+"""What a bulk run asks for each shard and gets back, and what can run shards."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 
 from shopwindow.bulk.inputs import Input
 from shopwindow.bulk.manifest import Shard
+from shopwindow.bulk.pipeline import TableCells, predict_inputs
 from shopwindow.bulk.rows import RowFormat, encode_rows
-from shopwindow.bulk.stream import TableCells, predict_inputs
 from shopwindow.bundle import Bundle
 from shopwindow.inference.engine import ChosenEngine
 from shopwindow.inference.predictor import Predictor
@@ -21,12 +21,12 @@ class JobSpec:
 
     bundle: Bundle
     fmt: RowFormat
-    engine: ChosenEngine  # one for all machines: none of them chooses
+    engine: ChosenEngine  # chosen once: all machines use the same
     top: int = 5
 
 
 class ShardResult(NamedTuple):
-    """A shard that was predicted: its rows as they will be written, and how many are errors."""
+    """A predicted shard: its rows as they will be written, and how many are errors."""
 
     shard: Shard
     content: bytes
@@ -34,10 +34,10 @@ class ShardResult(NamedTuple):
 
 
 class ShardPredictor:
-    """Predicts one shard after the other on one core.
+    """Predicts one shard after another on one core.
 
-    One core each, instead of all of them for one run of the model: nothing waits for anything, and
-    the answers do not depend on the number of cores.
+    A core per predictor, rather than all cores for one run of the model: no core waits for another,
+    and the predictions do not depend on how many there are.
     """
 
     def __init__(self, job: JobSpec) -> None:
@@ -48,31 +48,30 @@ class ShardPredictor:
 
     def predict(self, shard: Shard, inputs: list[Input]) -> ShardResult:
         """Return the rows of one shard."""
-        rows = predict_inputs(self._predictor, inputs, top=self._job.top, cells=self._cells)
-        done = list(rows)
-        failed = sum(row.error is not None for row in done)
-        return ShardResult(shard, encode_rows(done, self._job.fmt), failed)
+        rows = list(predict_inputs(self._predictor, inputs, top=self._job.top, cells=self._cells))
+        failed = sum(row.error is not None for row in rows)
+        return ShardResult(shard, encode_rows(rows, self._job.fmt), failed)
 
 
-class Engine(Protocol):
-    """Whatever can predict shards: one process, many, or a cluster."""
+class Runner(Protocol):
+    """Runs shards: in this process, in several, or on a cluster."""
 
     @property
     def capacity(self) -> int:
         """How many shards it can work on at a time."""
 
     def submit(self, shard: Shard, inputs: list[Input]) -> None:
-        """Begin with a shard; at most `capacity` are under way."""
+        """Start a shard. The caller submits at most `capacity` at a time."""
 
     def wait(self) -> ShardResult:
-        """Return the next part that is ready, in any order.
+        """Return the next finished shard, in any order.
 
         Raises:
             BulkError: A shard cannot be predicted.
         """
 
     def close(self) -> None:
-        """Stop at once, whatever is under way."""
+        """Stop at once, and abandon unfinished shards."""
 
 
-StartRunner = Callable[[JobSpec, int], Engine]  # for a run of so many shards
+StartRunner = Callable[[JobSpec, int], Runner]  # of a job with so many shards

@@ -1,4 +1,4 @@
-"""The list of inputs on the disk, cut into shards: memory does not grow with it."""
+"""The list of inputs on disk, cut into shards: memory does not grow with it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import IO, NamedTuple
 
 from shopwindow.bulk.inputs import Input
 
-BLOCK_INPUTS = 128  # what is compressed as one piece; shards are whole blocks
+BLOCK_INPUTS = 128  # compressed as one piece; shards are whole blocks
 MAX_SHARD_INPUTS = 8192
-_SHARDS = 1024  # aimed at: many more than there are cores, and yet no needless small files
+_SHARDS = 1024  # the aim: many more than cores, without needlessly small files
 
 
 class Shard(NamedTuple):
-    """Some inputs in a row, which are predicted, written and counted as one piece of work."""
+    """A run of consecutive inputs, predicted, written and counted as one piece of work."""
 
     number: int
     first: int
@@ -28,8 +28,11 @@ class Shard(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of its part, without an ending; in the order of the inputs."""
+        """The name of its part file, without the ending; sorts in the order of the inputs."""
         return f"part-{self.number:06}"
+
+
+Task = tuple[Shard, list[Input]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class InputManifest:
     Attributes:
         path: The file: JSON, compressed block by block; 100 million paths of one folder are 1 GB.
         count: How many inputs.
-        sha256: Of the list, in its order.
+        sha256: Digest of the list, in its order.
     """
 
     path: Path
@@ -47,12 +50,12 @@ class InputManifest:
     sha256: str
     _offsets: array[int]
 
-    def shards(self, size: int) -> Iterator[tuple[Shard, list[Input]]]:
-        """Yield the shards of `size` inputs (the last may have fewer), read when they are due."""
+    def shards(self, size: int) -> Iterator[Task]:
+        """Yield the shards of `size` inputs (the last may have fewer), each read when needed."""
         with self.path.open("rb") as file:
             for number, first in enumerate(range(0, self.count, size)):
                 blocks = range(first // BLOCK_INPUTS, -(-(first + size) // BLOCK_INPUTS))
-                inputs = [one for block in blocks for one in self._read(file, block)]
+                inputs = [item for block in blocks for item in self._read(file, block)]
                 yield Shard(number, first, len(inputs)), inputs
 
     def _read(self, file: IO[bytes], block: int) -> Iterator[Input]:
@@ -60,12 +63,12 @@ class InputManifest:
             return
         start, end = self._offsets[block], self._offsets[block + 1]
         file.seek(start)
-        for cells in json.loads(zlib.decompress(file.read(end - start))):
-            yield Input(*cells)
+        for fields in json.loads(zlib.decompress(file.read(end - start))):
+            yield Input(*fields)
 
 
 def write_manifest(inputs: Iterable[Input], path: Path) -> InputManifest:
-    """Write a list of inputs to a file, as it comes.
+    """Write a list of inputs to a file while it is being listed.
 
     Raises:
         OSError: The file cannot be written.
@@ -76,9 +79,9 @@ def write_manifest(inputs: Iterable[Input], path: Path) -> InputManifest:
     count = 0
     with path.open("wb") as file:
         while block := list(islice(inputs, BLOCK_INPUTS)):
-            # Without the defaults of files and URLs: most lists have nothing but paths.
-            cells = [[one.path] if one.row < 0 else list(one) for one in block]
-            content = json.dumps(cells).encode("ascii")
+            # Files and URLs without their default fields: most lists have nothing but paths.
+            fields = [[item.path] if item.row < 0 else list(item) for item in block]
+            content = json.dumps(fields).encode("ascii")
             digest.update(content)
             file.write(zlib.compress(content, 1))
             offsets.append(file.tell())
@@ -89,8 +92,8 @@ def write_manifest(inputs: Iterable[Input], path: Path) -> InputManifest:
 def shard_size(count: int) -> int:
     """Return how many of `count` inputs make a shard: 128 to 8,192, a multiple of 128.
 
-    Small enough that the last shards keep all cores busy and a killed run loses little, and large
-    enough that a hundred million inputs are 12,208 parts.
+    Small enough that the last shards keep all cores busy and a killed run loses little; large
+    enough that a hundred million inputs make 12,208 parts.
     """
     blocks = -(-count // (_SHARDS * BLOCK_INPUTS))
     return min(max(1, blocks) * BLOCK_INPUTS, MAX_SHARD_INPUTS)

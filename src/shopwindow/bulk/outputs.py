@@ -1,4 +1,4 @@
-"""What `predict` has written, in any of its formats, read back in blocks of rows."""
+"""What `predict` wrote, in any of its formats, read back in blocks of rows."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from shopwindow.errors import MissingExtraError, UsageError
 from shopwindow.plain_text import unescape_formula
 
 _BLOCK_ROWS = 50_000
-_MAX_CELL_CHARS = 10_000_000  # `top` of very many labels is larger than the csv module thinks
+_MAX_CELL_CHARS = 10_000_000  # `top` of very many labels exceeds the csv module's limit
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some N rows.
+    """N rows.
 
     Attributes:
-        labels: The label of each; None where there is no prediction.
-        sure: Whether it is sure.
+        labels: The label of each row; None where there is no prediction.
+        sure: Whether the prediction is sure; None where there is none.
         errors: Why there is no prediction; None where there is one.
         confidence: (N,) float64, 0 to 1; NaN where there is no prediction.
-        path: Returns what a row, from 0, calls its input.
+        path: Returns the name of the input of a row, counted from 0.
         top: Returns the likeliest labels of a row, best first, as `{"label", "confidence"}`.
     """
 
@@ -45,10 +45,10 @@ class Block:
 def read_blocks(output: Path) -> Iterator[Block]:
     """Yield the rows of an output of `predict`: a file, or a folder of Parquet parts.
 
-    What it is, its content says and not its name.
+    The format is recognised by the content, not by the name.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not such an output.
         MissingExtraError: It is Parquet, and pyarrow is not installed.
         OSError: It cannot be read.
     """
@@ -66,7 +66,7 @@ def read_blocks(output: Path) -> Iterator[Block]:
             records = read(output, text)
             while rows := list(islice(records, _BLOCK_ROWS)):
                 yield _block_of(rows)
-    except (ValueError, TypeError, csv.Error) as error:  # no text, no JSON, or no numbers
+    except (ValueError, TypeError, csv.Error) as error:  # not text, JSON or numbers
         raise UsageError(_not_ours(output, f"other content: {error}")) from error
 
 

@@ -1,18 +1,17 @@
-"""URLs of other places, through fsspec: `s3://`, `gs://`, `abfs://`, `https://` and so on.
+"""Files at URLs, through fsspec: `s3://`, `gs://`, `abfs://`, `https://` and so on.
 
-fsspec because one interface reads them all, pyarrow, pandas and Ray use it, and credentials are
-found where each store's own tools look for them.
+fsspec because one interface reads them all, because pyarrow, pandas and Ray use it, and because it
+finds credentials where each store's own tools do.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from shopwindow.bulk.folders import has_wildcard
+from shopwindow.bulk.listing import has_wildcard
 from shopwindow.errors import MissingExtraError, UsageError
 from shopwindow.imaging.formats import IMAGE_SUFFIXES
 
@@ -26,14 +25,14 @@ def is_url(name: str) -> bool:
 
 
 def list_url(url: str) -> Iterator[str]:
-    """Yield the URLs of the files that `url` means: itself, a folder or a pattern, in name order.
+    """Yield the URLs of the files that `url` stands for: itself, a folder or a pattern, in order.
 
-    What is there under the very name is that, and only what is not can be a pattern: `shoe [1].jpg`
-    is a name. What is called like an image and cannot be a pattern is taken for one without asking.
-    The names of one remote folder are in memory at a time, since fsspec gives them as one answer.
+    What exists under that name is meant, and anything else may be a pattern: `shoe [1].jpg` is a
+    name first. A name of an image that cannot be a pattern is yielded without asking the store.
+    The names of one remote folder are in memory at a time, since fsspec lists it in one piece.
 
     Raises:
-        UsageError: There is no such thing, or it cannot be listed.
+        UsageError: It does not exist, or cannot be listed.
         MissingExtraError: fsspec, or what it needs for this kind of URL, is not installed.
     """
     files, path = _filesystem(url)
@@ -51,7 +50,7 @@ def list_url(url: str) -> Iterator[str]:
         elif wild:
             found = files.glob(path, detail=True)
             if not found:
-                raise UsageError(f"Nothing fits the pattern {url}.")
+                raise UsageError(f"Nothing matches the pattern {url}.")
             for name, entry in sorted(found.items()):
                 if entry["type"] == "file":
                     yield files.unstrip_protocol(name)
@@ -59,7 +58,7 @@ def list_url(url: str) -> Iterator[str]:
             raise UsageError(f"There is nothing at {url}.")
     except UsageError:
         raise
-    except Exception as error:  # each kind of store has its own
+    except Exception as error:  # each kind of store raises its own
         raise UsageError(f"{url} cannot be listed: {error}") from error
 
 
@@ -67,31 +66,30 @@ def read_url(url: str, limit_bytes: int) -> bytes:
     """Return at most `limit_bytes` of an object.
 
     Raises:
-        OSError: It is missing, or may not be read.
-        UsageError: Its kind of URL cannot be read here.
+        OSError: It is missing or may not be read.
+        UsageError: This kind of URL cannot be read here.
     """
     files, path = _filesystem(url)
     try:
-        content: bytes = files.cat_file(path, start=0, end=limit_bytes)  # one request, no more
+        content: bytes = files.cat_file(path, start=0, end=limit_bytes)  # a single request
     except (FileNotFoundError, PermissionError):
         raise
     except OSError:
         if files.size(path):
             raise
-        return b""  # a store refuses a range of what is empty
+        return b""  # stores refuse a range of an empty object
     return content
 
 
-def open_url(url: str, *, text: bool = False) -> Any:
-    """Open an object for reading, as bytes or as UTF-8 text.
+def open_url(url: str) -> Any:
+    """Open an object for reading bytes.
 
     Raises:
-        OSError: It is missing, or may not be read.
-        UsageError: Its kind of URL cannot be read here.
+        OSError: It is missing or may not be read.
+        UsageError: This kind of URL cannot be read here.
     """
     files, path = _filesystem(url)
-    file = files.open(path, "rb")
-    return io.TextIOWrapper(file, "utf-8-sig", newline="") if text else file
+    return files.open(path, "rb")
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
@@ -101,10 +99,10 @@ def _filesystem(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise MissingExtraError("Reading URLs", "remote") from error
     try:
-        # Listings are not kept: fsspec would hold every name that it has seen.
+        # No listings cache: fsspec would hold every name that it has seen.
         if _CHAIN.search(url):
             files, path = url_to_fs(url, use_listings_cache=False)
-        else:  # `::` is part of a name, which url_to_fs does not believe
+        else:  # url_to_fs would split a name that contains `::`
             scheme = url.partition("://")[0]
             kind = get_filesystem_class(scheme)
             options = {"use_listings_cache": False, **kind._get_kwargs_from_urls(url)}

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, Any, Literal, cast, get_args
 
 from shopwindow.errors import MissingExtraError, UsageError
 from shopwindow.inference.prediction import Prediction
@@ -19,29 +19,25 @@ COLUMNS = ("path", "label", "confidence", "sure", "top", "attributes", "error")
 
 RowFormat = Literal["csv", "jsonl", "parquet"]
 
+_SUFFIXES: dict[str, RowFormat] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 # Endings that promise what is not written here.
-_OTHER_FORMATS = frozenset(
-    {
-        ".arrow",
-        ".avro",
-        ".db",
-        ".feather",
-        ".html",
-        ".json",
-        ".ods",
-        ".tsv",
-        ".xls",
-        ".xlsx",
-        ".xml",
-    }
+_OTHER_FORMATS = (
+    *("arrow", "avro", "db", "feather", "html", "json", "ods"),
+    *("tsv", "xls", "xlsx", "xml"),
 )
-_COMPRESSED = frozenset({".7z", ".bz2", ".gz", ".lz4", ".xz", ".zip", ".zst"})
-_GROUP_ROWS = 65_536  # rows of one row group, where parts are joined into one file
+_COMPRESSIONS = ("7z", "bz2", "gz", "lz4", "xz", "zip", "zst")
+_GROUP_ROWS = 65_536  # in one row group of a Parquet file that is joined from parts
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The outcome for one input: either a prediction or the reason why there is none."""
+    """The result for one input: either a prediction or the reason why there is none."""
 
     path: str
     prediction: Prediction | None = None
@@ -52,52 +48,42 @@ class Row:
             raise ValueError("expected either a prediction or an error, got both or neither")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row in the shape that all output formats share; what is missing is None."""
-        answer = self.prediction.as_json() if self.prediction is not None else {}
-        columns = ("label", "confidence", "sure", "top", "attributes")
+        """Return the row in the shape that all output formats share; missing values are None."""
+        found = self.prediction.as_json() if self.prediction is not None else {}
         return {
             "path": _as_text(self.path),
-            **{column: answer.get(column) for column in columns},
+            **{column: found.get(column) for column in COLUMNS[1:-1]},
             "error": None if self.error is None else _as_text(self.error),
         }
 
 
 def format_of(output: Path | None, fmt: str | None) -> RowFormat:
-    """Return the format that was asked for, or the one that the ending of `output` names, or CSV.
+    """Return the format that was asked for, else that of the ending of `output`, else CSV.
 
     Raises:
-        UsageError: An unknown format, an ending that promises another one or compression, or
-            Parquet without a file.
+        UsageError: An unknown format, an ending of another format or of compression, or Parquet
+            without a file.
         MissingExtraError: Parquet without pyarrow.
     """
-    by_suffix: dict[str, RowFormat] = {
-        ".jsonl": "jsonl",
-        ".ndjson": "jsonl",
-        ".parquet": "parquet",
-        ".pq": "parquet",
-    }
     suffix = output.suffix.lower() if output is not None else ""
-    if suffix in _COMPRESSED:
-        raise UsageError(
-            f"--output: expected a name that ends in .csv, .jsonl or .parquet, found {suffix}, and "
-            "nothing is compressed here but Parquet, which always is; name another file."
-        )
-    if fmt is None and suffix in _OTHER_FORMATS:
+    if suffix[1:] in _COMPRESSIONS:
         raise UsageError(
             f"--output: expected a name that ends in .csv, .jsonl or .parquet, found {suffix}; "
-            "name another file, or say with --format what is to be written to this one."
+            "only Parquet is compressed; choose another name."
         )
-    chosen = fmt or by_suffix.get(suffix, "csv")
-    for known in get_args(RowFormat):
-        if chosen == known:
-            if known == "parquet":
-                if output is None:
-                    raise UsageError(
-                        "Parquet cannot be written to the screen: name a file with --output."
-                    )
-                _import_parquet()
-            return known  # type: ignore[no-any-return]
-    raise UsageError(f"format: expected csv, jsonl or parquet, got {chosen!r}.")
+    if fmt is None and suffix[1:] in _OTHER_FORMATS:
+        raise UsageError(
+            f"--output: expected a name that ends in .csv, .jsonl or .parquet, found {suffix}; "
+            "choose another name, or give the format with --format."
+        )
+    chosen: str = fmt or _SUFFIXES.get(suffix, "csv")
+    if chosen not in get_args(RowFormat):
+        raise UsageError(f"format: expected csv, jsonl or parquet, got {chosen!r}.")
+    if chosen == "parquet":
+        if output is None:
+            raise UsageError("Parquet cannot be written to the screen: name a file with --output.")
+        _import_parquet()
+    return cast(RowFormat, chosen)
 
 
 def encode_rows(rows: Iterable[Row], fmt: RowFormat) -> bytes:
@@ -115,12 +101,12 @@ def encode_rows(rows: Iterable[Row], fmt: RowFormat) -> bytes:
 
 
 def header_of(fmt: RowFormat, *, saved: bool = False) -> bytes:
-    """Return what stands before the first part of a text file.
+    """Return what comes before the first part.
 
     Args:
-        fmt: Of the file.
-        saved: Whether a person will open it, with Excel say, which reads UTF-8 only after a byte
-            order mark; what reads a pipe would take that for a part of the first name.
+        fmt: The format.
+        saved: Whether it goes to a file. Excel, say, recognises UTF-8 only by a byte order mark;
+            the reader of a pipe would take the mark for a part of the first name.
     """
     if fmt != "csv":
         return b""
@@ -128,7 +114,7 @@ def header_of(fmt: RowFormat, *, saved: bool = False) -> bytes:
 
 
 def is_output(path: Path) -> bool:
-    """Say whether a file is empty, or begins as those that are written here do."""
+    """Say whether a file is empty, or begins as an output of `predict` does."""
     try:
         with path.open("rb") as file:
             start = file.read(4096)
@@ -138,14 +124,14 @@ def is_output(path: Path) -> bool:
         _, parquet = _import_parquet()
         try:
             return tuple(parquet.read_schema(path).names) == COLUMNS
-        except (OSError, ValueError):  # those of pyarrow are ValueErrors
+        except (OSError, ValueError):  # pyarrow's errors are ValueErrors
             return False
     beginnings = (header_of("csv"), header_of("csv", saved=True), b'{"path": ')
     return not start or start.startswith(beginnings)
 
 
 def join_parts(parts: Sequence[Path], file: IO[bytes], fmt: RowFormat) -> None:
-    """Write parts, in order, as one file. Memory is that of some parts, not of the file.
+    """Write parts, in order, as one file, with only a few of them in memory.
 
     Raises:
         OSError: A part cannot be read, or the file cannot be written.
@@ -172,7 +158,7 @@ def _encode_parquet(records: Iterator[dict[str, Any]]) -> bytes:
     gathered = []
     for record in records:
         if record["attributes"] is not None:
-            record["attributes"] = list(record["attributes"].items())  # what a map is made from
+            record["attributes"] = list(record["attributes"].items())  # Arrow maps take pairs
         gathered.append(record)
     file = io.BytesIO()
     parquet.write_table(arrow.Table.from_pylist(gathered, schema=schema), file)
@@ -213,6 +199,5 @@ def _as_cell(value: Any) -> Any:
 
 
 def _as_text(path: str) -> str:
-    # File names may hold bytes that are no UTF-8, which Python keeps as lone surrogates; no output
-    # format can.
+    # Python keeps bytes of file names that are not UTF-8 as lone surrogates; no format here can.
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

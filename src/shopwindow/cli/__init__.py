@@ -26,15 +26,16 @@ from shopwindow.cli.promote import promote, rollback
 from shopwindow.cli.serving import serve
 from shopwindow.cli.training import export, find_lr, train
 from shopwindow.errors import ShopwindowError
+from shopwindow.plain_text import printable
 
 WRONG_USAGE = 2
-MACHINE_FAILED = 74  # EX_IOERR of sysexits.h; 1 says that all is done, but for some inputs
+MACHINE_FAILED = 74  # EX_IOERR of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
 class _InOrder(click.Group):
-    """Lists the commands in the order of a project's life, not of the alphabet."""
+    """Lists the commands in the order in which a project needs them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -75,12 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     Args:
-        arguments: What follows the program's name; those of this process where left out.
+        arguments: What follows the program's name; defaults to those of this process.
 
     Returns:
         0 done, 1 some inputs failed, 2 wrong usage, 74 the machine failed (no space, no
         permission), 75 a bulk run had to stop, 130 stopped by Ctrl-C, 141 the reader of our output
-        went away.
+        closed the pipe.
     """
     for stream in (sys.stdout, sys.stderr):
         # A file name that is not UTF-8 is shown with its odd bytes escaped, instead of failing.
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()  # here, where a closed pipe is still ours to report
+        sys.stdout.flush()  # here, where a closed pipe can still be reported
     except ShopwindowError as error:
         return _fail(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _abandon_output()
         return PIPE_CLOSED
     except OSError as error:
-        # The machine's fault (no space, no permission), not a bug: a trace would not help anyone.
+        # The machine's fault (no space, no permission), not a bug: a traceback would not help.
         _abandon_output()
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", MACHINE_FAILED)
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    # Not `program.main`: that prints usage text of several lines and an empty line on Ctrl-C.
+    # Not `program.main`, which prints several lines of usage, and an empty line on Ctrl-C.
     try:
         with program.make_context("shopwindow", arguments) as context:
             code = program.invoke(context)
@@ -124,7 +125,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _abandon_output() -> None:
-    # Python flushes stdout once more when it ends, and would complain of it once more.
+    # Python flushes stdout again when it exits, and would complain again.
     try:
         sys.stdout.flush()
     except OSError:
@@ -132,7 +133,6 @@ def _abandon_output() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    # One line whatever the message quotes; a control character must not reach the terminal.
-    line = " ".join(message.split())
-    click.echo("shopwindow: " + "".join(c if c.isprintable() else "�" for c in line), err=True)
+    # One line, whatever the message quotes.
+    click.echo("shopwindow: " + printable(" ".join(message.split())), err=True)
     return code

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from shopwindow.bulk.folders import Notes, sort_names
 from shopwindow.bulk.inputs import Input, list_inputs
-from shopwindow.bulk.stream import TableCells, predict_inputs, read_input
+from shopwindow.bulk.listing import Notes, sort_names
+from shopwindow.bulk.pipeline import TableCells, predict_inputs, read_input
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.spec import DataSpec
 from shopwindow.errors import ImageError, UsageError
@@ -54,7 +54,7 @@ def test_a_file_is_an_image_by_what_it_begins_with_whatever_it_is_called(folder:
     found = [str(one) for one in list_inputs(["photos"], notes=notes)]
     assert len(found) == 7
     assert {"photos/b.jpg_large", "photos/sub/c", "photos/sub/b.mpo"} < set(found)
-    assert sorted(notes.passed_over["no image"][1]) == ["photos/notes.txt", "photos/pipe"]
+    assert sorted(notes.skipped["not an image"][1]) == ["photos/notes.txt", "photos/pipe"]
 
 
 def test_what_is_passed_over_is_counted_and_the_first_are_named(folder: Path) -> None:
@@ -64,7 +64,7 @@ def test_what_is_passed_over_is_counted_and_the_first_are_named(folder: Path) ->
     assert len(list(list_inputs(["photos", "photos/s*"], notes=notes))) == 4
     (line,) = notes.lines()
     named = r"(photos/[\w.]+(, )?){3} and 2 more"
-    assert re.fullmatch(rf"passed over: 5 × no image \({named}\)", line)
+    assert re.fullmatch(rf"skipped: 5 × not an image \({named}\)", line)
 
 
 def test_the_current_folder_has_names_without_a_dot(
@@ -80,7 +80,7 @@ def test_links_to_folders_are_not_followed_and_that_is_said(folder: Path) -> Non
     notes = Notes()
     assert len(list(list_inputs(["photos/sub"], notes=notes))) == 1
     (line,) = notes.lines()
-    assert line.startswith("passed over: 2 × link to a folder (photos/sub/up")
+    assert line.startswith("skipped: 2 × link to a folder (photos/sub/up")
 
 
 def test_files_named_by_themselves_are_always_tried_and_stay_in_order(folder: Path) -> None:
@@ -142,7 +142,7 @@ def test_urls_of_files_are_names_first(folder: Path) -> None:
 
 
 def test_a_pattern_that_nothing_fits_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"Nothing fits the pattern photos/\*\.gif"):
+    with pytest.raises(UsageError, match=r"Nothing matches the pattern photos/\*\.gif"):
         listed("photos/*.gif")
 
 
@@ -400,4 +400,4 @@ def test_a_run_is_not_told_of_its_own_parts(folder: Path) -> None:
     (folder / "out.csv.partial" / "_inputs").touch()
     notes = Notes()
     list(list_inputs(["photos"], notes=notes))
-    assert notes.lines() == ["passed over: 1 × no image (photos/notes.txt)"]
+    assert notes.lines() == ["skipped: 1 × not an image (photos/notes.txt)"]

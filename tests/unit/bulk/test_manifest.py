@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shopwindow.bulk.folders import sort_names
 from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.listing import sort_names
 from shopwindow.bulk.manifest import Shard, shard_size, write_manifest
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shopwindow.bulk.inputs import Input
+from shopwindow.bulk.pipeline import predict_inputs
 from shopwindow.bulk.rows import Row
-from shopwindow.bulk.stream import predict_inputs
 from shopwindow.inference.predictor import Predictor
 
 
@@ -31,7 +31,7 @@ def labels(rows: Iterator[Row]) -> list[str | None]:
 def test_every_input_gets_its_row_in_order(predictor: Predictor, folder: Path) -> None:
     inputs = as_inputs(folder, "b.jpg", "notes.txt", "missing.png", "a.png")
     rows = list(predict_inputs(predictor, inputs))
-    assert [row.path for row in rows] == [one.path for one in inputs]
+    assert [row.path for row in rows] == [item.path for item in inputs]
     assert labels(iter(rows)) == ["blue", None, None, "red"]
     assert rows[1].error is not None
     assert "expected JPEG, PNG" in rows[1].error
@@ -47,12 +47,14 @@ def test_the_batch_size_changes_no_answer(
     assert labels(rows) == ["red", "blue", "green"] * 7
 
 
-def test_nothing_but_bad_files_is_no_problem(predictor: Predictor, folder: Path) -> None:
+def test_only_bad_files_give_only_rows_without_a_prediction(
+    predictor: Predictor, folder: Path
+) -> None:
     rows = predict_inputs(predictor, as_inputs(folder, "notes.txt") * 3, batch_size=2)
     assert labels(rows) == [None] * 3
 
 
-def test_photos_of_a_kind_that_cannot_be_read_get_a_row_that_says_so(
+def test_damaged_photos_get_a_row_that_names_their_format(
     predictor: Predictor, tmp_path: Path
 ) -> None:
     (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
@@ -67,7 +69,7 @@ def test_top_is_passed_on(predictor: Predictor, folder: Path) -> None:
     assert len(row.prediction.top) == 2
 
 
-def test_what_is_no_file_of_a_sensible_size_gets_a_row_that_says_so(
+def test_folders_pipes_and_huge_files_get_a_row_with_the_reason(
     predictor: Predictor, tmp_path: Path
 ) -> None:
     pipe, huge = tmp_path / "pipe.jpg", tmp_path / "huge.jpg"
@@ -79,7 +81,7 @@ def test_what_is_no_file_of_a_sensible_size_gets_a_row_that_says_so(
         "This is a folder: expected an image file.",
         "This is not a regular file: expected an image file.",
         "This file is larger than 200 MB: send a smaller version.",
-        "This is not the name of a file.",
+        "This is not a valid file name.",
         "The cell is empty: expected the path of an image.",
     ]
 

@@ -5,11 +5,12 @@ from typing import get_args
 
 import pytest
 
-from shopwindow.bulk import folder as folder_module
-from shopwindow.bulk.folder import PartialOutput, begun_engine
+from shopwindow.bulk import partial_output
 from shopwindow.bulk.inputs import Input
 from shopwindow.bulk.job import JobSpec, ShardPredictor
-from shopwindow.bulk.run import RunTotals, predict_to_file, start_local
+from shopwindow.bulk.local import start_local
+from shopwindow.bulk.partial_output import PartialOutput, begun_engine
+from shopwindow.bulk.predict import RunTotals, predict_to_file
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import UsageError
 from shopwindow.inference.engine import ChosenEngine
@@ -26,7 +27,7 @@ def store_all(partial: PartialOutput, job: JobSpec) -> None:
     manifest, size = partial.begin(INPUTS, job)
     predictor = ShardPredictor(job)
     for shard, inputs in manifest.shards(size):
-        if shard.name not in partial.done:
+        if shard.name not in partial.finished:
             partial.store(predictor.predict(shard, inputs), job.fmt)
 
 
@@ -34,7 +35,7 @@ def test_two_runs_cannot_write_the_same_output(job: JobSpec, tmp_path: Path) -> 
     output = tmp_path / "rows.csv"
     first = PartialOutput(output)
     first.begin(INPUTS, job)
-    with pytest.raises(UsageError, match=r"Another run is writing .* now: wait for it"):
+    with pytest.raises(UsageError, match=r"Another run is writing .*: wait until it ends"):
         PartialOutput(output)
     first.close()
     PartialOutput(output).close()
@@ -74,11 +75,11 @@ def test_a_part_without_its_line_or_a_line_without_its_part_does_not_count(
     (partial.folder / "part-000001.csv").unlink()
     again = PartialOutput(tmp_path / "rows.csv")
     again.begin(INPUTS, job)
-    assert list(again.done) == ["part-000000"]
+    assert list(again.finished) == ["part-000000"]
     again.close()
 
 
-def test_a_run_goes_on_with_its_own_engine_only(job: JobSpec, tmp_path: Path) -> None:
+def test_a_run_resumes_only_with_its_own_engine(job: JobSpec, tmp_path: Path) -> None:
     by_openvino = replace(job, engine="openvino float32")
     partial = PartialOutput(tmp_path / "rows.csv")
     partial.begin(INPUTS, by_openvino)
@@ -97,7 +98,7 @@ def test_shards_are_predicted_by_the_engine_of_the_run(job: JobSpec, engine: Cho
     assert ran == ("onnxruntime float32" if engine == "onnxruntime" else engine)
 
 
-def test_a_run_that_goes_on_keeps_its_engine(job: JobSpec, tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_engine(job: JobSpec, tmp_path: Path) -> None:
     output = tmp_path / "rows.csv"
     assert begun_engine(output) is None
     assert begun_engine(None) is None
@@ -107,7 +108,7 @@ def test_a_run_that_goes_on_keeps_its_engine(job: JobSpec, tmp_path: Path) -> No
     assert begun_engine(output) == "openvino bfloat16"
     manifest = partial.folder / "_manifest.json"
     for text, expected in (
-        ('{"format": 1}', "onnxruntime"),  # of a version that knew one
+        ('{"format": 1}', "onnxruntime"),  # of an early version
         ('{"engine": "abacus"}', None),
         ("[]", None),
         ("{", None),
@@ -116,21 +117,19 @@ def test_a_run_that_goes_on_keeps_its_engine(job: JobSpec, tmp_path: Path) -> No
         assert begun_engine(output) == expected
 
 
-def test_a_run_of_a_version_that_knew_one_engine_goes_on_with_it(
-    job: JobSpec, tmp_path: Path
-) -> None:
+def test_a_run_of_an_early_version_resumes_with_onnxruntime(job: JobSpec, tmp_path: Path) -> None:
     partial = PartialOutput(tmp_path / "rows.csv")
     store_all(partial, job)
     partial.close()
     manifest = partial.folder / "_manifest.json"
-    told = json.loads(manifest.read_text())
-    del told["engine"]
-    manifest.write_text(json.dumps(told))
+    content = json.loads(manifest.read_text())
+    del content["engine"]
+    manifest.write_text(json.dumps(content))
     again = PartialOutput(tmp_path / "rows.csv")
     with pytest.raises(UsageError, match=r"another engine .* onnxruntime, got openv"):
         again.begin(INPUTS, replace(job, engine="openvino float32"))
     again.begin(INPUTS, job)
-    assert again.done
+    assert again.finished
     again.close()
 
 
@@ -138,7 +137,7 @@ def test_very_many_rows_of_parquet_stay_a_folder_that_reads_as_one_table(
     job: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-    monkeypatch.setattr(folder_module, "MAX_FILE_ROWS", 200)
+    monkeypatch.setattr(partial_output, "MAX_FILE_ROWS", 200)
     output = tmp_path / "rows.parquet"
     output.write_text("path,label,confidence,sure,top,attributes,error\n")  # from last time
     for _ in range(2):  # the second time it takes the place of a folder
@@ -149,9 +148,9 @@ def test_very_many_rows_of_parquet_stay_a_folder_that_reads_as_one_table(
         table = parquet.read_table(output)
         assert table.column("path").to_pylist() == [one.path for one in INPUTS]
         assert table.column_names[:2] == ["path", "label"]
-        told = json.loads((output / "_manifest.json").read_text())
-        assert [shard["failed"] for shard in told["shards"]] == [128, 128, 44]
-        assert told["model"]["sha256"] == job.bundle.sha256
+        content = json.loads((output / "_manifest.json").read_text())
+        assert [shard["failed"] for shard in content["shards"]] == [128, 128, 44]
+        assert content["model"]["sha256"] == job.bundle.sha256
         assert sorted(path.name for path in output.iterdir()) == [
             "_manifest.json",
             "part-000000.parquet",
