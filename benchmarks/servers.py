@@ -5,7 +5,7 @@
 The same app with the same number of threads in one process; only who reads requests and writes
 answers is another. All run at the same time and are loaded in turns, a few seconds each; figures
 are medians over the rounds. Then each has to do with some of the clients of siege.py. Waitress is
-what `shopwindow serve` runs, with all that web/channel.py adds to it; the others are as they come.
+what `shopwindow serve` runs, with all that web/server/ adds to it.
 
 They have an environment of their own, from benchmarks/requirements.txt.
 """

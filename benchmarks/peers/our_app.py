@@ -5,7 +5,7 @@ from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import load_predictor
 from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
-from shopwindow.web.memory import return_freed_memory
+from shopwindow.web.server.malloc import return_freed_memory
 
 return_freed_memory()
 settings = Settings.from_environment()

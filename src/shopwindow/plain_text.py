@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+NONE_OF_THEM = "(none of these)"  # what tables and forms call a picture that shows no label
+
 
 def counted(number: int, thing: str) -> str:
     """Return a number and what it counts: "1 image", "0 images", "44,000 images"."""

@@ -95,9 +95,9 @@ REFUSALS = {
     "a page in place of the answer": ({"status": 200, "headers": HTML, "body": "<p>"}, "sign-in"),
     "JSON of somebody else": (
         {"status": 403, "headers": {"Content-Type": "application/json"}, "body": '{"detail": "x"}'},
-        "may not do this here (403)",
+        "not allowed to do this (403)",
     ),
-    "no sign-in": ({"status": 401, "headers": HTML, "body": "<p>"}, "not signed in here"),
+    "no sign-in": ({"status": 401, "headers": HTML, "body": "<p>"}, "not signed in"),
     "a limit of bytes": ({"status": 413, "headers": HTML, "body": "<p>"}, "smaller picture"),
     "a limit of requests": ({"status": 429, "headers": HTML, "body": "<p>"}, "wait a minute"),
     "nothing behind it": ({"status": 502, "headers": HTML, "body": "<p>"}, "is not running"),

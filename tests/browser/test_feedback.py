@@ -71,7 +71,7 @@ def test_right_is_one_click_and_can_be_taken_back(
     expect(button(page, "Undo")).to_be_focused()
     page.keyboard.press("Enter")
     expect(button(page, "Right?")).to_be_focused()
-    expect(page.locator("#status")).to_have_text("Taken back. Nothing of it is kept.")
+    expect(page.locator("#status")).to_have_text("Withdrawn. Nothing of it is kept.")
     assert list(store.items()) == []
 
 
@@ -290,7 +290,7 @@ def test_photo_for_which_there_is_no_room_is_said_not_to_be_kept(
         keep = page.get_by_label("Keep the photo too")
         keep.click()
         expect(page.locator("#opinion").get_by_role("alert")).to_have_text(
-            "The photo is not kept: there is room for no more."
+            "The photo is not kept: there is no room for more."
         )
         expect(keep).not_to_be_checked()
         expect(noted(page)).to_contain_text("not the photo itself")
@@ -299,7 +299,7 @@ def test_photo_for_which_there_is_no_room_is_said_not_to_be_kept(
         button(page, "Find out").click()
         page.get_by_label("Keep the photo too").check()
         button(page, "Right").click()
-        expect(page.get_by_text("there is room for no more")).to_be_visible()
+        expect(page.get_by_text("there is no room for more")).to_be_visible()
 
 
 def test_server_without_feedback_offers_none_and_keeps_nothing(
@@ -313,4 +313,4 @@ def test_server_without_feedback_offers_none_and_keeps_nothing(
             button(page, "Find out").click()
         expect(page.locator("h1.sure")).to_be_visible()
         expect(page.get_by_text("Wrong?")).to_have_count(0)
-        expect(page.locator(".tell, #opinion, dialog, #keep-all")).to_have_count(0)
+        expect(page.locator(".feedback-form, #opinion, dialog, #keep-all")).to_have_count(0)

@@ -60,7 +60,7 @@ def test_right_label_is_chosen_the_photo_kept_and_all_taken_back(
     assert content is not None
     assert Image.open(io.BytesIO(content.content)).getpixel((5, 5))[0] > 240  # type: ignore[index]
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Taken back")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Feedback withdrawn")
     assert list(store.items()) == []
     page.get_by_role("link", name="Back to the window").click()
     expect(page.locator("h1")).to_have_text("What is this?")

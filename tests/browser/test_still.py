@@ -90,7 +90,7 @@ def test_opinion_clicked_twice_is_given_once_and_moves_nothing(
     assert middle(page.get_by_role("button", name="Undo")) == undo
     expect(page.locator(".fresh")).to_have_count(0)
     page.mouse.dblclick(*undo)
-    expect(page.locator("#opinion")).to_contain_text("Taken back.")
+    expect(page.locator("#opinion")).to_contain_text("Withdrawn.")
     expect(page.locator(".fresh")).to_have_count(0)
     assert list(store.items()) == []
     assert places(page) == before

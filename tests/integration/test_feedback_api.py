@@ -29,6 +29,7 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.answers import answer_all
 from shopwindow.web.app import create_app
+from shopwindow.web.state import app_state
 from some_feedback import some_feedback
 
 MakeImage = Callable[..., bytes]
@@ -107,14 +108,14 @@ def test_preview_of_the_page_without_script_may_be_handed_in_as_the_photo(
     client: FlaskClient, store: FeedbackStore, image_bytes: MakeImage, predictor: Predictor
 ) -> None:
     app = client.application
-    state = app.extensions["shopwindow"]
+    state = app_state(app)
     with state.batcher.admit() as admission:
         (one,) = answer_all(
             admission,
             [("x.png", image_bytes("red"))],
             top=3,
             limits=ImageLimits(),
-            feedback_service=state.feedback_service,
+            feedback=state.feedback,
         )
     assert one.prediction is not None
     assert one.preview is not None
@@ -172,18 +173,18 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(
         ({"json": {"receipt": receipt, "label": "pink"}}, 422, "one of the 5 labels of colour"),
         ({"json": {"receipt": receipt[:-1], "label": "red"}}, 422, "classify the photo again"),
         ({"json": {"receipt": foreign.sign_undo("x"), "label": "red"}}, 422, "no receipt"),
-        ({"json": {"receipt": receipt}}, 400, "Expected the texts 'receipt'"),
-        ({"json": {"receipt": receipt, "label": None}}, 400, "Expected the texts 'receipt'"),
-        ({"json": {"receipt": [receipt], "label": "red"}}, 400, "Expected the texts"),
-        ({"json": ["receipt"]}, 400, "Expected the texts"),
+        ({"json": {"receipt": receipt}}, 400, "Expected two texts: 'receipt'"),
+        ({"json": {"receipt": receipt, "label": None}}, 400, "Expected two texts: 'receipt'"),
+        ({"json": {"receipt": [receipt], "label": "red"}}, 400, "Expected two texts"),
+        ({"json": ["receipt"]}, 400, "Expected two texts"),
         ({"json": {"receipt": "\ud800", "label": "red"}}, 422, "no receipt"),
         ({"json": {"receipt": receipt, "label": "\ud800"}}, 422, "one of the 5 labels"),
-        ({"data": b"[" * 100_000, "content_type": "application/json"}, 400, "Expected the texts"),
-        ({"data": b"{", "content_type": "application/json"}, 400, "Expected the texts"),
+        ({"data": b"[" * 100_000, "content_type": "application/json"}, 400, "Expected two texts"),
+        ({"data": b"{", "content_type": "application/json"}, 400, "Expected two texts"),
         ({"data": form(receipt, "red", image_bytes("blue"))}, 422, "not the picture"),
         ({"data": form(receipt, "red", b"")}, 422, "not the picture"),
-        ({"data": form(receipt, "red", blob, blob)}, 400, "one picture or none, found 2"),
-        ({"data": {"label": "red"}}, 400, "Expected the texts"),
+        ({"data": form(receipt, "red", blob, blob)}, 400, "one image or none, found 2"),
+        ({"data": {"label": "red"}}, 400, "Expected two texts"),
         ({"data": blob, "content_type": "image/png"}, 415, "Send a form or JSON"),
         ({"data": form(receipt, "red", bytes(300_000))}, 413, "more than 200 kB"),
     ]
@@ -199,14 +200,13 @@ def test_label_that_the_answer_had_stays_good_when_the_model_knows_it_no_more(
     predictor: Predictor, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     app = create_app(predictor, store=store)
-    feedback_service = app.extensions["shopwindow"].feedback_service
     (prediction,) = predictor.predict_bytes([image_bytes("red")])
     main = predictor.bundle.info.main.name
     model = ("older", "0.9", "ab" * 32)
 
     def receipt(column: str, label: str) -> str:
         top = (replace(prediction.top[0], label=label), *prediction.top[1:])
-        return feedback_service._receipts.sign(
+        return Receipts(store.key).sign(
             replace(prediction, label=label, top=top),
             column=column,
             model=model,
@@ -218,7 +218,7 @@ def test_label_that_the_answer_had_stays_good_when_the_model_knows_it_no_more(
     assert confirmed.status_code == 201
     other = client.post(FEEDBACK, json={"receipt": receipt("shape", "red"), "label": "red"})
     assert other.status_code == 422
-    assert "Another model answers now" in other.get_json(force=True)["detail"]
+    assert "Another model is in use now" in other.get_json(force=True)["detail"]
 
 
 def test_store_that_fails_is_a_503_and_the_answers_go_on(
@@ -352,7 +352,7 @@ def test_server_on_a_read_only_disk_serves_with_one_warning_and_no_feedback(
         warnings = process.stderr.read().splitlines()
     assert process.returncode == 0
     assert len(warnings) == 1
-    assert "No feedback is taken: " in warnings[0]
+    assert "Feedback is off: " in warnings[0]
     assert "Set SHOPWINDOW_FEEDBACK to a file or a database that can be written" in warnings[0]
 
 

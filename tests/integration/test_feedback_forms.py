@@ -35,8 +35,8 @@ def fields(client: FlaskClient, image_bytes: MakeImage) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changed", "status", "sentence"),
     [
-        ({"label": None}, 400, "Say what it is on the page with the answer"),
-        ({"receipt": None}, 400, "Say what it is on the page with the answer"),
+        ({"label": None}, 400, "Use the form on the page with the answer"),
+        ({"receipt": None}, 400, "Use the form on the page with the answer"),
         ({"receipt": "made-up"}, 422, "This is no receipt of this server"),
         ({"label": "teapot"}, 422, "expected one of the 5 labels of colour"),
         ({"photo": "no base64!"}, 400, "The photo did not arrive whole"),

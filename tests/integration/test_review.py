@@ -101,7 +101,7 @@ def test_password_opens_it_and_nothing_else_does(
     for wrong in ("", PASSWORD + "x", PASSWORD[:-1], "pässword"):
         refused = log_in(client, wrong)
         assert refused.status_code == 403
-        assert "This is not the password." in refused.text
+        assert "This password is wrong." in refused.text
     assert judge(client, feedback_id, "accept").status_code == 303
     assert status_of(store, feedback_id) == ("pending", None)
     assert log_in(client).location == "/review"
@@ -239,7 +239,7 @@ def test_what_its_sender_changed_meanwhile_is_not_accepted_unseen(
     store.add(replace(found, given=None), Photo(b"a photo"))
     answer = judge(client, feedback_id, "accept", given="blue")
     assert answer.status_code == 409
-    assert "has said something else meanwhile" in answer.text
+    assert "has changed this feedback" in answer.text
     assert status_of(store, feedback_id) == ("pending", None)
     assert judge(client, feedback_id, "accept", given="").status_code == 303
     assert status_of(store, feedback_id) == ("accepted", None)
@@ -305,7 +305,7 @@ def test_store_that_fails_is_a_503(
     (tmp_path / "feedback.sqlite3").mkdir()
     answer = client.get("/review/figures")
     assert answer.status_code == 503
-    assert "cannot be read just now" in answer.text
+    assert "cannot be used just now" in answer.text
     assert str(tmp_path) not in answer.text
 
 

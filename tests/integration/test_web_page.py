@@ -69,9 +69,9 @@ def test_page_says_how_often_answers_like_this_were_right(
     client: FlaskClient, image_bytes: MakeImage, tmp_path: Path
 ) -> None:
     blue = image_bytes((40, 30, 150))
-    assert "Of answers like this, 92 in 100 were right in tests." in post(client, blue).text
+    assert "In tests, 92 in 100 answers like this were right." in post(client, blue).text
     red = post(client, image_bytes("red")).text
-    assert "Of answers like this, more than 99 in 100 were right in tests." in red
+    assert "In tests, more than 99 in 100 answers like this were right." in red
     info = colour_info()
     rows = [row | {"images": 29} for row in info.quality["reliability"]]  # too few to promise by
     other = client_of(tmp_path, replace(info, quality=info.quality | {"reliability": rows}))
@@ -104,7 +104,7 @@ def test_more_files_than_allowed_are_refused_on_the_page(
     files = [(io.BytesIO(image_bytes("red")), f"{number}.png") for number in range(3)]
     answer = client.post("/", data={"image-file": files})
     assert answer.status_code == 413
-    assert "At most 2 pictures per request, and this has 3." in answer.text
+    assert "This request has 3 images, and at most 2 are allowed." in answer.text
 
 
 def test_example_is_a_link_and_its_picture_is_served() -> None:
@@ -146,7 +146,7 @@ def test_page_says_so_when_it_has_no_idea(client: FlaskClient, image_bytes: Make
     assert '<h1 id="label" class="unknown">Hard to tell</h1>' in html
     assert "No answer stands out" in html
     assert "It may be none of the labels" in html
-    assert "Of answers like this, 54 in 100 were right in tests." in html
+    assert "In tests, 54 in 100 answers like this were right." in html
 
 
 def test_guess_of_a_model_without_families_is_a_question(
@@ -156,7 +156,7 @@ def test_guess_of_a_model_without_families_is_a_question(
     html = post(client, image_bytes((128, 0, 0), (60, 80))).text
     assert '<h1 id="label" class="unsure">red</h1>' in html
     assert ">Not sure</p>" in html
-    assert "Of answers like this, 54 in 100 were right in tests." in html
+    assert "In tests, 54 in 100 answers like this were right." in html
     assert "ikely" not in html.split('id="verdict"')[1].split("</p>")[0]
 
 

@@ -14,7 +14,6 @@ from shopwindow.data.cache import ImageCache, open_cache
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.duplicates import open_duplicates
 from shopwindow.data.label_sets import (
-    NONE_OF_THEM,
     SEPARATOR,
     LabelMap,
     bars_of,
@@ -40,7 +39,7 @@ from shopwindow.data.main_labels import (
 )
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
-from shopwindow.plain_text import printable
+from shopwindow.plain_text import NONE_OF_THEM, printable
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from shopwindow.errors import DataError
 
 SEPARATOR = "|"
 NO_LABEL = -1
-NONE_OF_THEM = "(none of these)"
 
 Bars = Literal["any", "path"]
 LabelMap = Mapping[str, tuple[str, ...] | None]

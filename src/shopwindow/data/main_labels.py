@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast, get_args
 
-from shopwindow.data.label_sets import NONE_OF_THEM, Bars, LabelMap, split_cell
+from shopwindow.data.label_sets import Bars, LabelMap, split_cell
 from shopwindow.errors import UsageError
+from shopwindow.plain_text import NONE_OF_THEM
 
 Cells = list[tuple[str, ...] | None]
 

@@ -14,11 +14,10 @@ from shopwindow.errors import UsageError
 from shopwindow.feedback.feedback import Feedback, Status
 from shopwindow.feedback.store import FeedbackStore
 from shopwindow.formulas import escape_formula
+from shopwindow.plain_text import NONE_OF_THEM
 
 TABLE = "corrections.csv"
 COLUMNS = ("image", "label", "predicted", "confidence", "given_at", "status")
-# What a table of labels says of a picture that shows none of them.
-NONE_OF_THEM = "(none of these)"
 _OWN_PHOTO = re.compile(r"[0-9a-f]{32}\.[a-z]+")
 _REVIEWED: tuple[Status, ...] = ("accepted", "changed")
 

@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from shopwindow.data.dataset import Dataset, load_dataset
-from shopwindow.data.label_sets import NONE_OF_THEM, allowed_labels
+from shopwindow.data.label_sets import allowed_labels
 from shopwindow.errors import UsageError
-from shopwindow.feedback import exporting
 from shopwindow.feedback.exporting import Exported, export_feedback
 from shopwindow.feedback.feedback import Feedback, Photo, Status
 from shopwindow.feedback.store import FeedbackStore
@@ -91,7 +90,6 @@ def test_reviewed_photos_become_a_data_set_with_the_reviewers_label(
         nothing.id: (False, False),
     }
     assert dataset.dropped == ()
-    assert exporting.NONE_OF_THEM == NONE_OF_THEM
     (row,) = (row for row in rows(tmp_path / "out") if accepted.id in row["image"])
     assert (row["predicted"], row["confidence"], row["status"]) == ("red", "0.700000", "accepted")
     assert (tmp_path / "out" / row["image"]).read_bytes() == photo(1).content

@@ -330,7 +330,7 @@ def test_url_of_another_database_is_refused_without_showing_its_password(url: st
 def test_statement_that_waits_for_somebodys_lock_is_given_up(
     postgresql: str, make_feedback: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "_PATIENCE_S", 1)
+    monkeypatch.setattr(opening, "_TIMEOUT_S", 1)
     store = open_store(postgresql)
     with psycopg.connect(postgresql) as other:
         other.execute("LOCK TABLE feedback IN ACCESS EXCLUSIVE MODE")

@@ -110,7 +110,7 @@ def test_model_that_is_never_sure_says_why() -> None:
     info = replace(colour_info(), threshold=Threshold(1.0, 0.0, 0.0), quality={})
     words = in_words(predicted(0.9999), info)
     assert (words.verdict, words.share) == ("Not sure", "")
-    assert "No confidence has proved right often enough in tests to be called sure." in words.note
+    assert "In tests, no level of confidence was right often enough to count as sure." in words.note
 
 
 def test_surer_answers_come_later_and_so_do_higher_shares_within_a_state() -> None:
