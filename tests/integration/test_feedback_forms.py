@@ -37,7 +37,7 @@ def fields(client: FlaskClient, image_bytes: MakeImage) -> dict[str, str]:
     [
         ({"label": None}, 400, "Use the form on the page with the answer"),
         ({"receipt": None}, 400, "Use the form on the page with the answer"),
-        ({"receipt": "made-up"}, 422, "This is no receipt of this server"),
+        ({"receipt": "made-up"}, 422, "This receipt is not from this server"),
         ({"label": "teapot"}, 422, "expected one of the 5 labels of colour"),
         ({"photo": "no base64!"}, 400, "The photo did not arrive whole"),
         ({"photo": "né pas de base64"}, 400, "The photo did not arrive whole"),

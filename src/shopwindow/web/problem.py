@@ -101,7 +101,7 @@ def handle_feedback_error(error: FeedbackError) -> ResponseReturnValue:
     """Say why feedback is refused, or that its store cannot be used now."""
     if isinstance(error, RefusedFeedbackError):
         return handle_http_error(default_exceptions[error.http_status](str(error)))
-    current_app.logger.error("The feedback store cannot be used: %s", error)
+    current_app.logger.error("A request about feedback failed: %s", error)
     if request.blueprint != "review":
         app_state().metrics.count_feedback("failed")
     sentence = "The feedback store cannot be used just now. Please try again in a moment."

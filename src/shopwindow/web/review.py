@@ -171,7 +171,7 @@ def show_photo(feedback_id: str) -> Response:
 @bp.get("/figures")
 def show_figures() -> str:
     """Show what all feedback together says about the model."""
-    return render_template("figures.html", token=session["token"], figures=_store().figures())
+    return render_template("figures.html", token=session["token"], figures=_store().stats())
 
 
 def _store() -> FeedbackStore:

@@ -77,7 +77,7 @@ def test_reviewed_photos_become_a_data_set_with_the_reviewers_label(
     give(4, "blue", "discarded")
     give(5, "blue", "pending")
     give(6, "blue", with_photo=False)
-    assert export_feedback(store, tmp_path / "out") == Exported(3, repeated=0, other_columns=0)
+    assert export_feedback(store, tmp_path / "out") == Exported(3, superseded=0, other_columns=0)
     dataset = load(tmp_path / "out")
     allowed = allowed_labels(dataset.codes["label"], dataset.sets["label"])
     found = {
@@ -113,7 +113,7 @@ def test_last_word_on_a_photo_counts_and_a_reviewers_before_a_visitors(
     give(2, "blue", hours=1)
     give(2, "red", "pending", hours=3)
     found = export_feedback(store, tmp_path / "out", unreviewed=True)
-    assert found == Exported(2, repeated=2, other_columns=0)
+    assert found == Exported(2, superseded=2, other_columns=0)
     assert sorted(row["label"] for row in rows(tmp_path / "out")) == ["blue", "red"]
     assert {row["status"] for row in rows(tmp_path / "out")} == {"accepted"}
 
@@ -126,7 +126,7 @@ def test_feedback_on_another_question_is_left_out_and_counted(
         one = replace(one, created_at=one.created_at + timedelta(hours=number))
         store.add(one, photo(number))
         store.review(one.id, "accepted", "red")
-    assert export_feedback(store, tmp_path / "out") == Exported(1, repeated=0, other_columns=1)
+    assert export_feedback(store, tmp_path / "out") == Exported(1, superseded=0, other_columns=1)
 
 
 def test_photo_that_was_taken_back_leaves_the_next_export(

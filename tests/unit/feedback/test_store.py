@@ -20,7 +20,7 @@ from shopwindow.errors import FeedbackError, ReviewedError, UsageError
 from shopwindow.feedback import opening
 from shopwindow.feedback.feedback import Feedback, Photo
 from shopwindow.feedback.opening import open_store
-from shopwindow.feedback.retention import forget_old_photos
+from shopwindow.feedback.retention import delete_old_photos
 from shopwindow.feedback.store import FeedbackStore
 
 Make = Callable[..., Feedback]
@@ -195,7 +195,7 @@ def test_photos_are_forgotten_when_their_time_is_over_and_what_was_said_stays(
     for one, hours in ((discarded, 25), (reconsidered, 23)):
         store.add(one, PHOTO, now + timedelta(days=30))
         store.review(one.id, "discarded", None, now - timedelta(hours=hours))
-    forget_old_photos(store)
+    delete_old_photos(store)
     assert store.find(old.id) == old
     kept = {one.id for one in store.items(with_photo=True)}
     assert kept == {young.id, reconsidered.id}
@@ -221,7 +221,7 @@ def test_store_of_a_newer_shopwindow_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE shopwindow SET value = '2' WHERE name = 'schema_version'")
     connection.close()
-    with pytest.raises(UsageError, match="has the schema 2, of a newer shopwindow"):
+    with pytest.raises(UsageError, match="has schema 2, from a newer shopwindow"):
         open_store(str(path))
 
 
@@ -284,7 +284,7 @@ def test_photo_that_was_taken_back_while_somebody_read_is_gone_with_the_next_cle
     assert on_disk()
     reader.execute("COMMIT")
     reader.close()
-    forget_old_photos(store)
+    delete_old_photos(store)
     assert not on_disk()
     store.close()
 

@@ -86,7 +86,8 @@ class HttpServer:
         self.turn(timeout_s=0)  # reads what has arrived already
         until_s = time.monotonic() + max_s
         while time.monotonic() < until_s:
-            connections = [one for one in self._sockets.values() if isinstance(one, HttpConnection)]
+            sockets = self._sockets.values()
+            connections = [s for s in sockets if isinstance(s, HttpConnection)]
             for connection in connections:
                 if not connection.busy:
                     connection.handle_close()
@@ -103,7 +104,7 @@ class HttpServer:
 
     def _find_listeners(self) -> list[Any]:
         """Return one listener for each address; closing one takes it out of `_sockets`."""
-        return [one for one in self._sockets.values() if isinstance(one, BaseWSGIServer)]
+        return [s for s in self._sockets.values() if isinstance(s, BaseWSGIServer)]
 
     def _listen(self, app: Flask) -> Any:
         settings = self._settings

@@ -16,7 +16,7 @@ from flask import Flask
 
 from shopwindow.bundle import BundleInfo, bundled_model_path
 from shopwindow.errors import FeedbackError, ShopwindowError
-from shopwindow.feedback.retention import FORGET_EVERY_S, forget_old_photos
+from shopwindow.feedback.retention import DELETE_EVERY_S, delete_old_photos
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.engine import EngineName, available_cores
 from shopwindow.inference.predictor import Predictor, load_predictor
@@ -174,7 +174,7 @@ def _use_store(app: Flask, store: FeedbackStore, stores: contextlib.ExitStack) -
     """Accept feedback into a store, and delete photos from it when their time is over."""
     stores.callback(store.close)
     accept_feedback(app, store)
-    forget = partial(forget_old_photos, store)
-    retention = Periodic(forget, every_s=FORGET_EVERY_S, name="retention", at_once=True)
+    delete = partial(delete_old_photos, store)
+    retention = Periodic(delete, every_s=DELETE_EVERY_S, name="retention", at_once=True)
     stores.callback(retention.stop)
     retention.start()
