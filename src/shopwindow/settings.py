@@ -1,4 +1,4 @@
-"""The settings of the server: name, default, unit and help. docs/settings.md lists the same."""
+"""Every knob of the server, once: name, default, unit and help. docs/settings.md lists the same."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from shopwindow.errors import UsageError
 PREFIX = "SHOPWINDOW_"
 OTHER_VARIABLES = frozenset({"SHOPWINDOW_CACHE_DIR"})  # read by dataset/cache.py, not by a server
 
-# What can be decoded, whatever the settings say.
+# What can be decoded, whatever the settings say; imaging/decode.py has the reasons.
 ACCEPTED_FORMATS: tuple[str, ...] = (
     *("JPEG", "PNG", "WEBP", "HEIC", "AVIF"),
     *("GIF", "BMP", "TIFF", "PPM"),
 )
 DEFAULT_MAX_PIXELS = 50_000_000
-# Above this Pillow warns by itself (`Image.MAX_IMAGE_PIXELS`), a global that is not ours to set.
+# From here on Pillow warns by itself (`Image.MAX_IMAGE_PIXELS`), a global that is not ours to set.
 HIGHEST_MAX_PIXELS = 89_000_000
 
 
@@ -64,134 +64,129 @@ class Settings:
         "127.0.0.1", "address", "Where to listen; 0.0.0.0 opens the app to the network."
     )
     port: int = _setting(5000, "port", "Where to listen.", least=0, most=65535)
-    model: str = _setting("", "path", "The bundle to serve; empty for the bundled one.")
+    model: str = _setting("", "path", "The bundle to serve; empty takes the bundled one.")
     max_upload_bytes: int = _setting(
-        10 * 1024 * 1024, "bytes", "The largest request body that is accepted.", least=1024
+        10 * 1024 * 1024, "bytes", "Largest request body that is accepted.", least=1024
     )
     max_pixels: int = _setting(
         DEFAULT_MAX_PIXELS,
         "pixels",
-        "The largest image (width x height) that is decoded.",
+        "Largest image (width x height) that is decoded.",
         least=1,
         most=HIGHEST_MAX_PIXELS,
     )
     formats: str = _setting(
         ",".join(ACCEPTED_FORMATS),
         "formats",
-        "Which image formats are accepted, by their content; a list with commas.",
+        "What is accepted, told from the content; some of these, with commas.",
         choices=ACCEPTED_FORMATS,
         several=True,
     )
     max_frames: int = _setting(
         0,
         "frames",
-        "The most frames or pages of an image; 0 for no limit. Only the first is decoded.",
+        "Most frames or pages of an image; 0 sets no limit. Only the first is ever decoded.",
         least=0,
     )
-    max_files: int = _setting(10, "files", "The most images in one request.", least=1, most=1000)
-    top: int = _setting(5, "labels", "How many labels a prediction lists.", least=1, most=1000)
+    max_files: int = _setting(10, "files", "Most images in one request.", least=1, most=1000)
+    top: int = _setting(5, "labels", "How many labels an answer lists.", least=1, most=1000)
     threads: int = _setting(
         0,
         "threads",
-        "Processor threads for a run of the model while no other runs; 0 for one per core.",
+        "Processor threads of a run of the model that is alone; 0 takes one per core.",
         least=0,
     )
     max_waiting: int = _setting(
         64,
         "requests",
-        "The most requests for a prediction at a time, waiting or running; others get 503.",
+        "Most requests for an answer at a time, waiting or worked on; further ones get 503.",
         least=1,
         most=1000,
     )
     deadline_s: int = _setting(
-        10,
-        "seconds",
-        "A request that waits longer is dropped before it is decoded or run.",
-        least=1,
+        10, "seconds", "A request that waits longer is dropped before it costs anything.", least=1
     )
 
     engine: str = _setting(
         "auto",
         "engine",
-        "What runs the model: onnxruntime, openvino, or auto for the faster on this processor.",
+        "What runs the model: onnxruntime, openvino, or auto for what suits this processor.",
         choices=("auto", "onnxruntime", "openvino"),
     )
     max_connections: int = _setting(
-        1000, "connections", "The most open connections; others wait.", least=10, most=100_000
+        1000, "connections", "Most open connections; further ones wait.", least=10, most=100_000
     )
     receive_s: int = _setting(
-        120, "seconds", "A request that takes longer to arrive is cut off.", least=1
+        120, "seconds", "A request that has not arrived by then is cut off.", least=1
     )
     model_check_s: int = _setting(
-        5, "seconds", "How often to check the model file for a new version; 0 for never.", least=0
+        5, "seconds", "How often to look for a new model in place of the old; 0 for never.", least=0
     )
     api_key: str = _setting(
         "",
         "secret",
-        "What requests must carry as a bearer token or a password; empty lets everyone in.",
+        "What requests must carry as a bearer token, or as a password; empty lets everyone in.",
         secret=True,
     )
     rate_limit: int = _setting(
         0,
         "requests",
-        "The most requests with images per minute and client address; 0 for no limit.",
+        "Most requests with pictures per minute and client address; 0 sets no limit.",
         least=0,
     )
     trusted_proxies: int = _setting(
         0,
         "proxies",
-        "How many proxies are in front; so many entries of X-Forwarded-For are trusted.",
+        "How many proxies stand in front; the last so many of X-Forwarded-For are believed.",
         least=0,
         most=10,
     )
     feedback: str = _setting(
         "",
         "path or URL",
-        "Where feedback is kept; empty for a file in the user's folder, off for nowhere.",
+        "The database that keeps feedback; empty takes a file in the user's folder, off none.",
         private=True,  # a URL may have a password in it
     )
     feedback_keep_days: int = _setting(
-        180, "days", "How long photos are kept, where visitors agreed.", least=1, most=36_500
+        180, "days", "How long the photos are kept that visitors agreed to.", least=1, most=36_500
     )
     feedback_max_rows: int = _setting(
-        200_000, "rows", "The most feedback that is kept; after that, more is refused.", least=1
+        200_000, "rows", "Most feedback that is kept; what comes after that is refused.", least=1
     )
     feedback_max_photos: int = _setting(
         10_000,
         "photos",
-        "The most photos that are kept; after that, feedback is kept without its photo.",
+        "Most photos that are kept; of further feedback only the words are.",
         least=0,
     )
     review_password: str = _setting(
-        "", "secret", "The password of /review; empty keeps it closed.", secret=True
+        "", "secret", "What opens /review; empty keeps it shut.", secret=True
     )
     secret_key: str = _setting(
-        "", "secret", "What receipts are signed with; empty for the key of the store.", secret=True
+        "", "secret", "What receipts are signed with; empty takes that of the store.", secret=True
     )
     log_format: str = _setting(
-        "text", "text or json", "The format of the log.", choices=("text", "json")
+        "text", "text or json", "How a line of the log is written.", choices=("text", "json")
     )
     log_level: str = _setting(
         "warning",
         "level",
-        "The lowest level that is logged: info (every request), warning or error.",
+        "What is logged: info (every request), warning or error.",
         choices=("info", "warning", "error"),
     )
 
     def __post_init__(self) -> None:
-        for setting in fields(self):
-            value: Any = getattr(self, setting.name)
-            if not _is_allowed(setting, value):
-                found = (
-                    f"{len(str(value))} characters" if setting.metadata["private"] else repr(value)
-                )
-                raise UsageError(f"{setting.name}: expected {_expected(setting)}, found {found}.")
+        for knob in fields(self):
+            value: Any = getattr(self, knob.name)
+            if not _is_allowed(knob, value):
+                found = f"{len(str(value))} characters" if knob.metadata["private"] else repr(value)
+                raise UsageError(f"{knob.name}: expected {_expected(knob)}, found {found}.")
         if not self.host:
-            raise UsageError("host: expected an address, found ''.")
+            raise UsageError("host: expected a text, found ''.")
 
     @property
     def accepted_formats(self) -> tuple[str, ...]:
-        """The setting `formats` as names, in the order of `ACCEPTED_FORMATS`."""
+        """The setting `formats`, taken apart, in the order of `ACCEPTED_FORMATS`."""
         wanted = _split(self.formats)
         return tuple(name for name in ACCEPTED_FORMATS if name in wanted)
 
@@ -210,7 +205,7 @@ class Settings:
             UsageError: An unknown name, or a value that cannot be used.
         """
         environment = os.environ if environment is None else environment
-        known = {PREFIX + setting.name.upper(): setting for setting in fields(cls)}
+        known = {PREFIX + knob.name.upper(): knob for knob in fields(cls)}
         values: dict[str, Any] = {}
         for variable, text in environment.items():
             if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
@@ -224,39 +219,39 @@ class Settings:
         return cls(**values)
 
 
-def _parse(variable: str, text: str, setting: Field[Any]) -> str | int:
-    if isinstance(setting.default, str):
+def _parse(variable: str, text: str, knob: Field[Any]) -> str | int:
+    if isinstance(knob.default, str):
         return text
     try:
         return int(text.strip().replace("_", ""))
     except ValueError:
-        raise UsageError(f"{variable}: expected {_expected(setting)}, found {text!r}.") from None
+        raise UsageError(f"{variable}: expected {_expected(knob)}, found {text!r}.") from None
 
 
-def _is_allowed(setting: Field[Any], value: Any) -> bool:
-    right_type: bool = type(value) is type(setting.default)  # bool is an int, but no number here
+def _is_allowed(knob: Field[Any], value: Any) -> bool:
+    right_type: bool = type(value) is type(knob.default)  # bool is an int, but no number here
     if not right_type:
         return False
     if isinstance(value, str):
-        choices, secret = setting.metadata["choices"], setting.metadata["secret"]
-        if setting.metadata["several"]:
+        choices, secret = knob.metadata["choices"], knob.metadata["secret"]
+        if knob.metadata["several"]:
             return _split(value) <= set(choices)
         fits = not secret or not value or _SECRET.fullmatch(value) is not None
         return fits and (not choices or value in choices)
-    least, most = _bounds(setting)
+    least, most = _bounds(knob)
     return (least is None or value >= least) and (most is None or value <= most)
 
 
-def _expected(setting: Field[Any]) -> str:
-    if setting.metadata["secret"]:
+def _expected(knob: Field[Any]) -> str:
+    if knob.metadata["secret"]:
         return "16 to 200 visible ASCII characters without spaces"
-    if setting.metadata["several"]:
-        return f"a list with commas of {', '.join(setting.metadata['choices'])}"
-    if setting.metadata["choices"]:
-        return f"one of {', '.join(setting.metadata['choices'])}"
-    if isinstance(setting.default, str):
-        return "text"
-    least, most = _bounds(setting)
+    if knob.metadata["several"]:
+        return f"some of {', '.join(knob.metadata['choices'])}, with commas"
+    if knob.metadata["choices"]:
+        return f"one of {', '.join(knob.metadata['choices'])}"
+    if isinstance(knob.default, str):
+        return "a text"
+    least, most = _bounds(knob)
     bounds = [f"at least {least:,}"] if least is not None else []
     bounds += [f"at most {most:,}"] if most is not None else []
     return " ".join(["a whole number", ", ".join(bounds)]).strip()
@@ -266,5 +261,5 @@ def _split(text: str) -> set[str]:
     return {name.strip().upper() for name in text.split(",")}
 
 
-def _bounds(setting: Field[Any]) -> tuple[int | None, int | None]:
-    return setting.metadata["least"], setting.metadata["most"]
+def _bounds(knob: Field[Any]) -> tuple[int | None, int | None]:
+    return knob.metadata["least"], knob.metadata["most"]

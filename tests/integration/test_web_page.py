@@ -212,8 +212,8 @@ def test_about_shows_the_card_and_the_figures(client: FlaskClient) -> None:
 
 def test_about_has_figures_for_each_kind_of_photo(client: FlaskClient) -> None:
     text = unescape(re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", " ", client.get("/about").text)))
-    assert "Of phone photos, a further kind of photo, right 73.4" in text
-    assert "Of those, right where it was sure 88.4" in text
+    assert "Right on phone photos, another kind of photo 73.4" in text
+    assert "Right on those where it was sure 88.4" in text
 
 
 def test_about_shows_each_label_what_is_mixed_up_and_what_confidence_means(
@@ -237,14 +237,14 @@ def test_model_without_a_card_still_has_a_page(tmp_path: Path) -> None:
     )  # fmt: skip
     client = client_of(tmp_path, info)
     assert "<title>colours</title>" in client.get("/").text
-    assert "picks the best of 5 answers" in client.get("/").text
+    assert "picks the best of 5 labels" in client.get("/").text
     about = client.get("/about")
     assert about.status_code == 200
     assert "Macro F1" not in about.text
     # What nobody measured, as for an imported model, is not claimed.
-    assert "Nobody has measured how often it is right. It never calls itself sure." in about.text
-    assert "of photos it was sure about" not in about.text
-    assert "of those it got right" not in about.text
+    assert "Nobody has measured how often it is right. No answer counts as sure." in about.text
+    assert "of photos got a sure answer" not in about.text
+    assert "of these were right" not in about.text
 
 
 def test_label_cannot_smuggle_markup_into_the_page(tmp_path: Path, image_bytes: MakeImage) -> None:

@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
@@ -352,24 +353,12 @@ def _selected(*, with_photo: bool = False) -> Select[Any]:
 
 
 def _as_values(feedback: Feedback) -> dict[str, Any]:
-    return {
-        "id": feedback.id,
-        "created_at": feedback.created_at,
-        "model_name": feedback.model_name,
-        "model_version": feedback.model_version,
-        "model_sha256": feedback.model_sha256,
-        "photo_sha256": feedback.photo_sha256,
-        "label_column": feedback.column,
-        "predicted": feedback.predicted,
-        "confidence": feedback.confidence,
-        "sure": feedback.sure,
-        "margin": feedback.margin,
-        "top": [score.as_json() for score in feedback.top],
-        "given": feedback.given,
-        "status": feedback.status,
-        "reviewed": feedback.reviewed,
-        "reviewed_at": feedback.reviewed_at,
-    }
+    """Return the columns of a row; all but these have the names of the attributes."""
+    names = {field.name for field in fields(feedback)} - {"column", "has_photo"}
+    values: dict[str, Any] = {name: getattr(feedback, name) for name in names}
+    values["label_column"] = feedback.column
+    values["top"] = [score.as_json() for score in feedback.top]
+    return values
 
 
 def _as_feedback(row: Row[Any]) -> Feedback:

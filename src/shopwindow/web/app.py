@@ -50,7 +50,7 @@ def create_app(
     Args:
         predictor: The model to serve; shared by all threads.
         settings: Limits and defaults; those of the documentation where left out.
-        observer: Is told what becomes of the requests for an answer, instead of `/metrics`.
+        observer: Hears what happens to requests for a prediction, instead of `/metrics`.
         store: Where feedback is kept; without one, feedback is off until `accept_feedback`.
             `settings.feedback` is for `serve`, which opens the store.
     """

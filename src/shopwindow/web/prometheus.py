@@ -34,7 +34,7 @@ bp = Blueprint("metrics", __name__)
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Attempt = Literal["in", "wrong", "refused"]
+LoginOutcome = Literal["in", "wrong", "refused"]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 # From the time a small model takes to the default deadline.
@@ -117,7 +117,7 @@ class Metrics(Observer):
             self._feedback.labels(outcome)
         for outcome in STATUSES:
             self._reviews.labels(outcome)
-        for outcome in get_args(Attempt):
+        for outcome in get_args(LoginOutcome):
             self._logins.labels(outcome)
         self.show_model(bundle)
 
@@ -163,7 +163,7 @@ class Metrics(Observer):
         """Count a reviewer's decision."""
         self._reviews.labels(outcome).inc()
 
-    def count_login(self, outcome: Attempt) -> None:
+    def count_login(self, outcome: LoginOutcome) -> None:
         """Count an attempt to log in."""
         self._logins.labels(outcome).inc()
 
