@@ -23,7 +23,7 @@ def check_error(page: Page, words: str) -> None:
     expect(page.locator("#stand")).to_be_visible()
 
 
-def test_file_that_is_no_image_is_explained(open_page: OpenPage, tmp_path: Path) -> None:
+def test_file_that_is_not_an_image_is_explained(open_page: OpenPage, tmp_path: Path) -> None:
     letter = tmp_path / "letter.jpg"
     letter.write_text("Dear shop")
     for js in (True, False):
@@ -132,7 +132,7 @@ def test_sentences_of_the_app_itself_are_passed_on(open_page: OpenPage, photo: P
 
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("size_bytes", [30_000, 300_000])
-def test_photo_that_is_gone_since_it_was_chosen_is_said_to_be(
+def test_photo_that_is_gone_since_it_was_chosen_is_explained(
     open_page: OpenPage, tmp_path: Path, photo: Photo, size_bytes: int, many: bool
 ) -> None:
     paths = [tmp_path / "one.png", photo("blue")][: 2 if many else 1]
@@ -152,7 +152,7 @@ def test_photo_that_is_gone_since_it_was_chosen_is_said_to_be(
 
 
 @pytest.mark.parametrize("js", [True, False])
-def test_empty_file_is_said_to_be_empty(open_page: OpenPage, tmp_path: Path, js: bool) -> None:
+def test_empty_file_is_explained(open_page: OpenPage, tmp_path: Path, js: bool) -> None:
     empty = tmp_path / "empty.jpg"
     empty.touch()
     page = open_page(js=js)

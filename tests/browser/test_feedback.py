@@ -56,7 +56,7 @@ def choose(page: Page, label: str) -> None:
 
 
 @DEVICES
-def test_right_is_one_click_and_can_be_taken_back(
+def test_right_is_one_click_and_can_be_undone(
     answered: Callable[..., Page], store: FeedbackStore, device: dict[str, object]
 ) -> None:
     page = answered(**device)
@@ -156,7 +156,7 @@ async ([labels, guesses, typed]) => {
         ("teapot", [], None),
     ],
 )
-def test_enter_takes_what_was_meant_and_nothing_where_that_is_open(
+def test_enter_takes_what_was_meant_and_nothing_if_that_is_unclear(
     answered: Callable[..., Page], typed: str, found: list[str], meant: str | None
 ) -> None:
     labels = ["Sport Shoes", "Capris", "Caps", "Night suits", "Night", "Night Cap", "Skirts"]
@@ -262,7 +262,7 @@ def test_next_photo_is_asked_about_anew(
     assert [item.given for item in store.items()] == ["red", "blue"]
 
 
-def test_server_that_has_gone_is_said_next_to_the_control(
+def test_unreachable_server_is_reported_next_to_the_control(
     open_page: OpenPage, colour_bundle: Path, tmp_path: Path, photo: Photo
 ) -> None:
     with serving(colour_bundle, str(tmp_path / "feedback.sqlite3")) as (url, process):
@@ -279,7 +279,7 @@ def test_server_that_has_gone_is_said_next_to_the_control(
         expect(button(page, "Right?")).to_be_visible()
 
 
-def test_photo_for_which_there_is_no_room_is_said_not_to_be_kept(
+def test_photo_without_room_is_reported_as_not_kept(
     open_page: OpenPage, colour_bundle: Path, tmp_path: Path, photo: Photo
 ) -> None:
     place = str(tmp_path / "feedback.sqlite3")

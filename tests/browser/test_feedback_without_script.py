@@ -45,7 +45,7 @@ def test_right_is_one_click(
 
 
 @DEVICES
-def test_right_label_is_chosen_the_photo_kept_and_all_taken_back(
+def test_right_label_is_chosen_the_photo_kept_and_all_undone(
     asked: Callable[..., Page], photo: Photo, store: FeedbackStore, size: tuple[int, int]
 ) -> None:
     page = asked(photo("red"), size=size)
@@ -77,7 +77,7 @@ def test_something_else_is_none_of_the_labels(
     assert kept.given is None
 
 
-def test_who_sends_without_choosing_has_said_nothing(
+def test_form_sent_without_a_choice_keeps_nothing(
     asked: Callable[..., Page], photo: Photo, store: FeedbackStore
 ) -> None:
     page = asked(photo("red"))

@@ -98,7 +98,7 @@ def test_formula_in_a_file_name_is_text_for_a_spreadsheet(
 
 
 @pytest.mark.parametrize("js", [True, False])
-def test_photos_of_the_same_name_are_told_apart(
+def test_photos_of_the_same_name_are_numbered(
     open_page: OpenPage, image_bytes: MakeImage, tmp_path: Path, js: bool
 ) -> None:
     paths = []

@@ -99,7 +99,7 @@ def test_zip_is_unpacked_in_the_browser(
     expect(page.locator("#note")).to_contain_text("1 file skipped")
 
 
-def test_pictures_of_the_same_name_in_a_zip_are_told_apart(
+def test_pictures_of_the_same_name_in_a_zip_are_numbered(
     open_page: OpenPage, tmp_path: Path, image_bytes: MakeImage
 ) -> None:
     path = tmp_path / "twice.zip"
@@ -122,7 +122,7 @@ def test_zip_with_one_photo_is_answered_large(
     check_answer(page, "red")
 
 
-def test_what_is_left_out_of_a_zip_is_named_beside_a_single_answer_too(
+def test_skipped_files_of_a_zip_are_named_beside_a_single_answer_too(
     open_page: OpenPage, tmp_path: Path, image_bytes: MakeImage
 ) -> None:
     texts = {f"{name}.txt": b"text" for name in "abcde"}

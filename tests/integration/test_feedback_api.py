@@ -104,7 +104,7 @@ def test_photo_is_kept_only_when_it_is_sent_and_without_what_a_camera_writes(
     assert not picture.getexif()
 
 
-def test_preview_of_the_page_without_script_may_be_handed_in_as_the_photo(
+def test_preview_of_the_page_without_script_may_be_sent_as_the_photo(
     client: FlaskClient, store: FeedbackStore, image_bytes: MakeImage, predictor: Predictor
 ) -> None:
     app = client.application
@@ -126,7 +126,7 @@ def test_preview_of_the_page_without_script_may_be_handed_in_as_the_photo(
     assert [kept.has_photo for kept in store.items()] == [True]
 
 
-def test_receipt_is_good_for_one_feedback_that_may_be_said_anew(
+def test_receipt_is_good_for_one_feedback_that_may_be_replaced(
     client: FlaskClient, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     entry = ask(client, image_bytes("red"))
@@ -142,7 +142,7 @@ def test_receipt_is_good_for_one_feedback_that_may_be_said_anew(
     assert "reviewed already" in late.get_json(force=True)["detail"]
 
 
-def test_undo_takes_back_also_what_was_reviewed(
+def test_undo_deletes_reviewed_feedback_too(
     client: FlaskClient, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     blob = image_bytes("red")
@@ -200,7 +200,7 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(
     assert list(store.items()) == []
 
 
-def test_label_that_the_answer_had_stays_good_when_the_model_knows_it_no_more(
+def test_predicted_label_stays_valid_when_a_later_model_lacks_it(
     predictor: Predictor, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     app = create_app(predictor, store=store)
@@ -263,7 +263,7 @@ def test_receipts_are_signed_with_the_secret_key_if_there_is_one(
     assert by_secret.post(FEEDBACK, json=said).status_code == 201
 
 
-def test_when_there_are_enough_photos_only_the_words_are_kept(
+def test_feedback_is_kept_without_its_photo_at_the_limit_of_photos(
     predictor: Predictor, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     client = create_app(predictor, Settings(feedback_max_photos=2), store=store).test_client()
@@ -278,7 +278,7 @@ def test_when_there_are_enough_photos_only_the_words_are_kept(
     assert store.photo_count() == 2
 
 
-def test_when_there_is_enough_feedback_only_what_is_kept_may_be_changed(
+def test_stored_feedback_can_be_replaced_at_the_limit_of_rows(
     predictor: Predictor,
     store: FeedbackStore,
     image_bytes: MakeImage,
@@ -373,7 +373,7 @@ def test_setting_that_makes_no_sense_stops_the_server(colour_bundle: Path) -> No
     assert "pa55word" not in completed.stderr
 
 
-def test_feedback_goes_to_the_users_own_folder_unless_told_otherwise(
+def test_feedback_goes_to_the_users_own_folder_by_default(
     colour_bundle: Path, image_bytes: MakeImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

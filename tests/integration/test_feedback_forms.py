@@ -60,7 +60,7 @@ def test_form_that_cannot_be_used_is_refused_with_a_sentence(
     assert list(store.items()) == []
 
 
-def test_photo_is_kept_only_where_the_box_was_ticked(
+def test_photo_is_kept_only_if_the_box_was_ticked(
     client: FlaskClient, store: FeedbackStore, fields: dict[str, str]
 ) -> None:
     assert client.post("/feedback", data={**fields, "label": "blue"}).status_code == 200
@@ -71,7 +71,7 @@ def test_photo_is_kept_only_where_the_box_was_ticked(
     assert [item.has_photo for item in store.items()] == [True]
 
 
-def test_nobody_takes_back_what_others_said(
+def test_nobody_can_undo_the_feedback_of_others(
     client: FlaskClient, store: FeedbackStore, fields: dict[str, str]
 ) -> None:
     page = client.post("/feedback", data={**fields, "label": "blue"}).text

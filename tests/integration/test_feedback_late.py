@@ -23,7 +23,7 @@ serve.serve(load_predictor(Path(sys.argv[1]), threads=1), Settings(port=0, feedb
 _FEEDBACK_ON = "shopwindow_feedback_on "
 
 
-def test_feedback_is_taken_once_its_store_is_there_without_a_restart(
+def test_feedback_is_accepted_once_its_store_is_there_without_a_restart(
     colour_bundle: Path, image_bytes: Callable[..., bytes], tmp_path: Path
 ) -> None:
     folder = tmp_path / "mounted-later"

@@ -79,7 +79,7 @@ def ask(
     return answer.status, answer.headers, answer.read()
 
 
-def test_refusal_is_to_the_letter_what_the_app_says(
+def test_refusal_is_exactly_what_the_app_says(
     running: Running, image_bytes: Callable[..., bytes]
 ) -> None:
     given = {"X-Request-ID": "of-the-proxy"}
@@ -168,7 +168,7 @@ def test_room_is_asked_for_before_the_request_is_read(running: Running) -> None:
     assert both(running, **{"Content-Type": "text/plain"})[0] == 503
 
 
-def test_everything_else_is_let_in_also_behind_a_refusal_on_the_same_connection(
+def test_everything_else_is_let_in_even_after_a_refusal_on_the_same_connection(
     running: Running, image_bytes: Callable[..., bytes]
 ) -> None:
     blob = image_bytes("red")
@@ -187,7 +187,7 @@ def test_everything_else_is_let_in_also_behind_a_refusal_on_the_same_connection(
 
 
 @pytest.mark.parametrize("close", [("1.1", "Connection: close\r\n"), ("1.0", "")])
-def test_connection_is_closed_behind_a_refusal_where_its_client_wants_that(
+def test_connection_is_closed_after_a_refusal_if_its_client_wants_that(
     running: Running, close: tuple[str, str]
 ) -> None:
     version, header = close

@@ -79,7 +79,7 @@ def test_bad_picture_among_several_spoils_only_its_own_entry(
 @pytest.mark.parametrize(
     "content_type", ["image/png", "image/x-unheard-of", "application/octet-stream"]
 )
-def test_raw_body_is_judged_by_content_and_not_by_its_type(
+def test_raw_body_is_judged_by_content_not_type(
     http: httpx.Client, image_bytes: MakeImage, content_type: str
 ) -> None:
     answer = http.post(

@@ -281,7 +281,7 @@ def client_of(tmp_path: Path, info: BundleInfo) -> FlaskClient:
     return create_app(load_predictor(path, threads=1)).test_client()
 
 
-def test_answers_to_training_photos_are_told_to_nobody(tmp_path: Path) -> None:
+def test_answers_to_training_photos_are_not_published(tmp_path: Path) -> None:
     info = colour_info().as_json()
     sizes = [len(column["labels"]) for column in info["columns"]]
     names = [column["name"] for column in info["columns"]]

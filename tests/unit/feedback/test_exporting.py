@@ -95,7 +95,7 @@ def test_reviewed_photos_become_a_data_set_with_the_reviewers_label(
     assert (tmp_path / "out" / row["image"]).read_bytes() == photo(1).content
 
 
-def test_all_takes_what_nobody_has_reviewed_but_nothing_discarded(
+def test_all_includes_unreviewed_but_not_discarded_feedback(
     store: FeedbackStore, give: Give, tmp_path: Path
 ) -> None:
     give(1, "blue", "pending")
@@ -105,7 +105,7 @@ def test_all_takes_what_nobody_has_reviewed_but_nothing_discarded(
     assert [row["label"] for row in rows(tmp_path / "out")] == ["blue"]
 
 
-def test_last_word_on_a_photo_counts_and_a_reviewers_before_a_visitors(
+def test_latest_feedback_on_a_photo_counts_reviewed_before_unreviewed(
     store: FeedbackStore, give: Give, tmp_path: Path
 ) -> None:
     give(1, "blue", hours=1)
@@ -118,7 +118,7 @@ def test_last_word_on_a_photo_counts_and_a_reviewers_before_a_visitors(
     assert {row["status"] for row in rows(tmp_path / "out")} == {"accepted"}
 
 
-def test_feedback_on_another_question_is_left_out_and_counted(
+def test_feedback_on_another_label_column_is_left_out_and_counted(
     store: FeedbackStore, make_feedback: Make, tmp_path: Path
 ) -> None:
     for number, column in enumerate(("shape", "colour")):
@@ -129,7 +129,7 @@ def test_feedback_on_another_question_is_left_out_and_counted(
     assert export_feedback(store, tmp_path / "out") == Exported(1, superseded=0, other_columns=1)
 
 
-def test_photo_that_was_taken_back_leaves_the_next_export(
+def test_withdrawn_photo_leaves_the_next_export(
     store: FeedbackStore, give: Give, tmp_path: Path
 ) -> None:
     first, second = give(1, "blue"), give(2, "red")
@@ -145,7 +145,9 @@ def test_photo_that_was_taken_back_leaves_the_next_export(
     assert load(folder).references == (f"images/{second.id}.jpeg",)
 
 
-def test_folder_of_others_is_left_alone(store: FeedbackStore, give: Give, tmp_path: Path) -> None:
+def test_folder_with_other_files_is_refused(
+    store: FeedbackStore, give: Give, tmp_path: Path
+) -> None:
     give(1, "blue")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("1")

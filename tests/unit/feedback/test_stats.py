@@ -16,9 +16,7 @@ MONDAY = datetime(2026, 11, 23, 0, 0, 1, tzinfo=UTC)
 LATER = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-def test_what_reviewers_found_counts_before_what_visitors_said(
-    store: FeedbackStore, make_feedback: Make
-) -> None:
+def test_reviewers_count_before_visitors(store: FeedbackStore, make_feedback: Make) -> None:
     right = make_feedback(created_at=SUNDAY, confidence=0.9, sure=True)
     wrong = make_feedback(created_at=SUNDAY, confidence=0.5)  # but the reviewer says blue
     right_after_all = make_feedback(created_at=MONDAY, given="blue")
@@ -54,7 +52,7 @@ def test_what_reviewers_found_counts_before_what_visitors_said(
     assert (figures.total.count, figures.total.right) == (4, 2)
 
 
-def test_nothing_is_counted_as_nothing(store: FeedbackStore) -> None:
+def test_empty_store_has_empty_statistics(store: FeedbackStore) -> None:
     figures = store.stats()
     assert figures.total is None
     assert (figures.weeks, figures.labels, figures.models, figures.confusions) == ((), (), (), ())

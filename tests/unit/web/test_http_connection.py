@@ -88,7 +88,7 @@ def answer(connection: socket.socket) -> bytes:
     return said.rpartition(b"\r\n\r\n")[2]
 
 
-def test_connections_on_which_nothing_happens_are_not_counted_in_every_round(
+def test_idle_connections_are_not_counted_in_every_turn(
     served: Served,
 ) -> None:
     """A thousand open connections would else make each request wait for a thousand counts."""
@@ -107,7 +107,7 @@ def test_connections_on_which_nothing_happens_are_not_counted_in_every_round(
         connection.close()
 
 
-def test_uploads_that_waited_are_read_on_as_soon_as_there_is_room(served: Served) -> None:
+def test_waiting_uploads_go_on_as_soon_as_there_is_room(served: Served) -> None:
     """The loop sleeps for 30 s here, if nobody wakes it."""
     size = 4 * LARGE_BYTES
     served.may_answer.clear()
@@ -150,7 +150,7 @@ def test_nothing_stays_counted_after_answers_and_hang_ups(served: Served) -> Non
         ([b"\x00\x01\x02"], "other than HTTP"),
     ],
 )
-def test_what_is_no_http_is_closed_at_once_and_logged_once(
+def test_other_protocols_are_closed_at_once_and_logged_once(
     served: Served, said: list[bytes], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -164,7 +164,7 @@ def test_what_is_no_http_is_closed_at_once_and_logged_once(
     assert name in lines[0]
 
 
-def test_beginning_that_comes_in_pieces_is_known(served: Served) -> None:
+def test_protocol_that_arrives_in_pieces_is_recognised(served: Served) -> None:
     with served.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(b"PRI * H")

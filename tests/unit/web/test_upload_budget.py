@@ -43,7 +43,7 @@ def test_bodies_that_fit_all_arrive_at_once(budget: UploadBudget) -> None:
     assert growing(budget, arriving(budget, 3)) == [True] * 3
 
 
-def test_of_too_many_the_one_that_began_first_goes_first(budget: UploadBudget) -> None:
+def test_upload_that_began_first_goes_first(budget: UploadBudget) -> None:
     first, *others = arriving(budget, 4)
     assert growing(budget, [first, *others]) == [True, False, False, False]
     budget.count(first, arriving_bytes=0, complete_bytes=0)  # answered
@@ -57,7 +57,7 @@ def test_small_bodies_always_arrive(budget: UploadBudget) -> None:
     assert budget.held_bytes == 4 * BIG
 
 
-def test_the_first_is_cut_where_it_keeps_all_others_waiting(
+def test_first_upload_is_cut_off_when_it_keeps_the_others_waiting(
     budget: UploadBudget, now: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     slow, second, *others = arriving(budget, 5)
@@ -75,9 +75,7 @@ def test_the_first_is_cut_where_it_keeps_all_others_waiting(
     assert not second.will_close
 
 
-def test_nobody_is_cut_while_it_is_the_server_that_is_slow(
-    budget: UploadBudget, now: list[float]
-) -> None:
+def test_nobody_is_cut_off_while_the_server_is_slow(budget: UploadBudget, now: list[float]) -> None:
     waiting = Connection()
     budget.count(waiting, arriving_bytes=0, complete_bytes=2 * BIG)
     connections = arriving(budget, 2)
@@ -89,7 +87,7 @@ def test_nobody_is_cut_while_it_is_the_server_that_is_slow(
     assert growing(budget, connections) == [True, True]
 
 
-def test_time_of_the_first_begins_anew_with_each_crowd(
+def test_first_upload_has_all_its_time_in_each_crowd(
     budget: UploadBudget, now: list[float]
 ) -> None:
     again, *others = arriving(budget, 4)
