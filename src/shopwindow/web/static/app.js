@@ -1,5 +1,5 @@
 // Makes the form answer in place. Without this file the page works the same, with a reload.
-// What only some visits need is fetched when it is: feedback.js, many.js, gather.js and fflate.js.
+// What only some visits need is fetched on demand: feedback.js, many.js, gather.js and fflate.js.
 (() => {
   'use strict';
   document.documentElement.classList.add('js');
@@ -266,8 +266,8 @@
       else fail(unreached());
       if (main.getBoundingClientRect().top < 0) scrollTo({ top: 0 });
     }));
-    // What is pasted or dragged into a field is the field's, even where it comes with a picture, as a
-    // spreadsheet's cell does; and nothing changes behind an open dialog.
+    // What is pasted or dragged into a field belongs to the field, even if a picture comes with it, as
+    // with a spreadsheet's cell. Nothing changes behind an open dialog.
     const isOthers = ({ target }) => Boolean(document.querySelector('dialog[open]')
       ?? target.closest?.('input:not([type=file], [type=checkbox]), textarea, [contenteditable]'));
     const isText = ({ dataTransfer }) => dataTransfer.types.includes('text/plain') && !dataTransfer.types.includes('Files');
