@@ -208,7 +208,7 @@ def test_something_else_is_none_of_the_labels(
     search.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
     button(page, "None of these").click()
-    expect(noted(page)).to_contain_text("Noted: none of its labels.")
+    expect(noted(page)).to_contain_text("Noted: none of the labels.")
     assert only(store).given is None
 
 

@@ -109,7 +109,7 @@ def test_saved_file_has_what_the_visitor_said_in_a_column_of_its_own(
     expect(tile(page, "blue")).to_contain_text("Noted")
     tile(page, "green").get_by_role("button", name="Wrong?").click()
     page.get_by_role("button", name="None of these").click()
-    expect(tile(page, "green")).to_contain_text("Noted: none of its labels.")
+    expect(tile(page, "green")).to_contain_text("Noted: none of the labels.")
     rows = list(csv.DictReader(io.StringIO(save(page, "CSV"))))
     assert [row.pop("corrected") for row in rows] == ["black", "none of these", "blue"]
     assert rows == plain

@@ -72,7 +72,7 @@ def test_something_else_is_none_of_the_labels(
     page = asked(photo("red"))
     page.get_by_label("Or it is").select_option("none of these")
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_text("Noted: none of its labels.")).to_be_visible()
+    expect(page.get_by_text("Noted: none of the labels.")).to_be_visible()
     (kept,) = store.items()
     assert kept.given is None
 

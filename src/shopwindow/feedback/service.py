@@ -160,13 +160,14 @@ class FeedbackService:
         """
         if not self._receipts.allows_undo(feedback_id, token):
             raise RefusedFeedbackError(
-                "Only the person who gave this feedback can undo it: send the 'undo' that came "
+                "Only the person who gave this feedback can withdraw it: send the 'undo' that came "
                 "with it.",
                 http_status=403,
             )
         if not self.store.delete(feedback_id):
             raise RefusedFeedbackError(
-                "This feedback is not stored here; perhaps it was undone already.", http_status=404
+                "This feedback is not stored here; perhaps it was withdrawn already.",
+                http_status=404,
             )
         self._count("undone", False)
 

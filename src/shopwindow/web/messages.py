@@ -237,7 +237,7 @@ def feedback_words(keep_days: int) -> FeedbackWords:
         offer_all=f"Keep the photos that I call right or wrong, {for_days}, to learn from them",
         noted_right="Noted: that is right.",
         noted_other="Noted: it is {}.",
-        noted_none="Noted: none of its labels.",
+        noted_none="Noted: none of the labels.",
         undone="Withdrawn. Nothing of it is kept.",
         kept=f"{says} not the photo itself, nor who you are.",
         kept_photo=f"{says} the photo itself {for_days}, without where and when it was taken.",

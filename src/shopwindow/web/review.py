@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
 bp = Blueprint("review", __name__, url_prefix="/review")
 
 _SESSION_LENGTH = timedelta(hours=12)
-_GONE = "This feedback is not stored any more: its sender has undone it."
+_GONE = "This feedback is not stored any more: its sender has withdrawn it."
 _STATUSES: dict[str, Status] = {
     "accept": "accepted",
     "change": "changed",
