@@ -53,7 +53,7 @@ def test_too_large_file_is_refused_before_it_travels(open_page: OpenPage, tmp_pa
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.method))
     page.set_input_files("#image-file", large)
-    check_error(page, "more than 10 MB")
+    check_error(page, "larger than 10 MB")
     assert "POST" not in sent
 
 
@@ -65,7 +65,7 @@ def test_too_large_file_is_explained_without_javascript(
     page = open_page(js=False)
     page.set_input_files("#image-file", large)
     page.get_by_role("button", name="Find out").click()
-    check_error(page, "more than 10 MB")
+    check_error(page, "larger than 10 MB")
 
 
 def test_nothing_chosen_is_explained_without_javascript(open_page: OpenPage) -> None:
@@ -77,7 +77,7 @@ def test_nothing_chosen_is_explained_without_javascript(open_page: OpenPage) -> 
 def test_dropped_link_is_explained(open_page: OpenPage) -> None:
     page = open_page()
     hand_in(page, "drop", None)
-    check_error(page, "That was no file.")
+    check_error(page, "That was not a file.")
 
 
 def test_unreachable_server_is_explained(open_page: OpenPage, photo: Photo) -> None:
@@ -144,7 +144,7 @@ def test_photo_that_is_gone_since_it_was_chosen_is_explained(
     page.set_input_files("#image-file", paths)
     paths[0].unlink()
     page.evaluate("document.querySelector('form.window').requestSubmit()")
-    words = "was changed, moved or removed after it was chosen"
+    words = "was changed, moved or deleted after it was chosen"
     if many:
         expect(page.locator(".tile.bad .failed")).to_contain_text(words)
     else:

@@ -82,7 +82,7 @@ def test_photos_are_kept_from_the_tick_on_and_only_then(
     correct(page, "red", "black")
     keep = page.get_by_label("Keep the photos that I call right or wrong, for 30 days")
     expect(keep).to_have_accessible_description(
-        "Kept: its answer and yours, the time and a fingerprint of the photo; "
+        "Kept: the answer and yours, the time and a fingerprint of the photo; "
         "not the photo itself, nor who you are."
     )
     keep.check()

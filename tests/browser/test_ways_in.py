@@ -159,7 +159,7 @@ def test_zip_bomb_is_not_inflated(
     liar = tmp_path / "liar.zip"
     liar.write_bytes(honest.read_bytes().replace(true_size, stated))
     page = open_page()
-    for path, words in ((honest, "more than 10 MB"), (liar, "could not be unpacked")):
+    for path, words in ((honest, "larger than 10 MB"), (liar, "could not be unpacked")):
         page.set_input_files("#image-file", path)
         check_grid(page, ["red"], failed=1)
         expect(page.locator(".tile.bad .failed")).to_contain_text(words)

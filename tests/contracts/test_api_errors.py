@@ -92,8 +92,8 @@ CASES = [
     predict(415, "This file is empty.", data=image_field(b"")),
     predict(413, "has 4 images, and at most 3 are", data=image_field(*[b"x"] * 4)),
     predict(413, "too many parts", data=image_field(*[b"x"] * 60)),
-    predict(413, "more than 100 kB", data=bytes(LIMIT_BYTES + 1), content_type="image/png"),
-    predict(413, "more than 100 kB", data=image_field(bytes(LIMIT_BYTES))),
+    predict(413, "larger than 100 kB", data=bytes(LIMIT_BYTES + 1), content_type="image/png"),
+    predict(413, "larger than 100 kB", data=image_field(bytes(LIMIT_BYTES))),
 ]
 
 

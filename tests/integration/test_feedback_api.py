@@ -190,7 +190,7 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(
         ({"data": form(receipt, "red", blob, blob)}, 400, "one image or none, found 2"),
         ({"data": {"label": "red"}}, 400, "Expected two texts"),
         ({"data": blob, "content_type": "image/png"}, 415, "Send a form or JSON"),
-        ({"data": form(receipt, "red", bytes(300_000))}, 413, "more than 200 kB"),
+        ({"data": form(receipt, "red", bytes(300_000))}, 413, "larger than 200 kB"),
     ]
     for request_parts, status, words in cases:
         answer = client.post(FEEDBACK, **request_parts)

@@ -190,5 +190,5 @@ def sentence_of(error: HTTPException) -> str:
 def _too_large() -> str:
     limit_bytes = request.max_content_length or 0
     if request.content_length is None or request.content_length > limit_bytes:
-        return f"That is more than {size_in_words(limit_bytes)}. Please send a smaller picture."
+        return f"That is larger than {size_in_words(limit_bytes)}. Please send a smaller picture."
     return "The form has too many parts, or fields that are too long. Send only the picture."
