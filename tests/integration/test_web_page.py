@@ -181,7 +181,7 @@ def test_preview_is_scaled_down(client: FlaskClient, image_bytes: MakeImage) -> 
     [
         (b"", 400, "Choose a photo first."),
         (b"not an image", 415, "expected"),
-        (b"x" * 300_000, 413, "That is more than 200 kB. Please send a smaller picture."),
+        (b"x" * 300_000, 413, "That is larger than 200 kB. Please send a smaller picture."),
     ],
 )
 def test_error_stands_next_to_the_control_of_the_same_page(
