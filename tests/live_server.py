@@ -15,7 +15,7 @@ import resource, sys
 from pathlib import Path
 from shopwindow.inference.predictor import load_predictor
 from shopwindow.settings import Settings
-from shopwindow.web.server import serve
+from shopwindow.web.server.serve import serve
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 serve(load_predictor(Path(sys.argv[1]), threads=1), Settings(port=0, feedback="off"))
 """

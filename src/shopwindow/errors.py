@@ -18,8 +18,9 @@
     ├── PromotionError              a model that is not promoted, or none to roll back to
     ├── DownloadError               a data set that could not be downloaded
     └── FeedbackError               the feedback store cannot be used               CLI exit code 2
-        ├── ReceiptError            a receipt that is foreign, changed or too old        HTTP 422
-        └── ReviewedError           feedback that was reviewed, and stays as it is       HTTP 409
+        └── RefusedFeedbackError    feedback that is not accepted                    HTTP 4xx, 503
+            ├── ReceiptError        a receipt that is foreign, changed or too old    HTTP 422
+            └── ReviewedError       feedback that was reviewed, and stays as it is   HTTP 409
 
 Messages are written for the person who caused them. They never contain a stack trace, and those of
 `ImageError` never contain a path, since clients of the web app see them.
@@ -141,9 +142,27 @@ class FeedbackError(ShopwindowError):
     exit_code = 2
 
 
-class ReceiptError(FeedbackError):
+class RefusedFeedbackError(FeedbackError):
+    """Feedback that is not accepted.
+
+    Args:
+        message: As everywhere; it is shown to the client.
+        http_status: What the web app answers, if not 422.
+    """
+
+    http_status = 422
+
+    def __init__(self, message: str, *, http_status: int | None = None) -> None:
+        super().__init__(message)
+        if http_status is not None:
+            self.http_status = http_status
+
+
+class ReceiptError(RefusedFeedbackError):
     """A receipt that is not ours, was changed, or is too old."""
 
 
-class ReviewedError(FeedbackError):
+class ReviewedError(RefusedFeedbackError):
     """Feedback that was reviewed already, and stays as it is."""
+
+    http_status = 409

@@ -1,4 +1,4 @@
-"""What a server does again and again beside its answers."""
+"""Work that a server repeats beside its answers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 
 class Periodic:
-    """Does a piece of work every so many seconds, in a thread of its own.
+    """Repeats a piece of work in a thread of its own.
 
     Args:
-        work: What to do. An error that it lets through ends the thread.
-        every_s: Seconds from the end of one time to the next.
+        work: What to do. An error that it raises ends the thread.
+        every_s: Seconds from the end of one call to the next.
         name: Of the thread.
-        at_once: Whether the first time is at the start, rather than after `every_s`.
+        at_once: Whether to begin at once rather than after `every_s`.
     """
 
     def __init__(
@@ -24,11 +24,11 @@ class Periodic:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Work from now on."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Work no more; returns when work under way is done."""
+        """Stop, once work under way is done."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()

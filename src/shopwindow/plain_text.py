@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+NONE_OF_THEM = "(none of these)"  # what tables and forms call a picture that shows no label
 # The wide forms too: some spreadsheets take them for the others.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 

@@ -104,7 +104,7 @@ def test_every_state_of_feedback_is_accessible(
     expect(page.get_by_role("heading", level=1)).to_have_text("Thank you")
     check(page, "taken")
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Taken back")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Feedback withdrawn")
     check(page, "taken back")
 
 

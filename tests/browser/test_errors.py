@@ -24,7 +24,7 @@ def check_error(page: Page, words: str) -> None:
     expect(page.locator("#stand")).to_be_visible()
 
 
-def test_file_that_is_no_image_is_explained(open_page: OpenPage, tmp_path: Path) -> None:
+def test_file_that_is_not_an_image_is_explained(open_page: OpenPage, tmp_path: Path) -> None:
     letter = tmp_path / "letter.jpg"
     letter.write_text("Dear shop")
     for js in (True, False):
@@ -54,7 +54,7 @@ def test_too_large_file_is_refused_before_it_travels(open_page: OpenPage, tmp_pa
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.method))
     page.set_input_files("#image-file", large)
-    check_error(page, "more than 10 MB")
+    check_error(page, "larger than 10 MB")
     assert "POST" not in sent
 
 
@@ -66,7 +66,7 @@ def test_too_large_file_is_explained_without_javascript(
     page = open_page(js=False)
     page.set_input_files("#image-file", large)
     page.get_by_role("button", name="Find out").click()
-    check_error(page, "more than 10 MB")
+    check_error(page, "larger than 10 MB")
 
 
 def test_nothing_chosen_is_explained_without_javascript(open_page: OpenPage) -> None:
@@ -78,7 +78,7 @@ def test_nothing_chosen_is_explained_without_javascript(open_page: OpenPage) -> 
 def test_dropped_link_is_explained(open_page: OpenPage) -> None:
     page = open_page()
     hand_in(page, "drop", None)
-    check_error(page, "That was no file.")
+    check_error(page, "That was not a file.")
 
 
 def test_unreachable_server_is_explained(open_page: OpenPage, photo: Photo) -> None:
@@ -96,9 +96,9 @@ REFUSALS = {
     "a page in place of the answer": ({"status": 200, "headers": HTML, "body": "<p>"}, "sign-in"),
     "JSON of somebody else": (
         {"status": 403, "headers": {"Content-Type": "application/json"}, "body": '{"detail": "x"}'},
-        "may not do this here (403)",
+        "not allowed to do this (403)",
     ),
-    "no sign-in": ({"status": 401, "headers": HTML, "body": "<p>"}, "not signed in here"),
+    "no sign-in": ({"status": 401, "headers": HTML, "body": "<p>"}, "not signed in"),
     "a limit of bytes": ({"status": 413, "headers": HTML, "body": "<p>"}, "smaller picture"),
     "a limit of requests": ({"status": 429, "headers": HTML, "body": "<p>"}, "wait a minute"),
     "nothing behind it": ({"status": 502, "headers": HTML, "body": "<p>"}, "is not running"),
@@ -134,7 +134,7 @@ def test_sentences_of_the_app_itself_are_passed_on(open_page: OpenPage, photo: P
 
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("size_bytes", [30_000, 300_000])
-def test_photo_that_is_gone_since_it_was_chosen_is_said_to_be(
+def test_photo_that_is_gone_since_it_was_chosen_is_explained(
     open_page: OpenPage, tmp_path: Path, photo: Photo, size_bytes: int, many: bool
 ) -> None:
     paths = [tmp_path / "one.png", photo("blue")][: 2 if many else 1]
@@ -146,7 +146,7 @@ def test_photo_that_is_gone_since_it_was_chosen_is_said_to_be(
     page.set_input_files("#image-file", paths)
     paths[0].unlink()
     page.evaluate("document.querySelector('form.window').requestSubmit()")
-    words = "was changed, moved or removed after it was chosen"
+    words = "was changed, moved or deleted after it was chosen"
     if many:
         expect(page.locator(".tile.bad .failed")).to_contain_text(words)
     else:
@@ -154,7 +154,7 @@ def test_photo_that_is_gone_since_it_was_chosen_is_said_to_be(
 
 
 @pytest.mark.parametrize("js", [True, False])
-def test_empty_file_is_said_to_be_empty(open_page: OpenPage, tmp_path: Path, js: bool) -> None:
+def test_empty_file_is_explained(open_page: OpenPage, tmp_path: Path, js: bool) -> None:
     empty = tmp_path / "empty.jpg"
     empty.touch()
     page = open_page(js=js)

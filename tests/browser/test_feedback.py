@@ -59,7 +59,7 @@ def choose(page: Page, label: str) -> None:
 
 
 @DEVICES
-def test_right_is_one_click_and_can_be_taken_back(
+def test_right_is_one_click_and_can_be_undone(
     answered: Callable[..., Page], store: FeedbackStore, device: dict[str, object]
 ) -> None:
     page = answered(**device)
@@ -74,7 +74,7 @@ def test_right_is_one_click_and_can_be_taken_back(
     expect(button(page, "Undo")).to_be_focused()
     page.keyboard.press("Enter")
     expect(button(page, "Right?")).to_be_focused()
-    expect(page.locator("#status")).to_have_text("Taken back. Nothing of it is kept.")
+    expect(page.locator("#status")).to_have_text("Withdrawn. Nothing of it is kept.")
     assert list(store.items()) == []
 
 
@@ -159,7 +159,7 @@ async ([labels, guesses, typed]) => {
         ("teapot", [], None),
     ],
 )
-def test_enter_takes_what_was_meant_and_nothing_where_that_is_open(
+def test_enter_takes_what_was_meant_and_nothing_if_that_is_unclear(
     answered: Callable[..., Page], typed: str, found: list[str], meant: str | None
 ) -> None:
     labels = ["Sport Shoes", "Capris", "Caps", "Night suits", "Night", "Night Cap", "Skirts"]
@@ -211,7 +211,7 @@ def test_something_else_is_none_of_the_labels(
     search.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
     button(page, "None of these").click()
-    expect(noted(page)).to_contain_text("Noted: none of its labels.")
+    expect(noted(page)).to_contain_text("Noted: none of the labels.")
     assert only(store).given is None
 
 
@@ -265,7 +265,7 @@ def test_next_photo_is_asked_about_anew(
     assert [item.given for item in store.items()] == ["red", "blue"]
 
 
-def test_server_that_has_gone_is_said_next_to_the_control(
+def test_unreachable_server_is_reported_next_to_the_control(
     open_page: OpenPage, colour_bundle: Path, tmp_path: Path, photo: Photo
 ) -> None:
     with serving(colour_bundle, str(tmp_path / "feedback.sqlite3")) as (url, process):
@@ -282,7 +282,7 @@ def test_server_that_has_gone_is_said_next_to_the_control(
         expect(button(page, "Right?")).to_be_visible()
 
 
-def test_photo_for_which_there_is_no_room_is_said_not_to_be_kept(
+def test_photo_without_room_is_reported_as_not_kept(
     open_page: OpenPage, colour_bundle: Path, tmp_path: Path, photo: Photo
 ) -> None:
     place = str(tmp_path / "feedback.sqlite3")
@@ -293,7 +293,7 @@ def test_photo_for_which_there_is_no_room_is_said_not_to_be_kept(
         keep = page.get_by_label("Keep the photo too")
         keep.click()
         expect(page.locator("#opinion").get_by_role("alert")).to_have_text(
-            "The photo is not kept: there is room for no more."
+            "The photo is not kept: there is no room for more."
         )
         expect(keep).not_to_be_checked()
         expect(noted(page)).to_contain_text("not the photo itself")
@@ -302,7 +302,7 @@ def test_photo_for_which_there_is_no_room_is_said_not_to_be_kept(
         button(page, "Find out").click()
         page.get_by_label("Keep the photo too").check()
         button(page, "Right").click()
-        expect(page.get_by_text("there is room for no more")).to_be_visible()
+        expect(page.get_by_text("there is no room for more")).to_be_visible()
 
 
 def test_server_without_feedback_offers_none_and_keeps_nothing(
@@ -316,4 +316,4 @@ def test_server_without_feedback_offers_none_and_keeps_nothing(
             button(page, "Find out").click()
         expect(page.locator("h1.sure")).to_be_visible()
         expect(page.get_by_text("Wrong?")).to_have_count(0)
-        expect(page.locator(".tell, #opinion, dialog, #keep-all")).to_have_count(0)
+        expect(page.locator(".feedback-form, #opinion, dialog, #keep-all")).to_have_count(0)

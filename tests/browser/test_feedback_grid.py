@@ -84,7 +84,7 @@ def test_photos_are_kept_from_the_tick_on_and_only_then(
     correct(page, "red", "black")
     keep = page.get_by_label("Keep the photos that I call right or wrong, for 30 days")
     expect(keep).to_have_accessible_description(
-        "Kept: its answer and yours, the time and a fingerprint of the photo; "
+        "Kept: the answer and yours, the time and a fingerprint of the photo; "
         "not the photo itself, nor who you are."
     )
     keep.check()
@@ -111,7 +111,7 @@ def test_saved_file_has_what_the_visitor_said_in_a_column_of_its_own(
     expect(tile(page, "blue")).to_contain_text("Noted")
     tile(page, "green").get_by_role("button", name="Wrong?").click()
     page.get_by_role("button", name="None of these").click()
-    expect(tile(page, "green")).to_contain_text("Noted: none of its labels.")
+    expect(tile(page, "green")).to_contain_text("Noted: none of the labels.")
     rows = list(csv.DictReader(io.StringIO(save(page, "CSV"))))
     assert [row.pop("corrected") for row in rows] == ["black", "none of these", "blue"]
     assert rows == plain

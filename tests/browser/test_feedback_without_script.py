@@ -51,7 +51,7 @@ def test_right_is_one_click(
 
 
 @DEVICES
-def test_right_label_is_chosen_the_photo_kept_and_all_taken_back(
+def test_right_label_is_chosen_the_photo_kept_and_all_undone(
     asked: Callable[..., Page], photo: Photo, store: FeedbackStore, size: tuple[int, int]
 ) -> None:
     page = asked(photo("red"), size=size)
@@ -66,7 +66,7 @@ def test_right_label_is_chosen_the_photo_kept_and_all_taken_back(
     assert content is not None
     assert Image.open(io.BytesIO(content.content)).getpixel((5, 5))[0] > 240  # type: ignore[index]
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Taken back")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Feedback withdrawn")
     assert list(store.items()) == []
     page.get_by_role("link", name="Back to the window").click()
     expect(page.locator("h1")).to_have_text("What is this?")
@@ -78,12 +78,12 @@ def test_something_else_is_none_of_the_labels(
     page = asked(photo("red"))
     page.get_by_label("Or it is").select_option("none of these")
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_text("Noted: none of its labels.")).to_be_visible()
+    expect(page.get_by_text("Noted: none of the labels.")).to_be_visible()
     (kept,) = store.items()
     assert kept.given is None
 
 
-def test_who_sends_without_choosing_has_said_nothing(
+def test_form_sent_without_a_choice_keeps_nothing(
     asked: Callable[..., Page], photo: Photo, store: FeedbackStore
 ) -> None:
     page = asked(photo("red"))

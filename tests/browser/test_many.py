@@ -46,7 +46,7 @@ def test_grid_can_be_sorted(open_page: OpenPage, photos: list[Path]) -> None:
     order = page.get_by_label("Order")
     order.select_option("Most sure first")
     assert names(page) == ["a.png", "d.png", "b.png", "c.png"]
-    order.select_option("As given")
+    order.select_option("As chosen")
     assert names(page) == ["a.png", "b.png", "c.png", "d.png"]
     order.select_option("By answer")
     assert names(page) == ["d.png", "c.png", "b.png", "a.png"]
@@ -98,7 +98,7 @@ def test_formula_in_a_file_name_is_text_for_a_spreadsheet(
 
 
 @pytest.mark.parametrize("js", [True, False])
-def test_photos_of_the_same_name_are_told_apart(
+def test_photos_of_the_same_name_are_numbered(
     open_page: OpenPage, image_bytes: MakeImage, tmp_path: Path, js: bool
 ) -> None:
     paths = []

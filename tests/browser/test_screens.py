@@ -91,7 +91,7 @@ def test_every_state_can_be_pictured(
     expect(page.locator("h1.unknown")).to_be_visible()
     picture("unknown")
     page.goto(f"{bundled_url}/?example=t-shirt")  # as the server sends it, without its script
-    page.locator("#told").evaluate("e => e.scrollIntoView({block: 'end'})")
+    page.locator("#feedback").evaluate("e => e.scrollIntoView({block: 'end'})")
     picture("form")
     page.get_by_label("Or it is").select_option("Sports Shoes")
     page.get_by_role("button", name="Send").click()

@@ -98,7 +98,7 @@ def test_opinion_clicked_twice_is_given_once_and_moves_nothing(
     assert middle(page.get_by_role("button", name="Undo")) == undo
     expect(page.locator(".fresh")).to_have_count(0)
     page.mouse.dblclick(*undo)
-    expect(page.locator("#opinion")).to_contain_text("Taken back.")
+    expect(page.locator("#opinion")).to_contain_text("Withdrawn.")
     expect(page.locator(".fresh")).to_have_count(0)
     assert list(store.items()) == []
     assert places(page) == before
@@ -131,7 +131,7 @@ def test_window_stays_where_it_is_from_photo_to_answer_to_error(
     assert where() == before
 
 
-def test_photo_of_the_grid_clicked_twice_is_opened_and_not_judged(
+def test_photo_of_the_grid_clicked_twice_is_opened_without_feedback(
     open_page: OpenPage, feedback_url: str, photo: Photo, store: FeedbackStore
 ) -> None:
     page = open_page(base=feedback_url, size=(1280, 720))
@@ -151,7 +151,7 @@ def test_photo_of_the_grid_clicked_twice_is_opened_and_not_judged(
     assert choosers == []
 
 
-def test_tiles_stay_while_the_pointer_is_among_them(
+def test_tiles_stay_while_the_pointer_is_over_them(
     open_page: OpenPage, feedback_url: str, photo: Photo
 ) -> None:
     page = open_page(base=feedback_url)
@@ -210,7 +210,7 @@ def test_labels_that_come_late_are_not_pressed_by_a_click_that_was_meant_for_the
     assert list(store.items()) == []
 
 
-def test_key_held_down_says_one_thing(
+def test_key_held_down_counts_once(
     open_page: OpenPage, feedback_url: str, photo: Photo, store: FeedbackStore
 ) -> None:
     page = open_answered(open_page, feedback_url, photo("red"), (1280, 720))

@@ -62,7 +62,7 @@ def test_desktop_has_no_camera_control_but_one_for_folders(
     expect(page.locator(".tile .file")).to_have_text(
         ["wardrobe/one.png", "wardrobe/summer/two.png"]
     )
-    expect(page.locator("#note")).to_contain_text("1 file left out, being no picture: wardrobe/")
+    expect(page.locator("#note")).to_contain_text("1 file skipped, not a picture: wardrobe/")
 
 
 def test_dropped_folder_is_searched_through(open_page: OpenPage, folder: Path) -> None:
@@ -96,10 +96,10 @@ def test_zip_is_unpacked_in_the_browser(
     page = open_page()
     page.set_input_files("#image-file", path)
     check_grid(page, ["red", "blue"])
-    expect(page.locator("#note")).to_contain_text("1 file left out")
+    expect(page.locator("#note")).to_contain_text("1 file skipped")
 
 
-def test_pictures_of_the_same_name_in_a_zip_are_told_apart(
+def test_pictures_of_the_same_name_in_a_zip_are_numbered(
     open_page: OpenPage, tmp_path: Path, image_bytes: MakeImage
 ) -> None:
     path = tmp_path / "twice.zip"
@@ -122,7 +122,7 @@ def test_zip_with_one_photo_is_answered_large(
     check_answer(page, "red")
 
 
-def test_what_is_left_out_of_a_zip_is_named_beside_a_single_answer_too(
+def test_skipped_files_of_a_zip_are_named_beside_a_single_answer_too(
     open_page: OpenPage, tmp_path: Path, image_bytes: MakeImage
 ) -> None:
     texts = {f"{name}.txt": b"text" for name in "abcde"}
@@ -132,7 +132,7 @@ def test_what_is_left_out_of_a_zip_is_named_beside_a_single_answer_too(
     )
     expect(page.locator("h1.sure")).to_have_text("red")
     expect(page.locator("#note")).to_contain_text(
-        "5 files left out, being no picture: a.txt, b.txt, c.txt and 2 more."
+        "5 files skipped, not pictures: a.txt, b.txt, c.txt and 2 more."
     )
 
 
@@ -158,7 +158,7 @@ def test_zip_bomb_is_not_inflated(
     liar = tmp_path / "liar.zip"
     liar.write_bytes(honest.read_bytes().replace(true_size, stated))
     page = open_page()
-    for path, words in ((honest, "more than 10 MB"), (liar, "could not be unpacked")):
+    for path, words in ((honest, "larger than 10 MB"), (liar, "could not be unpacked")):
         page.set_input_files("#image-file", path)
         check_grid(page, ["red"], failed=1)
         expect(page.locator(".tile.bad .failed")).to_contain_text(words)
@@ -176,7 +176,7 @@ def test_zip_without_pictures_is_explained(open_page: OpenPage, tmp_path: Path) 
     page = open_page()
     page.set_input_files("#image-file", zipped(tmp_path / "texts.zip", {"a.txt": b"a"}))
     expect(page.get_by_role("alert")).to_have_text(
-        "There is no picture in it. 1 file left out, being no picture: a.txt."
+        "No pictures found. 1 file skipped, not a picture: a.txt."
     )
 
 

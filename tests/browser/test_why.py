@@ -34,7 +34,9 @@ def seen(page: Page) -> np.ndarray:
 
 
 @pytest.mark.parametrize("js", [True, False])
-def test_map_lies_on_what_spoke_for_the_answer(open_page: OpenPage, corner: Path, js: bool) -> None:
+def test_map_lies_on_the_evidence_for_the_answer(
+    open_page: OpenPage, corner: Path, js: bool
+) -> None:
     page = open_page(js=js, reduced_motion="reduce")
     why = page.get_by_label("Why?")
     expect(why).to_be_hidden()

@@ -31,7 +31,7 @@ def check_answer(page: Page, label: str) -> None:
     expect(page.locator("h1.sure")).to_have_text(label)
     expect(page.locator("#verdict")).to_contain_text("Almost certain")
     expect(page.locator("#note")).to_have_text(
-        "Of answers like this, more than 99 in 100 were right in tests."
+        "In tests, more than 99 in 100 answers like this were right."
     )
     expect(page.locator("#preview")).to_be_visible()
     expect(page.locator("#bars li")).to_have_count(5)

@@ -69,7 +69,7 @@ def test_probes_and_assets_need_no_key(locked: FlaskClient) -> None:
         assert locked.get(path, buffered=True).status_code == 200
 
 
-def test_client_over_the_limit_is_told_when_to_come_back(
+def test_client_over_the_limit_hears_when_to_retry(
     predictor: Predictor, image_bytes: Callable[..., bytes]
 ) -> None:
     client = create_app(predictor, Settings(rate_limit=2)).test_client()
@@ -147,7 +147,7 @@ def test_memory_for_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(limit._whole_again_s) == ["later"]
 
 
-def told(proxies: int, **headers: str) -> str | None:
+def client_of(proxies: int, **headers: str) -> str | None:
     """Return the client of a request from the proxy 192.0.2.200."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Clients(proxies).client_of("192.0.2.200", named.get)
@@ -179,7 +179,7 @@ def told(proxies: int, **headers: str) -> str | None:
 )
 def test_one_line_is_one_client(address: str | None, client: str | None) -> None:
     assert Clients(0).client_of(address, {}.get) == client
-    assert told(1, X_Forwarded_For=address or "") == client
+    assert client_of(1, X_Forwarded_For=address or "") == client
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_one_line_is_one_client(address: str | None, client: str | None) -> None
     ],
 )
 def test_the_proxys_own_entry_counts(proxies: int, forwarded_for: str, client: str | None) -> None:
-    assert told(proxies, X_Forwarded_For=forwarded_for) == client
+    assert client_of(proxies, X_Forwarded_For=forwarded_for) == client
 
 
 @pytest.mark.parametrize(
@@ -213,12 +213,12 @@ def test_the_proxys_own_entry_counts(proxies: int, forwarded_for: str, client: s
     ],
 )
 def test_forwarded_of_rfc_7239_is_read(proxies: int, forwarded: str, client: str | None) -> None:
-    assert told(proxies, Forwarded=forwarded) == client
+    assert client_of(proxies, Forwarded=forwarded) == client
 
 
 def test_forwarded_is_not_believed_beside_the_header_that_the_proxy_wrote() -> None:
     both = {"Forwarded": "for=203.0.113.9", "X_Forwarded_For": "198.51.100.1"}
-    assert told(1, **both) == "198.51.100.1"
+    assert client_of(1, **both) == "198.51.100.1"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_forwarded_is_not_believed_beside_the_header_that_the_proxy_wrote() -> N
         (0, {"X-Forwarded-For": "198.51.100.1"}, "set trusted_proxies"),
     ],
 )
-def test_address_that_cannot_be_told_is_logged_once_and_without_it(
+def test_unknown_address_is_logged_once_and_without_the_header(
     proxies: int, headers: dict[str, str], words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     clients = Clients(proxies)

@@ -57,7 +57,7 @@ def with_top(top: str, words: str) -> tuple[str, str, dict[str, Any], int, str]:
 CASES = [
     ("GET", "/api/nowhere", {}, 404, "nothing at this address"),
     ("GET", "/health/nowhere", {}, 404, "nothing at this address"),
-    ("GET", PREDICT, {}, 405, "takes OPTIONS, POST requests only"),
+    ("GET", PREDICT, {}, 405, "only takes OPTIONS, POST requests"),
     ("POST", "/api/v1/model", {}, 405, "GET"),
     ("DELETE", "/health/live", {}, 405, "GET"),
     with_top("0", "from 1 to 5, got '0'"),
@@ -71,11 +71,11 @@ CASES = [
     predict(415, "This file is empty.", data=b"", content_type="image/png"),
     predict(400, "has no boundary", data=b"x", content_type="multipart/form-data"),
     predict(400, "has no boundary", data=b"x", content_type="multipart/form-data; boundary="),
-    predict(400, "no part in", data=b"--b\r\nx", content_type="multipart/form-data; boundary=b"),
-    predict(400, "no part in", data=b"--a\r\nx", content_type="multipart/form-data; boundary=b"),
+    predict(400, "has no parts", data=b"--b\r\nx", content_type="multipart/form-data; boundary=b"),
+    predict(400, "has no parts", data=b"--a\r\nx", content_type="multipart/form-data; boundary=b"),
     predict(
         400,
-        "is a text and no file",
+        "is text, not a file",
         data=b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nx\r\n--b--\r\n',
         content_type="multipart/form-data; boundary=b",
     ),
@@ -90,10 +90,10 @@ CASES = [
     predict(400, "no file in the field 'image'", data={"picture": (io.BytesIO(b"x"), "x.png")}),
     predict(415, "expected", data=b"not an image", content_type="image/png"),
     predict(415, "This file is empty.", data=image_field(b"")),
-    predict(413, "At most 3 pictures per request, and this has 4", data=image_field(*[b"x"] * 4)),
-    predict(413, "more parts", data=image_field(*[b"x"] * 60)),
-    predict(413, "more than 100 kB", data=bytes(LIMIT_BYTES + 1), content_type="image/png"),
-    predict(413, "more than 100 kB", data=image_field(bytes(LIMIT_BYTES))),
+    predict(413, "has 4 images, and at most 3 are", data=image_field(*[b"x"] * 4)),
+    predict(413, "too many parts", data=image_field(*[b"x"] * 60)),
+    predict(413, "larger than 100 kB", data=bytes(LIMIT_BYTES + 1), content_type="image/png"),
+    predict(413, "larger than 100 kB", data=image_field(bytes(LIMIT_BYTES))),
 ]
 
 

@@ -48,7 +48,7 @@ def test_export_writes_what_was_reviewed_and_says_so_where_nothing_was(
 ) -> None:
     none = run_shopwindow("feedback", "export", "out", "--feedback", store)
     assert (
-        "reviewed at /review or taken unseen by shopwindow feedback export --all, found none"
+        "reviewed at /review or included by shopwindow feedback export --all, found none"
         in assert_one_line(none, 1)
     )
     every = run_shopwindow(

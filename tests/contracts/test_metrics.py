@@ -68,7 +68,7 @@ def test_errors_are_counted_by_kind_also_of_one_picture_among_several(
     assert value(samples, "errors_total", kind="bug") == 0
 
 
-def test_who_is_turned_away_does_not_make_the_others_look_quick(
+def test_refused_requests_do_not_make_the_others_look_quick(
     predictor: Predictor, image_bytes: Callable[..., bytes]
 ) -> None:
     app = create_app(predictor, Settings(rate_limit=1, max_waiting=1))

@@ -33,6 +33,7 @@ def test_public_surface_is_exactly_this() -> None:
         "Predictor",
         "PromotionError",
         "ReceiptError",
+        "RefusedFeedbackError",
         "ResizeRule",
         "ReviewedError",
         "Settings",

@@ -29,6 +29,7 @@ from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.answers import answer_all
 from shopwindow.web.app import create_app
+from shopwindow.web.state import app_state
 from some_feedback import some_feedback
 
 MakeImage = Callable[..., bytes]
@@ -103,18 +104,18 @@ def test_photo_is_kept_only_when_it_is_sent_and_without_what_a_camera_writes(
     assert not picture.getexif()
 
 
-def test_preview_of_the_page_without_script_may_be_handed_in_as_the_photo(
+def test_preview_of_the_page_without_script_may_be_sent_as_the_photo(
     client: FlaskClient, store: FeedbackStore, image_bytes: MakeImage, predictor: Predictor
 ) -> None:
     app = client.application
-    state = app.extensions["shopwindow"]
+    state = app_state(app)
     with state.batcher.admit() as admission:
         (one,) = answer_all(
             admission,
             [("x.png", image_bytes("red"))],
             top=3,
             limits=ImageLimits(),
-            feedback_service=state.feedback_service,
+            feedback=state.feedback,
         )
     assert one.prediction is not None
     assert one.preview is not None
@@ -125,7 +126,7 @@ def test_preview_of_the_page_without_script_may_be_handed_in_as_the_photo(
     assert [kept.has_photo for kept in store.items()] == [True]
 
 
-def test_receipt_is_good_for_one_feedback_that_may_be_said_anew(
+def test_receipt_is_good_for_one_feedback_that_may_be_replaced(
     client: FlaskClient, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     entry = ask(client, image_bytes("red"))
@@ -141,7 +142,7 @@ def test_receipt_is_good_for_one_feedback_that_may_be_said_anew(
     assert "reviewed already" in late.get_json(force=True)["detail"]
 
 
-def test_undo_takes_back_also_what_was_reviewed(
+def test_undo_deletes_reviewed_feedback_too(
     client: FlaskClient, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     blob = image_bytes("red")
@@ -171,21 +172,25 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(
     cases: list[tuple[dict[str, Any], int, str]] = [
         ({"json": {"receipt": receipt, "label": "pink"}}, 422, "one of the 5 labels of colour"),
         ({"json": {"receipt": receipt[:-1], "label": "red"}}, 422, "classify the photo again"),
-        ({"json": {"receipt": foreign.sign_undo("x"), "label": "red"}}, 422, "no receipt"),
-        ({"json": {"receipt": receipt}}, 400, "Expected the texts 'receipt'"),
-        ({"json": {"receipt": receipt, "label": None}}, 400, "Expected the texts 'receipt'"),
-        ({"json": {"receipt": [receipt], "label": "red"}}, 400, "Expected the texts"),
-        ({"json": ["receipt"]}, 400, "Expected the texts"),
-        ({"json": {"receipt": "\ud800", "label": "red"}}, 422, "no receipt"),
+        (
+            {"json": {"receipt": foreign.sign_undo("x"), "label": "red"}},
+            422,
+            "not from this server",
+        ),
+        ({"json": {"receipt": receipt}}, 400, "Expected two texts: 'receipt'"),
+        ({"json": {"receipt": receipt, "label": None}}, 400, "Expected two texts: 'receipt'"),
+        ({"json": {"receipt": [receipt], "label": "red"}}, 400, "Expected two texts"),
+        ({"json": ["receipt"]}, 400, "Expected two texts"),
+        ({"json": {"receipt": "\ud800", "label": "red"}}, 422, "not from this"),
         ({"json": {"receipt": receipt, "label": "\ud800"}}, 422, "one of the 5 labels"),
-        ({"data": b"[" * 100_000, "content_type": "application/json"}, 400, "Expected the texts"),
-        ({"data": b"{", "content_type": "application/json"}, 400, "Expected the texts"),
+        ({"data": b"[" * 100_000, "content_type": "application/json"}, 400, "Expected two texts"),
+        ({"data": b"{", "content_type": "application/json"}, 400, "Expected two texts"),
         ({"data": form(receipt, "red", image_bytes("blue"))}, 422, "not the picture"),
         ({"data": form(receipt, "red", b"")}, 422, "not the picture"),
-        ({"data": form(receipt, "red", blob, blob)}, 400, "one picture or none, found 2"),
-        ({"data": {"label": "red"}}, 400, "Expected the texts"),
+        ({"data": form(receipt, "red", blob, blob)}, 400, "one image or none, found 2"),
+        ({"data": {"label": "red"}}, 400, "Expected two texts"),
         ({"data": blob, "content_type": "image/png"}, 415, "Send a form or JSON"),
-        ({"data": form(receipt, "red", bytes(300_000))}, 413, "more than 200 kB"),
+        ({"data": form(receipt, "red", bytes(300_000))}, 413, "larger than 200 kB"),
     ]
     for request_parts, status, words in cases:
         answer = client.post(FEEDBACK, **request_parts)
@@ -195,18 +200,17 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(
     assert list(store.items()) == []
 
 
-def test_label_that_the_answer_had_stays_good_when_the_model_knows_it_no_more(
+def test_predicted_label_stays_valid_when_a_later_model_lacks_it(
     predictor: Predictor, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     app = create_app(predictor, store=store)
-    feedback_service = app.extensions["shopwindow"].feedback_service
     (prediction,) = predictor.predict_bytes([image_bytes("red")])
     main = predictor.bundle.info.main.name
     model = ("older", "0.9", "ab" * 32)
 
     def receipt(column: str, label: str) -> str:
         top = (replace(prediction.top[0], label=label), *prediction.top[1:])
-        return feedback_service._receipts.sign(
+        return Receipts(store.key).sign(
             replace(prediction, label=label, top=top),
             column=column,
             model=model,
@@ -218,7 +222,7 @@ def test_label_that_the_answer_had_stays_good_when_the_model_knows_it_no_more(
     assert confirmed.status_code == 201
     other = client.post(FEEDBACK, json={"receipt": receipt("shape", "red"), "label": "red"})
     assert other.status_code == 422
-    assert "Another model answers now" in other.get_json(force=True)["detail"]
+    assert "Another model is in use now" in other.get_json(force=True)["detail"]
 
 
 def test_store_that_fails_is_a_503_and_the_answers_go_on(
@@ -259,7 +263,7 @@ def test_receipts_are_signed_with_the_secret_key_if_there_is_one(
     assert by_secret.post(FEEDBACK, json=said).status_code == 201
 
 
-def test_when_there_are_enough_photos_only_the_words_are_kept(
+def test_feedback_is_kept_without_its_photo_at_the_limit_of_photos(
     predictor: Predictor, store: FeedbackStore, image_bytes: MakeImage
 ) -> None:
     client = create_app(predictor, Settings(feedback_max_photos=2), store=store).test_client()
@@ -274,7 +278,7 @@ def test_when_there_are_enough_photos_only_the_words_are_kept(
     assert store.photo_count() == 2
 
 
-def test_when_there_is_enough_feedback_only_what_is_kept_may_be_changed(
+def test_stored_feedback_can_be_replaced_at_the_limit_of_rows(
     predictor: Predictor,
     store: FeedbackStore,
     image_bytes: MakeImage,
@@ -353,7 +357,7 @@ def test_server_on_a_read_only_disk_serves_with_one_warning_and_no_feedback(
         warnings = process.communicate(timeout=60)[1].splitlines()
     assert process.returncode == 0
     assert len(warnings) == 1
-    assert "No feedback is taken: " in warnings[0]
+    assert "Feedback is off: " in warnings[0]
     assert "Set SHOPWINDOW_FEEDBACK to a file or a database that can be written" in warnings[0]
 
 
@@ -370,7 +374,7 @@ def test_setting_that_makes_no_sense_stops_the_server(colour_bundle: Path) -> No
     assert "pa55word" not in completed.stderr
 
 
-def test_feedback_goes_to_the_users_own_folder_unless_told_otherwise(
+def test_feedback_goes_to_the_users_own_folder_by_default(
     colour_bundle: Path, image_bytes: MakeImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

@@ -35,9 +35,9 @@ def fields(client: FlaskClient, image_bytes: MakeImage) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changed", "status", "sentence"),
     [
-        ({"label": None}, 400, "Say what it is on the page with the answer"),
-        ({"receipt": None}, 400, "Say what it is on the page with the answer"),
-        ({"receipt": "made-up"}, 422, "This is no receipt of this server"),
+        ({"label": None}, 400, "Use the form on the page with the answer"),
+        ({"receipt": None}, 400, "Use the form on the page with the answer"),
+        ({"receipt": "made-up"}, 422, "This receipt is not from this server"),
         ({"label": "teapot"}, 422, "expected one of the 5 labels of colour"),
         ({"photo": "no base64!"}, 400, "The photo did not arrive whole"),
         ({"photo": "né pas de base64"}, 400, "The photo did not arrive whole"),
@@ -60,7 +60,7 @@ def test_form_that_cannot_be_used_is_refused_with_a_sentence(
     assert list(store.items()) == []
 
 
-def test_photo_is_kept_only_where_the_box_was_ticked(
+def test_photo_is_kept_only_if_the_box_was_ticked(
     client: FlaskClient, store: FeedbackStore, fields: dict[str, str]
 ) -> None:
     assert client.post("/feedback", data={**fields, "label": "blue"}).status_code == 200
@@ -71,7 +71,7 @@ def test_photo_is_kept_only_where_the_box_was_ticked(
     assert [item.has_photo for item in store.items()] == [True]
 
 
-def test_nobody_takes_back_what_others_said(
+def test_nobody_can_undo_the_feedback_of_others(
     client: FlaskClient, store: FeedbackStore, fields: dict[str, str]
 ) -> None:
     page = client.post("/feedback", data={**fields, "label": "blue"}).text

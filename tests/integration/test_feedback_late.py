@@ -16,15 +16,14 @@ import sys
 from pathlib import Path
 from shopwindow.inference.predictor import load_predictor
 from shopwindow.settings import Settings
-from shopwindow.web import late
-from shopwindow.web import server
-late.EVERY_S = server.EVERY_S = 0.05
-server.serve(load_predictor(Path(sys.argv[1]), threads=1), Settings(port=0, feedback=sys.argv[2]))
+from shopwindow.web.server import serve
+serve.RETRY_FEEDBACK_S = 0.05
+serve.serve(load_predictor(Path(sys.argv[1]), threads=1), Settings(port=0, feedback=sys.argv[2]))
 """
 _FEEDBACK_ON = "shopwindow_feedback_on "
 
 
-def test_feedback_is_taken_once_its_store_is_there_without_a_restart(
+def test_feedback_is_accepted_once_its_store_is_there_without_a_restart(
     colour_bundle: Path, image_bytes: Callable[..., bytes], tmp_path: Path
 ) -> None:
     folder = tmp_path / "mounted-later"
@@ -69,6 +68,6 @@ def test_feedback_is_taken_once_its_store_is_there_without_a_restart(
         _, errors = server.communicate(timeout=20)
     assert server.returncode == 0
     first, last = errors.splitlines()
-    assert "No feedback is taken" in first
-    assert "It is tried again every" in first
-    assert "Feedback is taken from now on" in last
+    assert "Feedback is off: " in first
+    assert "The server tries again every" in first
+    assert "Feedback is on from now" in last

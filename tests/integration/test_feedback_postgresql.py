@@ -15,7 +15,7 @@ from shopwindow.feedback.opening import open_store
 pytestmark = pytest.mark.slow
 
 
-def test_servers_that_share_a_database_know_one_anothers_receipts(
+def test_servers_that_share_a_database_accept_one_anothers_receipts(
     colour_bundle: Path, image_bytes: Callable[..., bytes]
 ) -> None:
     blob = image_bytes("red", (300, 300))

@@ -36,7 +36,7 @@ def client(predictor: Predictor, store: FeedbackStore) -> FlaskClient:
 
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("part", [0.5, 0.75])
-def test_everything_says_the_same_of_it(
+def test_page_api_bulk_and_feedback_say_the_same(
     client: FlaskClient, predictor: Predictor, tmp_path: Path, format_: str, part: float
 ) -> None:
     whole = GRID if format_ == "HEIC" else saved(format_)

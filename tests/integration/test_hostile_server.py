@@ -12,7 +12,7 @@ from served import running_app
 pytestmark = pytest.mark.slow
 
 
-def test_every_file_gets_what_it_deserves_by_every_way(
+def test_every_hostile_file_gets_its_answer_everywhere(
     hostile_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 2 s on a quiet machine, as the benchmark demands; here other tests may be running.

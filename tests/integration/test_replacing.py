@@ -80,7 +80,7 @@ def test_new_model_is_taken_and_a_broken_one_refused_without_losing_a_request(
         assert 'version="2.0"' in httpx.get(f"{served.url}/metrics").text
 
 
-def test_server_that_is_told_to_stop_finishes_what_has_begun(
+def test_stopping_server_finishes_what_has_begun(
     colour_bundle: Path, image_bytes: Callable[..., bytes]
 ) -> None:
     picture = image_bytes("red")

@@ -77,7 +77,7 @@ def status_of(store: FeedbackStore, feedback_id: str) -> tuple[str, str | None]:
     return found.status, found.reviewed
 
 
-def test_without_a_password_it_stays_shut_and_says_what_to_set(make_client: MakeClient) -> None:
+def test_without_a_password_it_stays_closed_and_says_what_to_set(make_client: MakeClient) -> None:
     client = make_client(review_password="")
     for answer in (client.get("/review"), client.post("/review/login", data={"password": ""})):
         assert answer.status_code == 403
@@ -101,7 +101,7 @@ def test_password_opens_it_and_nothing_else_does(
     for wrong in ("", PASSWORD + "x", PASSWORD[:-1], "pässword"):
         refused = log_in(client, wrong)
         assert refused.status_code == 403
-        assert "This is not the password." in refused.text
+        assert "This password is wrong." in refused.text
     assert judge(client, feedback_id, "accept").status_code == 303
     assert status_of(store, feedback_id) == ("pending", None)
     assert log_in(client).location == "/review"
@@ -140,7 +140,7 @@ def test_another_password_ends_every_session(make_client: MakeClient) -> None:
         assert other.get("/review/figures").status_code == status
 
 
-def test_copied_cookie_is_worth_nothing_once_its_owner_has_logged_out(
+def test_copied_cookie_is_invalid_once_its_owner_has_logged_out(
     make_client: MakeClient,
 ) -> None:
     client, thief = make_client(), make_client()
@@ -166,7 +166,7 @@ def test_form_of_another_site_does_nothing(client: FlaskClient, store: FeedbackS
     assert status_of(store, feedback_id) == ("pending", None)
 
 
-def test_token_from_before_the_login_is_worth_nothing_after_it(make_client: MakeClient) -> None:
+def test_token_from_before_the_login_is_invalid_after_it(make_client: MakeClient) -> None:
     client = make_client()
     planted = token(client)
     log_in(client)
@@ -174,7 +174,7 @@ def test_token_from_before_the_login_is_worth_nothing_after_it(make_client: Make
 
 
 @pytest.mark.parametrize("told", [{}, {"X-Forwarded-For": "unknown"}, {"Forwarded": "proto=https"}])
-def test_wrong_passwords_of_strangers_lock_nobody_out_where_no_address_is_told(
+def test_wrong_passwords_of_strangers_lock_nobody_out_where_addresses_are_unknown(
     make_client: MakeClient, told: dict[str, str]
 ) -> None:
     client = make_client(trusted_proxies=1)
@@ -212,7 +212,7 @@ def test_reviewer_is_not_slowed_down_by_the_limit_of_pictures(
         ("discard", {}, ("discarded", None)),
     ],
 )
-def test_judgement_is_written_down_and_can_be_taken_back(
+def test_decision_is_recorded_and_can_be_undone(
     client: FlaskClient,
     store: FeedbackStore,
     decision: str,
@@ -230,7 +230,7 @@ def test_judgement_is_written_down_and_can_be_taken_back(
     assert status_of(store, feedback_id) == ("pending", None)
 
 
-def test_what_its_sender_changed_meanwhile_is_not_accepted_unseen(
+def test_feedback_that_its_sender_has_changed_is_not_accepted_unseen(
     client: FlaskClient, store: FeedbackStore
 ) -> None:
     feedback_id = add(store)
@@ -239,7 +239,7 @@ def test_what_its_sender_changed_meanwhile_is_not_accepted_unseen(
     store.add(replace(found, given=None), Photo(b"a photo"))
     answer = judge(client, feedback_id, "accept", given="blue")
     assert answer.status_code == 409
-    assert "has said something else meanwhile" in answer.text
+    assert "has changed this feedback" in answer.text
     assert status_of(store, feedback_id) == ("pending", None)
     assert judge(client, feedback_id, "accept", given="").status_code == 303
     assert status_of(store, feedback_id) == ("accepted", None)
@@ -257,9 +257,7 @@ def test_later_shows_the_next_and_at_the_end_the_first_again(
     assert judge(client, second, "accept", skip="1").location.startswith("/review?skip=1&done=")
 
 
-def test_judgement_that_makes_no_sense_is_refused(
-    client: FlaskClient, store: FeedbackStore
-) -> None:
+def test_invalid_decision_is_refused(client: FlaskClient, store: FeedbackStore) -> None:
     feedback_id = add(store)
     assert judge(client, feedback_id, "praise").status_code == 400
     assert judge(client, feedback_id, "change", label="pink").status_code == 422
@@ -305,11 +303,11 @@ def test_store_that_fails_is_a_503(
     (tmp_path / "feedback.sqlite3").mkdir()
     answer = client.get("/review/figures")
     assert answer.status_code == 503
-    assert "cannot be read just now" in answer.text
+    assert "cannot be used just now" in answer.text
     assert str(tmp_path) not in answer.text
 
 
-def test_judgements_and_logins_are_counted(client: FlaskClient, store: FeedbackStore) -> None:
+def test_decisions_and_logins_are_counted(client: FlaskClient, store: FeedbackStore) -> None:
     judge(client, add(store), "discard")
     text = client.get("/metrics").text
     assert 'shopwindow_reviews_total{outcome="discarded"} 1.0' in text

@@ -10,7 +10,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -18,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
-from shopwindow.web import server
-from shopwindow.web.app import AppState, create_app
+from shopwindow.web.app import create_app
+from shopwindow.web.server.http_server import HttpServer
+from shopwindow.web.state import AppState, app_state
 
 PREDICT = "/api/v1/predict"
 KEY = "correct-horse-battery-staple"
@@ -36,8 +36,7 @@ class Running:
 
     @property
     def state(self) -> AppState:
-        state: AppState = self.app.extensions["shopwindow"]
-        return state
+        return app_state(self.app)
 
     def counted(self, name: str, **labels: str) -> float:
         with_key = {"Authorization": f"Bearer {KEY}"}
@@ -53,16 +52,16 @@ class Running:
 @pytest.fixture
 def running(predictor: Predictor, request: pytest.FixtureRequest) -> Iterator[Running]:
     app = create_app(predictor, replace(SETTINGS, **getattr(request, "param", {})))
-    sockets: dict[int, Any] = {}
     ports: list[int] = []
     listening, stopping = threading.Event(), threading.Event()
 
     def run() -> None:
-        ports.append(server._listen(app, SETTINGS, sockets).effective_port)
+        server = HttpServer(app, SETTINGS)
+        ports.append(server.port)
         listening.set()
         while not stopping.is_set():
-            server._turn(sockets, timeout_s=0.01)
-        server._close(server._listeners_of(sockets), sockets)
+            server.turn(timeout_s=0.01)
+        server.close()
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -80,7 +79,7 @@ def ask(
     return answer.status, answer.headers, answer.read()
 
 
-def test_refusal_is_to_the_letter_what_the_app_says(
+def test_refusal_is_exactly_what_the_app_says(
     running: Running, image_bytes: Callable[..., bytes]
 ) -> None:
     given = {"X-Request-ID": "of-the-proxy"}
@@ -146,7 +145,7 @@ def both(running: Running, **headers: str) -> tuple[int, str, dict[str, str]]:
 def test_key_is_asked_for_before_anything_is_said_about_room(running: Running) -> None:
     for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic !"}):
         status, detail, headers = both(running, **wrong)
-        assert (status, "wants a key" in detail) == (401, True)
+        assert (status, "needs a key" in detail) == (401, True)
         assert headers["Www-Authenticate"].startswith("Bearer ")
     assert running.counted("dropped_total", reason="full") == 0
     for right in (f"Bearer {KEY}", "Basic " + base64.b64encode(f"x:{KEY}".encode()).decode()):
@@ -169,7 +168,7 @@ def test_room_is_asked_for_before_the_request_is_read(running: Running) -> None:
     assert both(running, **{"Content-Type": "text/plain"})[0] == 503
 
 
-def test_everything_else_is_let_in_also_behind_a_refusal_on_the_same_connection(
+def test_everything_else_is_let_in_even_after_a_refusal_on_the_same_connection(
     running: Running, image_bytes: Callable[..., bytes]
 ) -> None:
     blob = image_bytes("red")
@@ -188,7 +187,7 @@ def test_everything_else_is_let_in_also_behind_a_refusal_on_the_same_connection(
 
 
 @pytest.mark.parametrize("close", [("1.1", "Connection: close\r\n"), ("1.0", "")])
-def test_connection_is_closed_behind_a_refusal_where_its_client_wants_that(
+def test_connection_is_closed_after_a_refusal_if_its_client_wants_that(
     running: Running, close: tuple[str, str]
 ) -> None:
     version, header = close

@@ -79,7 +79,7 @@ def test_bad_picture_among_several_spoils_only_its_own_entry(
 @pytest.mark.parametrize(
     "content_type", ["image/png", "image/x-unheard-of", "application/octet-stream"]
 )
-def test_raw_body_is_judged_by_content_and_not_by_its_type(
+def test_raw_body_is_judged_by_content_not_type(
     http: httpx.Client, image_bytes: MakeImage, content_type: str
 ) -> None:
     answer = http.post(
@@ -143,7 +143,7 @@ def test_health_is_reported(http: httpx.Client) -> None:
 def test_oversized_body_is_refused_with_413_and_the_connection_lives_on(
     http: httpx.Client,
 ) -> None:
-    sentence = "That is more than 10 MB. Please send a smaller picture."
+    sentence = "That is larger than 10 MB. Please send a smaller picture."
     body = bytes(25_000_000)
     answer = http.post("/api/v1/predict", files=as_files(body))
     assert answer.status_code == 413
@@ -162,7 +162,7 @@ def test_oversized_chunked_body_is_refused_with_413(http: httpx.Client) -> None:
         headers={"Content-Type": "image/png"},
     )
     assert answer.status_code == 413
-    assert answer.json()["detail"].startswith("That is more than 10 MB.")
+    assert answer.json()["detail"].startswith("That is larger than 10 MB.")
 
 
 def test_client_that_asks_first_is_refused_before_it_sends(http: httpx.Client) -> None:

@@ -64,7 +64,7 @@ def full(
         assert answer.get_json()["predictions"][0]["label"] == "red"
 
 
-def test_api_says_503_when_to_come_back_and_why(
+def test_api_says_503_with_the_reason_and_when_to_retry(
     full: FlaskClient, turnstile: Turnstile, image_bytes: MakeImage
 ) -> None:
     answer = full.post("/api/v1/predict", data=image_bytes("blue"), content_type="image/png")

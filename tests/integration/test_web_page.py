@@ -69,9 +69,9 @@ def test_page_says_how_often_answers_like_this_were_right(
     client: FlaskClient, image_bytes: MakeImage, tmp_path: Path
 ) -> None:
     blue = image_bytes((40, 30, 150))
-    assert "Of answers like this, 92 in 100 were right in tests." in post(client, blue).text
+    assert "In tests, 92 in 100 answers like this were right." in post(client, blue).text
     red = post(client, image_bytes("red")).text
-    assert "Of answers like this, more than 99 in 100 were right in tests." in red
+    assert "In tests, more than 99 in 100 answers like this were right." in red
     info = colour_info()
     rows = [row | {"images": 29} for row in info.quality["reliability"]]  # too few to promise by
     other = client_of(tmp_path, replace(info, quality=info.quality | {"reliability": rows}))
@@ -104,7 +104,7 @@ def test_more_files_than_allowed_are_refused_on_the_page(
     files = [(io.BytesIO(image_bytes("red")), f"{number}.png") for number in range(3)]
     answer = client.post("/", data={"image-file": files})
     assert answer.status_code == 413
-    assert "At most 2 pictures per request, and this has 3." in answer.text
+    assert "This request has 3 images, and at most 2 are allowed." in answer.text
 
 
 def test_example_is_a_link_and_its_picture_is_served() -> None:
@@ -146,7 +146,7 @@ def test_page_says_so_when_it_has_no_idea(client: FlaskClient, image_bytes: Make
     assert '<h1 id="label" class="unknown">Hard to tell</h1>' in html
     assert "No answer stands out" in html
     assert "It may be none of the labels" in html
-    assert "Of answers like this, 54 in 100 were right in tests." in html
+    assert "In tests, 54 in 100 answers like this were right." in html
 
 
 def test_guess_of_a_model_without_families_is_a_question(
@@ -156,7 +156,7 @@ def test_guess_of_a_model_without_families_is_a_question(
     html = post(client, image_bytes((128, 0, 0), (60, 80))).text
     assert '<h1 id="label" class="unsure">red</h1>' in html
     assert ">Not sure</p>" in html
-    assert "Of answers like this, 54 in 100 were right in tests." in html
+    assert "In tests, 54 in 100 answers like this were right." in html
     assert "ikely" not in html.split('id="verdict"')[1].split("</p>")[0]
 
 
@@ -181,7 +181,7 @@ def test_preview_is_scaled_down(client: FlaskClient, image_bytes: MakeImage) -> 
     [
         (b"", 400, "Choose a photo first."),
         (b"not an image", 415, "expected"),
-        (b"x" * 300_000, 413, "That is more than 200 kB. Please send a smaller picture."),
+        (b"x" * 300_000, 413, "That is larger than 200 kB. Please send a smaller picture."),
     ],
 )
 def test_error_stands_next_to_the_control_of_the_same_page(
@@ -212,8 +212,8 @@ def test_about_shows_the_card_and_the_figures(client: FlaskClient) -> None:
 
 def test_about_has_figures_for_each_kind_of_photo(client: FlaskClient) -> None:
     text = unescape(re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", " ", client.get("/about").text)))
-    assert "Of phone photos, a further kind of photo, right 73.4" in text
-    assert "Of those, right where it was sure 88.4" in text
+    assert "Right on phone photos, another kind of photo 73.4" in text
+    assert "Right on those where it was sure 88.4" in text
 
 
 def test_about_shows_each_label_what_is_mixed_up_and_what_confidence_means(
@@ -237,14 +237,14 @@ def test_model_without_a_card_still_has_a_page(tmp_path: Path) -> None:
     )  # fmt: skip
     client = client_of(tmp_path, info)
     assert "<title>colours</title>" in client.get("/").text
-    assert "picks the best of 5 answers" in client.get("/").text
+    assert "picks the best of 5 labels" in client.get("/").text
     about = client.get("/about")
     assert about.status_code == 200
     assert "Macro F1" not in about.text
     # What nobody measured, as for an imported model, is not claimed.
-    assert "Nobody has measured how often it is right. It never calls itself sure." in about.text
-    assert "of photos it was sure about" not in about.text
-    assert "of those it got right" not in about.text
+    assert "Nobody has measured how often it is right. No answer counts as sure." in about.text
+    assert "of photos got a sure answer" not in about.text
+    assert "of these were right" not in about.text
 
 
 def test_label_cannot_smuggle_markup_into_the_page(tmp_path: Path, image_bytes: MakeImage) -> None:
@@ -281,7 +281,7 @@ def client_of(tmp_path: Path, info: BundleInfo) -> FlaskClient:
     return create_app(load_predictor(path, threads=1)).test_client()
 
 
-def test_answers_to_training_photos_are_told_to_nobody(tmp_path: Path) -> None:
+def test_answers_to_training_photos_are_not_published(tmp_path: Path) -> None:
     info = colour_info().as_json()
     sizes = [len(column["labels"]) for column in info["columns"]]
     names = [column["name"] for column in info["columns"]]

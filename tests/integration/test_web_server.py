@@ -13,7 +13,7 @@ from live_server import running_server
 from shopwindow.errors import UsageError
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
-from shopwindow.web.server import serve
+from shopwindow.web.server.serve import serve
 
 
 @pytest.mark.parametrize("stop_with", [signal.SIGTERM, signal.SIGINT])

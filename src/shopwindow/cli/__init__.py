@@ -20,7 +20,7 @@ from shopwindow.cli.card import card
 from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
 from shopwindow.cli.evaluate import evaluate
-from shopwindow.cli.feedback import feedback
+from shopwindow.cli.feedback_export import feedback
 from shopwindow.cli.importing import import_model
 from shopwindow.cli.promote import promote, rollback
 from shopwindow.cli.serving import serve

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from shopwindow.cli.feedback import corrections_to_judge_by
+from shopwindow.cli.feedback_export import corrections_to_judge_by
 from shopwindow.cli.options import data_options, example, given, wanted_engine, wanted_reading
 from shopwindow.errors import PromotionError
 

@@ -24,11 +24,11 @@ class _WithSettings(click.Command):
             formatter.write_dl(
                 [
                     (
-                        PREFIX + knob.name.upper(),
-                        f"{knob.metadata['help']}  [{knob.metadata['unit']}"
-                        + (f"; default: {knob.default}]" if knob.default != "" else "]"),
+                        PREFIX + setting.name.upper(),
+                        f"{setting.metadata['help']}  [{setting.metadata['unit']}"
+                        + (f"; default: {setting.default}]" if setting.default != "" else "]"),
                     )
-                    for knob in fields(Settings)
+                    for setting in fields(Settings)
                 ],
                 col_max=34,
             )
@@ -45,14 +45,14 @@ class _WithSettings(click.Command):
 def serve(model: Path | None, host: str | None, port: int | None) -> None:
     """Serve a model as a web page and a JSON API.
 
-    What stands on the command line wins over the environment. docs/settings.md says more about
-    the settings.
+    Options on the command line win over the environment. docs/settings.md says more about the
+    settings.
     """
     from shopwindow.settings import Settings
     from shopwindow.web.logs import configure_logging
-    from shopwindow.web.memory import return_freed_memory
-    from shopwindow.web.server import load_served
-    from shopwindow.web.server import serve as serve_app
+    from shopwindow.web.server.malloc import return_freed_memory
+    from shopwindow.web.server.serve import load_served
+    from shopwindow.web.server.serve import serve as serve_app
 
     return_freed_memory()
     settings = Settings.from_environment(
@@ -60,6 +60,6 @@ def serve(model: Path | None, host: str | None, port: int | None) -> None:
     )
     configure_logging(settings)
     if settings.feedback != "off":
-        # Takes its time, and can have it while the model is read.
+        # This import takes its time; it can do so while the model is read.
         Thread(target=import_module, args=("shopwindow.feedback.opening",), daemon=True).start()
     serve_app(load_served(settings), settings)

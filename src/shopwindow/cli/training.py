@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shopwindow.cli.feedback import corrections_to_learn
+from shopwindow.cli.feedback_export import corrections_to_learn
 from shopwindow.cli.options import (
     Command,
     bars_option,

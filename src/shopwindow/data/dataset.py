@@ -14,7 +14,6 @@ from shopwindow.data.cache import ImageCache, open_cache
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.duplicates import open_duplicates
 from shopwindow.data.label_sets import (
-    NONE_OF_THEM,
     SEPARATOR,
     bars_of,
     keep_known,
@@ -34,7 +33,7 @@ from shopwindow.data.parts import Role, held_out_role
 from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError
 from shopwindow.imaging.preprocess import ResizeRule
-from shopwindow.plain_text import printable
+from shopwindow.plain_text import NONE_OF_THEM, printable
 
 
 @dataclass(frozen=True)

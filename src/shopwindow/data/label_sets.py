@@ -21,7 +21,6 @@ from shopwindow.plain_text import listed
 
 SEPARATOR = "|"
 NO_LABEL = -1
-NONE_OF_THEM = "(none of these)"
 
 Bars = Literal["any", "path"]
 LabelMap = Mapping[str, tuple[str, ...] | None]

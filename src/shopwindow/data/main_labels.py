@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shopwindow.data.label_sets import NONE_OF_THEM, Bars, LabelMap, split_cell
-from shopwindow.plain_text import listed
+from shopwindow.data.label_sets import Bars, LabelMap, split_cell
+from shopwindow.plain_text import NONE_OF_THEM, listed
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What people say about the answers, kept where its owner wants it: see docs/feedback.md."""
+"""What visitors say about answers, kept where the owner wants it: see docs/feedback.md."""

@@ -1,4 +1,4 @@
-"""Feedback as a data set: a table and photos that `shopwindow train` reads like any other."""
+"""Exports feedback as a data set that `shopwindow train` reads like any other."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from shopwindow.atomic_write import write_atomically
 from shopwindow.errors import UsageError
 from shopwindow.feedback.feedback import Feedback, Status
 from shopwindow.feedback.store import FeedbackStore
-from shopwindow.plain_text import escape_formula
+from shopwindow.plain_text import NONE_OF_THEM, escape_formula
 
 TABLE = "corrections.csv"
 COLUMNS = ("image", "label", "predicted", "confidence", "given_at", "status")
-# What a table of labels says of a picture that shows none of them.
-NONE_OF_THEM = "(none of these)"
 _OWN_PHOTO = re.compile(r"[0-9a-f]{32}\.[a-z]+")
 _REVIEWED: tuple[Status, ...] = ("accepted", "changed")
 
@@ -28,27 +26,27 @@ class Exported:
     """What was written.
 
     Attributes:
-        photos: How many photos with a label, or with none of them.
-        repeated: Feedback on a photo about which something later was said.
-        other_columns: Feedback about another label column than the latest.
+        photos: How many photos, each with a label or with none of them.
+        superseded: Feedback left out because there is later feedback on the same photo.
+        other_columns: Feedback left out because it is about another label column.
     """
 
     photos: int
-    repeated: int
+    superseded: int
     other_columns: int
 
 
 def export_feedback(store: FeedbackStore, folder: Path, *, unreviewed: bool = False) -> Exported:
-    """Write what people said about photos that may be kept.
+    """Write feedback that has a photo.
 
-    The folder then holds `corrections.csv` and `images/`. It is brought up to date where it is an
-    earlier export: photos that were taken back or forgotten since are removed. Killed at any
-    moment, the table names only photos that are there.
+    The folder then holds `corrections.csv` and `images/`. An earlier export is updated: photos that
+    were deleted since are removed. If the process is killed, the table still names only photos that
+    are there.
 
     Args:
         store: Where feedback is kept.
-        folder: Made where there is none and something to write, for nobody else to read.
-        unreviewed: Whether to take also what no reviewer has seen yet, as it was given.
+        folder: Created if there is something to write, readable only by this user.
+        unreviewed: Whether to include feedback that has not been reviewed yet, as it was given.
 
     Raises:
         UsageError: The folder holds something else.
@@ -70,13 +68,13 @@ def export_feedback(store: FeedbackStore, folder: Path, *, unreviewed: bool = Fa
         )
     (folder / "images").mkdir(mode=0o700, exist_ok=True)
     rows = []
-    for one in chosen:
-        photo = store.photo(one.id)
+    for item in chosen:
+        photo = store.photo(item.id)
         if photo is None:
-            continue  # taken back a moment ago
-        name = f"images/{one.id}.{photo.media_type.partition('/')[2]}"
+            continue  # withdrawn a moment ago
+        name = f"images/{item.id}.{photo.media_type.partition('/')[2]}"
         write_atomically(folder / name, photo.content)
-        rows.append((name, one))
+        rows.append((name, item))
     _write_table(folder / TABLE, rows)
     named = {Path(name).name for name, _ in rows}
     for path in (folder / "images").iterdir():
@@ -86,17 +84,16 @@ def export_feedback(store: FeedbackStore, folder: Path, *, unreviewed: bool = Fa
 
 
 def _latest(found: Sequence[Feedback]) -> tuple[list[Feedback], int]:
-    """Return the last word on each photo, a reviewer's before a visitor's; oldest first."""
-    # Models of other questions may have been served from the same store.
-    column = max(found, key=lambda one: one.created_at).column if found else ""
-    about = [one for one in found if one.column == column]
-    last = {
-        one.photo_sha256: one
-        for one in sorted(
-            about, key=lambda one: (one.reviewed_at is not None, one.reviewed_at or one.created_at)
-        )
-    }
-    chosen = sorted(last.values(), key=lambda one: (one.created_at, one.id))
+    """Return the latest feedback on each photo, reviewed before unreviewed; oldest first.
+
+    Models with another main label column may have used the same store: the column of the latest
+    feedback counts. How many are about others is returned too.
+    """
+    column = max(found, key=lambda item: item.created_at).column if found else ""
+    about = [item for item in found if item.column == column]
+    about.sort(key=lambda i: (i.reviewed_at is not None, i.reviewed_at or i.created_at))
+    last = {item.photo_sha256: item for item in about}
+    chosen = sorted(last.values(), key=lambda item: (item.created_at, item.id))
     return chosen, len(found) - len(about)
 
 
@@ -104,9 +101,10 @@ def _write_table(path: Path, rows: Sequence[tuple[str, Feedback]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for name, one in rows:
-        # Visitors write labels, and owners open tables: see `escape_formula`.
-        label = escape_formula(NONE_OF_THEM if one.label is None else one.label)
-        given_at = one.created_at.isoformat(timespec="seconds")
-        writer.writerow((name, label, one.predicted, f"{one.confidence:.6f}", given_at, one.status))
+    for name, item in rows:
+        # Visitors choose labels, and owners open tables: see `escape_formula`.
+        label = escape_formula(NONE_OF_THEM if item.label is None else item.label)
+        given_at = item.created_at.isoformat(timespec="seconds")
+        confidence = f"{item.confidence:.6f}"
+        writer.writerow((name, label, item.predicted, confidence, given_at, item.status))
     write_atomically(path, text.getvalue().encode("utf-8"))

@@ -1,4 +1,4 @@
-"""What is kept of one feedback: what the model said, what a person said, what a reviewer said."""
+"""One feedback: what the model said, what a visitor said, what a reviewer decided."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo that its sender agreed to be kept.
+    """A photo whose sender agreed that it is kept.
 
     Attributes:
-        content: An image file, made anew from the pixels: upright, without metadata.
+        content: An image file, re-encoded from the pixels: upright, without metadata.
         media_type: Its type, such as "image/jpeg".
     """
 
@@ -27,7 +27,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """One answer of a model, and what people think of it.
+    """One answer of a model, and what people said about it.
 
     Attributes:
         id: 32 hexadecimal digits.
@@ -35,14 +35,14 @@ class Feedback:
         model_name: The model that answered.
         model_version: Its version.
         model_sha256: The SHA-256 of its file.
-        photo_sha256: The SHA-256 of the picture that was answered, as it was sent.
+        photo_sha256: The SHA-256 of the picture as it was sent.
         column: The label column that this is about.
         predicted: The label that the model gave.
         confidence: Its probability, 0 to 1.
         sure: Whether the model was sure.
         margin: The confidence less that of the second best label, 0 to 1.
         top: The best labels, best first, a few at most.
-        given: The label that the person gave, which may be the same; None for "none of these".
+        given: The label that the visitor gave, which may be the same; None for "none of these".
         has_photo: Whether the photo is kept.
         status: What a reviewer made of it: `accepted` as given, `changed` to `reviewed`, or
             `discarded`.
@@ -80,10 +80,10 @@ class Feedback:
 
     @property
     def corrects(self) -> bool:
-        """Whether the person disagreed with the model."""
+        """Whether the visitor disagreed with the model."""
         return self.given != self.predicted
 
     @property
     def label(self) -> str | None:
-        """What it is by all that is known: the reviewer's label, else the given one."""
+        """The best known label: the reviewer's, otherwise the visitor's."""
         return self.reviewed if self.status in ("accepted", "changed") else self.given

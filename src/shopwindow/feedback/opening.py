@@ -1,9 +1,10 @@
-"""From a setting to a database: SQLite in a file, or PostgreSQL."""
+"""Opens the feedback store that a setting names: SQLite in a file, or PostgreSQL."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import sqlite3
@@ -17,17 +18,41 @@ from sqlalchemy.exc import ArgumentError
 from shopwindow.bundle import BundleInfo
 from shopwindow.errors import FeedbackError, MissingExtraError, UsageError
 from shopwindow.feedback.store import WRITES, FeedbackStore
+from shopwindow.settings import Settings
 
-# Seconds; a visitor should not wait longer for a database that does not answer.
-_PATIENCE_S = 5
-_POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": _PATIENCE_S}
+_TIMEOUT_S = 5  # a visitor should not wait longer for a database that does not answer
+_POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": _TIMEOUT_S}
+
+_log = logging.getLogger(__name__)
+
+
+def open_configured_store(settings: Settings, info: BundleInfo) -> FeedbackStore:
+    """Open the store that the settings name, or else the default one of a model.
+
+    Raises:
+        UsageError: The setting makes no sense.
+        FeedbackError: The store cannot be opened, read or written.
+    """
+    if settings.feedback:
+        return open_store(settings.feedback)
+    place = default_place(info)
+    others = [] if place.exists() else other_places(info)
+    store = open_store(str(place))
+    for other in others:
+        _log.warning(
+            "%s may hold feedback on this model, but on other labels or from an older version; "
+            "set SHOPWINDOW_FEEDBACK=%s to go on with it.",
+            other,
+            other,
+        )
+    return store
 
 
 def default_place(info: BundleInfo) -> Path:
-    """Return the file for feedback on a model, unless told otherwise: in the user's own folder.
+    """Return the default file for feedback on a model, in the user's own folder.
 
-    It goes by the model's name and main labels: a later version of the model goes on with it, and
-    another model has a file of its own.
+    Its name is made from the model's name and main labels: a later version of the model uses the
+    same file, and another model has its own.
 
     Raises:
         FeedbackError: The user has no folder, as in many containers.
@@ -38,9 +63,10 @@ def default_place(info: BundleInfo) -> Path:
 
 
 def other_places(info: BundleInfo) -> list[Path]:
-    """Return files of feedback that may be on this model too, but are not `default_place`.
+    """Return files other than `default_place` that may hold feedback on this model too.
 
-    They are on models of the same name with other labels, or from before each model had its own.
+    They belong to models of the same name with other labels, or to a time before each model had its
+    own.
 
     Raises:
         FeedbackError: The user has no folder.
@@ -54,13 +80,13 @@ def _user_folder() -> Path:
     from platformdirs import user_data_path
 
     folder = user_data_path("shopwindow", appauthor=False)
-    if not folder.is_absolute():  # nobody knows what ~ stands for
+    if not folder.is_absolute():  # ~ has no meaning here
         raise FeedbackError("This user has no home folder to keep feedback in.")
     return folder / "feedback"
 
 
 def _slug(info: BundleInfo) -> str:
-    """Return the name of a model as a file may be called anywhere, and a pattern taken as it is."""
+    """Return the name of a model without characters that file names or patterns forbid."""
     return re.sub(r"[^\w-]+", "-", info.name)[:40]
 
 
@@ -69,12 +95,12 @@ def open_store(where: str, *, make: bool = True) -> FeedbackStore:
 
     Args:
         where: A path (SQLite), or a URL such as `postgresql://user@host/name`.
-        make: Whether an SQLite file is made where there is none. Who only reads would take a
-            mistyped path for a store in which nobody has said anything.
+        make: Whether to make an SQLite file where there is none. A reader says False: a mistyped
+            path would look like an empty store.
 
     Raises:
-        UsageError: Neither a path nor such a URL, or what is there is of a newer shopwindow, or
-            there is no file and none is to be made.
+        UsageError: Neither a path nor such a URL, or the store is from a newer shopwindow, or there
+            is no file and none is to be made.
         MissingExtraError: PostgreSQL's driver is not installed.
         FeedbackError: It cannot be opened, read or written.
     """
@@ -122,19 +148,19 @@ def _is_postgresql(url: URL) -> bool:
 def _open_postgresql(url: URL) -> Engine:
     if find_spec("psycopg") is None:
         raise MissingExtraError("Keeping feedback in PostgreSQL", "postgres")
-    patience_ms = _PATIENCE_S * 1000
+    timeout_ms = _TIMEOUT_S * 1000
     engine = create_engine(
         url,
         **_POOL,
-        pool_pre_ping=True,  # a database that was restarted in between is no error
-        # The second is for a machine that is gone in the middle of a statement (Linux only).
-        connect_args={"connect_timeout": _PATIENCE_S, "tcp_user_timeout": patience_ms},
+        pool_pre_ping=True,  # the database may have been restarted
+        # The second is for a machine that disappears in the middle of a statement (Linux only).
+        connect_args={"connect_timeout": _TIMEOUT_S, "tcp_user_timeout": timeout_ms},
     )
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, record: Any) -> None:
-        # A statement that waits for a lock, say. Not as a start-up option: PgBouncer knows none.
-        connection.execute(f"SET statement_timeout = {patience_ms}")
+        # For a statement that waits for a lock. Not as a start-up option: PgBouncer has none.
+        connection.execute(f"SET statement_timeout = {timeout_ms}")
         connection.commit()
 
     return engine
@@ -144,7 +170,7 @@ def _open_sqlite(url: URL) -> Engine:
     path = Path(url.database or "")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives the files beside it the same permissions: photos are nobody else's business.
+        # SQLite gives the files beside it the same permissions: nobody else may see the photos.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise FeedbackError(f"{path} cannot be written ({error.strerror}).") from error
@@ -154,17 +180,17 @@ def _open_sqlite(url: URL) -> Engine:
     def set_up(connection: sqlite3.Connection, record: Any) -> None:
         connection.isolation_level = None  # `begin` below says when a transaction begins
         for pragma in (
-            f"busy_timeout = {_PATIENCE_S * 1000}",
+            f"busy_timeout = {_TIMEOUT_S * 1000}",
             "journal_mode = WAL",
-            "synchronous = FULL",  # a commit that was told is on the disk, whatever happens then
+            "synchronous = FULL",  # what is committed is on the disk, whatever happens then
             "foreign_keys = ON",
-            "secure_delete = ON",  # a photo that was taken back is overwritten, not only unlisted
+            "secure_delete = ON",  # a deleted photo is overwritten, not only unlisted
         ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A transaction that reads first and then writes could not be made to wait for another.
+        # A transaction that reads first and then writes would fail instead of waiting for another.
         writes = connection.get_execution_options().get(WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

@@ -1,8 +1,8 @@
-"""Signed receipts: with one in hand, nobody can claim that the model said what it did not.
+"""Signed receipts prove what the model said.
 
-A receipt goes out with each answer and comes back with the feedback. So nothing about an answer has
-to be kept for the many who give no feedback, and what the others send can be believed. It is a
-signed JSON text (itsdangerous, HMAC with SHA-256): readable, and not to be changed.
+A receipt goes out with each answer and comes back with the feedback. So nothing needs to be stored
+for the many who give no feedback, and what the others send can be trusted. It is a signed JSON text
+(itsdangerous, HMAC with SHA-256): readable, but not changeable.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Receipt:
     """What a model said about one picture. For the attributes see `Feedback`.
 
     Attributes:
-        photo_sha256s: Of the picture as it was sent, and of others made of it, such as a preview.
+        photo_sha256s: Of the picture as it was sent, and of others made from it, such as a preview.
     """
 
     id: str
@@ -47,10 +47,10 @@ class Receipt:
 
 
 class Receipts:
-    """Signs receipts and reads them again; the same for the right to take a feedback back.
+    """Signs and reads receipts, and the tokens that undo feedback.
 
     Args:
-        key: What signatures are made with; whoever knows it can forge them.
+        key: Of the signatures; whoever knows it can forge them.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -88,7 +88,7 @@ class Receipts:
         )
 
     def read(self, text: str) -> Receipt:
-        """Return what a receipt says.
+        """Return the content of a receipt.
 
         Raises:
             ReceiptError: It is not one of ours, was changed, or is older than `RECEIPT_AGE_S`.
@@ -100,9 +100,9 @@ class Receipts:
                 "This answer is more than a day old: classify the photo again, and then say what "
                 "it is."
             ) from None
-        except (BadData, UnicodeEncodeError):  # JSON may hold what is no text, such as "\ud800"
+        except (BadData, UnicodeEncodeError):  # JSON may hold invalid text, such as "\ud800"
             raise ReceiptError(
-                "This is no receipt of this server, or it was changed or cut off: classify the "
+                "This receipt is not from this server, or was changed or cut off: classify the "
                 "photo again, and then say what it is."
             ) from None
         top = tuple(LabelScore(label, confidence) for label, confidence in data["t"])
@@ -123,11 +123,11 @@ class Receipts:
         )
 
     def sign_undo(self, feedback_id: str) -> str:
-        """Return what proves that somebody gave this feedback, and may take it back."""
+        """Return the token with which whoever gave this feedback can undo it."""
         return str(self._undos.dumps(feedback_id))
 
     def allows_undo(self, feedback_id: str, token: str) -> bool:
-        """Say whether a text is what `sign_undo` returned for a feedback."""
+        """Say whether a token is what `sign_undo` returned for this feedback."""
         try:
             signed_id: Any = self._undos.loads(token)
         except (BadData, UnicodeEncodeError):

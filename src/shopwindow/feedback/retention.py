@@ -1,4 +1,4 @@
-"""Photos are kept as long as their senders were told, and then forgotten."""
+"""Photos are deleted when the time that was promised to their senders is over."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from shopwindow.errors import FeedbackError
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
 
-FORGET_EVERY_S = 3600.0
+DELETE_EVERY_S = 3600.0
 
 _log = logging.getLogger(__name__)
 
 
-def forget_old_photos(store: FeedbackStore) -> None:
-    """Forget the photos whose time is over; an error is logged, and the next time tries again."""
+def delete_old_photos(store: FeedbackStore) -> None:
+    """Delete the photos whose time is over; an error is logged, and the next call tries again."""
     try:
-        count = store.forget_photos(datetime.now(UTC))
+        count = store.delete_old_photos(datetime.now(UTC))
     except FeedbackError as error:
-        _log.error("Old photos are not forgotten yet: %s", error)
+        _log.error("Old photos are not deleted yet: %s", error)
         return
     if count:
-        _log.info("%s photos are forgotten: their time was over, or they were discarded", count)
+        _log.info("%s photos were deleted: their time was over, or they were discarded", count)

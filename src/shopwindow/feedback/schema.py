@@ -27,7 +27,7 @@ metadata = MetaData()
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A time that is UTC in the database too, where neither of the two keeps a zone by itself."""
+    """A time in UTC: neither database keeps a time zone by itself."""
 
     impl = DateTime
     cache_ok = True
@@ -41,8 +41,8 @@ class UtcTime(TypeDecorator[datetime]):
         return value if value is None else value.replace(tzinfo=UTC)
 
 
-# `schema_version`, the `key` that signs receipts where the settings have none, and once somebody
-# has logged out, the mark of the `review_sessions` since then.
+# `schema_version`; the `key` that signs receipts if the settings have none; and once somebody has
+# logged out, `review_sessions`, the mark of the sessions since then.
 about = Table(
     "shopwindow",
     metadata,
@@ -73,7 +73,7 @@ feedback = Table(
 Index("feedback_by_time", feedback.c.created_at)
 Index("feedback_by_status", feedback.c.status)
 
-# Apart, so that going over thousands of rows does not read their photos.
+# A table of its own, so that queries over thousands of rows do not read photos.
 photo = Table(
     "photo",
     metadata,
@@ -81,6 +81,6 @@ photo = Table(
         "feedback_id", String(32), ForeignKey(feedback.c.id, ondelete="CASCADE"), primary_key=True
     ),
     Column("media_type", String(40), nullable=False),
-    Column("kept_until", UtcTime),  # as its sender was told; none: as long as the feedback
+    Column("kept_until", UtcTime),  # as promised to its sender; null: as long as the feedback
     Column("content", LargeBinary, nullable=False),
 )

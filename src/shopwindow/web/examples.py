@@ -1,4 +1,4 @@
-"""Example pictures that a model brings along, so that a visitor with no photo sees it work."""
+"""Example pictures that come with a model, for visitors without a photo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Example:
     """A picture file of the package.
 
     Attributes:
-        name: What its address and its caption call it, such as "watch".
+        name: In its address and its caption, such as "watch".
         content: The file, as an upload would be.
         format: As `ImageLimits.formats` has it, such as "WEBP".
         media_type: Such as "image/webp".
@@ -35,10 +35,10 @@ class Example:
 def find_examples(model_name: str) -> dict[str, Example]:
     """Return the examples that come with the model of that name, by their names; {} if none do."""
     root = importlib.resources.files("shopwindow") / "models" / "examples"
-    # Compared and never joined: the name comes from the bundle, which may come from anywhere.
+    # Compared, never joined: the name comes from the bundle, which may come from anywhere.
     folders = [folder for folder in root.iterdir() if folder.name == model_name]
     examples = {}
-    for file in sorted(folders[0].iterdir(), key=lambda one: one.name) if folders else ():
+    for file in sorted(folders[0].iterdir(), key=lambda path: path.name) if folders else ():
         content = file.read_bytes()
         with Image.open(BytesIO(content)) as picture:
             name = file.name.partition(".")[0]

@@ -1,7 +1,7 @@
-"""One line for each thing that happened, as text or as JSON, and the id of the request with it.
+"""The log: one line per event, as text or as JSON, with the id of its request.
 
-What people send stays out: no picture, no file name, no query, no address. A proxy in front knows
-the address, and passes on the id.
+Nothing that people send is logged: no picture, no file name, no query, no address. A proxy in front
+knows the address, and can set the id.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, Response, g, has_request_context, request
+from flask import Response, g, has_request_context, request
 
 from shopwindow.settings import Settings
 from shopwindow.web.problem import error_kinds
@@ -33,39 +33,37 @@ def configure_logging(settings: Settings) -> None:
     handler.addFilter(_add_request_id)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    # What Pillow finds wrong with an image is its sender's fault, and the sender is told.
+    # What Pillow finds wrong with an image is its sender's fault, and in the answer.
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
-def log_requests(app: Flask) -> None:
-    """Give each request an id, return it, and log one line at the end.
+def begin_request() -> None:
+    """Give the current request an id, and note when it began."""
+    g.request_id = request_id_of(request.headers.get(ID_HEADER, ""))
+    g.began_s = time.perf_counter()
 
-    A well-formed `X-Request-ID` of a proxy is kept, so that both logs can be read together.
-    """
 
-    @app.before_request
-    def begin() -> None:
-        g.request_id = request_id_of(request.headers.get(ID_HEADER, ""))
-        g.began_s = time.perf_counter()
-
-    @app.after_request
-    def end(response: Response) -> Response:
-        response.headers[ID_HEADER] = g.request_id
-        seconds, status = time.perf_counter() - g.began_s, response.status_code
-        kinds = error_kinds(status)
-        log_answer(request.method, request.path, status, seconds, kinds, request_id=g.request_id)
-        return response
+def log_request(response: Response) -> Response:
+    """Log the current request, and return its id to the client."""
+    response.headers[ID_HEADER] = g.request_id
+    seconds, status = time.perf_counter() - g.began_s, response.status_code
+    kinds = error_kinds(status)
+    log_answer(request.method, request.path, status, seconds, kinds, request_id=g.request_id)
+    return response
 
 
 def request_id_of(given: str) -> str:
-    """Return the id that a proxy gave a request if it is well-formed, else a new one."""
+    """Return the `X-Request-ID` that a proxy gave a request if it is well-formed, else a new one.
+
+    With the same id, the logs of both can be read together.
+    """
     return given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(8)
 
 
 def log_answer(
     method: str, path: str, status: int, seconds: float, kinds: list[str], *, request_id: str
 ) -> None:
-    """Log the one line of a request, and the kinds of errors that its answer tells of."""
+    """Log the one line of a request, with the kinds of errors in its answer."""
     fields = {
         "method": method,
         "path": path[:_MAX_PATH_CHARS],
@@ -87,7 +85,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per line: time (UTC), level, logger, message, and what belongs to it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; everything that is no plain character is escaped by JSON."""
+        """Return the line; JSON escapes all but plain characters."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -103,10 +101,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For people: time, level, message, the request; a trace below it where there is one."""
+    """For people: time, level, message and request; below it the trace, if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without any control character that a client might have put in it."""
+        """Return the line, without the control characters that a client may have put in it."""
         when = datetime.fromtimestamp(record.created).astimezone().isoformat(" ", "seconds")
         text = "".join(c if c.isprintable() else "�" for c in record.getMessage())
         request_id = getattr(record, "request_id", "")

@@ -1,6 +1,6 @@
-"""What a number is called in plain words: the page says it, the tests check it.
+"""The sentences of the page: what a prediction is in words, and what is said about feedback.
 
-The script of the page gets the same words from the API, so each is written here alone.
+The page's script gets the same words from the API, so each is written only here.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ QUESTION = "What is this?"
 NOT_SURE = "Not sure"
 UNKNOWN = "Hard to tell"
 NOTHING_STANDS_OUT = "No answer stands out"
-NONE_OF_THEM = "It may be none of the labels that this model knows."
+MAY_BE_NONE = "It may be none of the labels that this model knows."
 ADVICE = "A photo more like those it learned from may help."
-# The least confidence (0 to 1) for each wording of an answer, or a family, that is sure; most
-# confident first. There is nothing below "Likely": a threshold has already told the guesses apart.
+# The least confidence (0 to 1) for each verdict on a label or family that is sure, highest first.
+# There is none below "Likely": what does not reach the threshold is a guess.
 LEVELS: tuple[tuple[float, str], ...] = (
     (0.99, "Almost certain"),
     (0.9, "Very likely"),
     (0.0, "Likely"),
 )
 # Fewer test images than this promise nothing about the next one.
-MIN_LIKE = 30
+_MIN_IMAGES = 30
 # Where one word ends and the next begins: "_", "-", before "C" in "baseColour" and in "SKUCode".
 _WORDS = re.compile(r"[_\-.]+|(?<=[^\W_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
-_NARROW_SPACE = "\u202f"  # no-break, so that a figure and its sign stay on one line
+_NARROW_SPACE = "\u202f"  # no-break, so that a number and its sign stay on one line
 
 
-def per_cent(share: float, decimals: int = 0) -> str:
-    """Return a share (0 to 1) as a percentage that never claims more than was measured.
+def per_cent(probability: float, decimals: int = 0) -> str:
+    """Return a probability (0 to 1) as a percentage that is never 0 or 100.
 
-    A probability is never shown as nought or as certain: 0.9999 is ">99 %" and 0.0001 is "<1 %".
+    0.9999 is ">99 %" and 0.0001 is "<1 %".
     """
     step = 10.0**-decimals
-    percentage = share * 100
+    percentage = probability * 100
     if percentage > 100 - step / 2:
         return f">{100 - step:.{decimals}f}{_NARROW_SPACE}%"
     if percentage < step / 2:
@@ -53,9 +53,9 @@ def per_cent(share: float, decimals: int = 0) -> str:
     return f"{rounded}{_NARROW_SPACE}%"
 
 
-def measured_per_cent(share: float) -> str:
-    """Return a measured rate (0 to 1) in three digits; only exactly all are 100 %."""
-    percent = share * 100 if share == 1 else min(share * 100, 99.9)
+def measured_per_cent(rate: float) -> str:
+    """Return a measured rate (0 to 1) as a percentage in three digits; only 1 is 100 %."""
+    percent = rate * 100 if rate == 1 else min(rate * 100, 99.9)
     return f"{percent:.3g}{_NARROW_SPACE}%"
 
 
@@ -64,13 +64,12 @@ class Words:
     """A prediction as the page says it, alone or in a grid, with and without its script.
 
     Attributes:
-        kind: How much the answer is worth, see `Prediction.doubt`.
-        heading: The shortest answer: the label, the family, or that there is none.
+        kind: How sure the answer is, and of what: see `Prediction.doubt`.
+        heading: The label, the family, or that there is none.
         confidence: The confidence in the heading, 0 to 1; None for `unknown`.
-        share: The same as text, such as "87 %", where it is worth stating before all else; empty
-            for `unsure` and `unknown`.
+        share: The same as text, such as "87 %"; empty for `unsure` and `unknown`.
         verdict: The confidence in words.
-        note: What that has been worth, and what to do about it.
+        note: How often such answers were right, and what the visitor can do.
         names: What to call each further label column.
         doubted: The further label columns whose answer is only a guess.
     """
@@ -91,16 +90,16 @@ class Words:
 
 
 def in_words(prediction: Prediction, info: BundleInfo) -> Words:
-    """Return what to say about a prediction of the model that `info` is about.
+    """Return what to say about a prediction of the model that `info` describes.
 
-    Each percentage stands beside what it is the percentage of; docs/page.md has the table.
+    docs/page.md has the table.
     """
     kind, shown = prediction.doubt, prediction.shown
     measured = like_note(info.quality_table, prediction.confidence)
     guess = f"Its best guess is {prediction.label}, with {per_cent(prediction.confidence)}."
     confidence, share, verdict = None, "", NOTHING_STANDS_OUT
     if kind == "unknown":
-        note = f"{guess} {NONE_OF_THEM} {measured}".strip()
+        note = f"{guess} {MAY_BE_NONE} {measured}".strip()
     elif kind == "unsure":
         verdict = NOT_SURE
         note = f"{guess} {unsure_note(info.threshold, measured)}"
@@ -133,15 +132,15 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
 def like_note(quality: QualityTable, confidence: float) -> str:
     """Return how often answers of about this confidence were right; "" where too few were seen."""
     like = quality.bin_for(confidence)
-    if like is None or like.accuracy is None or like.images < MIN_LIKE:
+    if like is None or like.accuracy is None or like.images < _MIN_IMAGES:
         return ""
     if like.accuracy > 0.995:
-        return "Of answers like this, more than 99 in 100 were right in tests."
-    return f"Of answers like this, {round(like.accuracy * 100)} in 100 were right in tests."
+        return "In tests, more than 99 in 100 answers like this were right."
+    return f"In tests, {round(like.accuracy * 100)} in 100 answers like this were right."
 
 
 def sure_note(threshold: Threshold) -> str:
-    """Return what being sure has been worth, as measured on validation images."""
+    """Return how often sure answers were right on validation images."""
     return (
         f"On photos like those it learned from, it was right {round(threshold.precision * 100)} "
         "times in 100 when it was this sure."
@@ -153,8 +152,8 @@ def unsure_note(threshold: Threshold, measured: str = "") -> str:
     if measured:
         return f"{measured} {ADVICE}"
     if threshold.least is None:
-        return f"No confidence has proved right often enough in tests to be called sure. {ADVICE}"
-    return f"It is called sure from {per_cent(threshold.least)} upwards. {ADVICE}"
+        return f"In tests, no level of confidence was right often enough to count as sure. {ADVICE}"
+    return f"An answer counts as sure from {per_cent(threshold.least)}. {ADVICE}"
 
 
 def size_in_words(size_bytes: int) -> str:
@@ -180,10 +179,10 @@ def title_of(info: BundleInfo) -> str:
 
 
 def summary_of(info: BundleInfo) -> str:
-    """Return the summary of the model's card, or one made from what it can tell apart."""
+    """Return the summary of the model's card, or one made from the number of its labels."""
     count = len(info.columns[0].labels)
     return _text(info.card, "summary") or (
-        f"Show a photo, and this model picks the best of {counted(count, 'answer')}."
+        f"Show this model a photo, and it picks the best of {counted(count, 'label')}."
     )
 
 
@@ -192,17 +191,17 @@ class FeedbackWords:
     """What the page says about feedback, with "{}" where a label or a day belongs.
 
     Attributes:
-        help: What is kept of a photo, said before one is chosen.
-        offer: The choice to have the photo kept; `offer_all` for many at a time.
-        offer_all: See `offer`.
-        noted_right: What is said once the visitor has called the answer right.
-        noted_other: The same for another label.
-        noted_none: The same for none of them.
-        undone: What is said once that was taken back.
-        kept: What is kept of a feedback without its photo; `kept_photo` with it.
-        kept_photo: See `kept`.
-        kept_until: The same where the day is known.
-        full: Why a photo was not kept though its visitor wanted it.
+        help: What is kept of a photo, before one is chosen.
+        offer: The choice to have the photo kept.
+        offer_all: The same for many photos.
+        noted_right: After the visitor has called the answer right.
+        noted_other: After another label.
+        noted_none: After none of the labels.
+        undone: After an undo.
+        kept: What is kept without the photo.
+        kept_photo: What is kept with the photo.
+        kept_until: The same, once the day is known.
+        full: Why a photo is not kept although the visitor wanted it.
     """
 
     help: str
@@ -218,40 +217,40 @@ class FeedbackWords:
     full: str
 
     def noted(self, label: str) -> str:
-        """Return what is said about a label that was given; "" for none of them."""
+        """Return what to say about the label that a visitor gave; "" for none of them."""
         return self.noted_other.format(label) if label else self.noted_none
 
     def kept_now(self, until: datetime | None) -> str:
-        """Return what is kept of a feedback, whose photo is kept until then, or is not."""
+        """Return what is kept of feedback: with its photo until some day, or without it."""
         if until is None:
             return self.kept
         return self.kept_until.format(f"{until.day} {until:%B %Y}")
 
 
 def feedback_words(keep_days: int) -> FeedbackWords:
-    """Return what to say where feedback is taken and photos are kept for so many days."""
+    """Return the sentences where photos are kept for so many days."""
     for_days = f"for {keep_days} day{'s' if keep_days > 1 else ''}"
-    says = "Kept: its answer and yours, the time and a fingerprint of the photo;"
+    says = "Kept: the answer and yours, the time and a fingerprint of the photo;"
     return FeedbackWords(
         help="Nothing is kept unless you say whether it was right.",
         offer=f"Keep the photo too, {for_days}, to learn from it",
         offer_all=f"Keep the photos that I call right or wrong, {for_days}, to learn from them",
         noted_right="Noted: that is right.",
         noted_other="Noted: it is {}.",
-        noted_none="Noted: none of its labels.",
-        undone="Taken back. Nothing of it is kept.",
+        noted_none="Noted: none of the labels.",
+        undone="Withdrawn. Nothing of it is kept.",
         kept=f"{says} not the photo itself, nor who you are.",
         kept_photo=f"{says} the photo itself {for_days}, without where and when it was taken.",
         kept_until=f"{says} the photo itself until {{}}, without where and when it was taken.",
-        full="The photo is not kept: there is room for no more.",
+        full="The photo is not kept: there is no room for more.",
     )
 
 
 def display_name(column: str) -> str:
     """Return the name of a label column as people write it: "baseColour" is "Base colour".
 
-    Underscores, hyphens and camel case are taken apart, and abbreviations stay as they are. What
-    has a space in it was written for people already.
+    Underscores, hyphens and camel case become spaces, and abbreviations stay. A name with a space
+    was written for people already.
     """
     words = column.split()
     if len(words) == 1:

@@ -1,4 +1,4 @@
-"""Errors of the API in the one shape of RFC 9457, `application/problem+json`."""
+"""Errors as answers: RFC 9457 `application/problem+json` for programs, a page for people."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, g, has_request_context, request
+from flask import Response, current_app, g, has_request_context, render_template, request
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
     RequestEntityTooLarge,
     ServiceUnavailable,
+    default_exceptions,
 )
 
-from shopwindow.errors import BusyError, ImageError
+from shopwindow.errors import BusyError, FeedbackError, ImageError, RefusedFeedbackError
 from shopwindow.web.messages import size_in_words
+from shopwindow.web.state import app_state
 
 MEDIA_TYPE = "application/problem+json"
-# What only programs ask for; the other addresses are for people, unless a program asks for JSON.
+# Addresses for programs; the others are for people, unless a program asks for JSON.
 _JSON_PREFIXES = ("/api/", "/health/", "/metrics", "/openapi.json")
 
 
@@ -46,7 +49,7 @@ class Problem:
 
     @classmethod
     def from_image_error(cls, error: ImageError) -> Problem:
-        """Return the problem of an image that was refused; its message is made for clients."""
+        """Return the problem of a refused image; its message is meant for clients."""
         return cls(
             error.http_status,
             error.title,
@@ -56,9 +59,8 @@ class Problem:
 
     @classmethod
     def from_http_error(cls, error: HTTPException) -> Problem:
-        """Return the problem of an HTTP error, in our words where Werkzeug's are not ours."""
-        status = error.code or 500
-        return cls(status, error.name, http_error_in_words(error))
+        """Return the problem of an HTTP error, in our words instead of Werkzeug's."""
+        return cls(error.code or 500, error.name, sentence_of(error))
 
     def as_json(self) -> dict[str, Any]:
         """Return the four members as JSON-ready data."""
@@ -78,6 +80,34 @@ class Problem:
         )
 
 
+def handle_http_error(error: HTTPException) -> ResponseReturnValue:
+    """Answer an HTTP error; also a bug, which Flask has logged by then and made a 500."""
+    if error.code is None or error.code < 400:
+        return error  # a redirect
+    if wants_json():
+        response = Problem.from_http_error(error).as_response()
+    else:
+        html = render_template("error.html", name=error.name, detail=sentence_of(error))
+        response = Response(html, status=error.code)
+    return with_headers_of(error, response)
+
+
+def handle_busy(error: BusyError) -> ResponseReturnValue:
+    """Ask a client to come back, as there is no room or no time for its request."""
+    return handle_http_error(as_http_error(error))
+
+
+def handle_feedback_error(error: FeedbackError) -> ResponseReturnValue:
+    """Say why feedback is refused, or that its store cannot be used now."""
+    if isinstance(error, RefusedFeedbackError):
+        return handle_http_error(default_exceptions[error.http_status](str(error)))
+    current_app.logger.error("A request about feedback failed: %s", error)
+    if request.blueprint != "review":
+        app_state().metrics.count_feedback("failed")
+    sentence = "The feedback store cannot be used just now. Please try again in a moment."
+    return handle_http_error(ServiceUnavailable(sentence, retry_after=5))
+
+
 def as_http_error(error: BusyError) -> ServiceUnavailable:
     """Return the HTTP error of a request for which there was no room or no time."""
     if has_request_context():
@@ -86,7 +116,7 @@ def as_http_error(error: BusyError) -> ServiceUnavailable:
 
 
 def with_headers_of(error: HTTPException, response: Response) -> Response:
-    """Add what belongs to an HTTP error: Allow, Retry-After, WWW-Authenticate."""
+    """Add the headers of an HTTP error: Allow, Retry-After, WWW-Authenticate."""
     for name, value in error.get_headers():
         if name != "Content-Type":
             response.headers.add(name, value)
@@ -94,24 +124,24 @@ def with_headers_of(error: HTTPException, response: Response) -> Response:
 
 
 def wants_json() -> bool:
-    """Say whether an error of the current request is told as a problem, and not as a page."""
+    """Say whether errors of the current request are answered as problems rather than pages."""
     if request.path.startswith(_JSON_PREFIXES):
         return True
-    # Browsers name HTML before anything else; what takes anything gets the page.
+    # Browsers ask for HTML first; clients that accept anything get the page.
     return request.accept_mimetypes.best_match(["text/html", MEDIA_TYPE]) == MEDIA_TYPE
 
 
 def note_image_errors(entries: Iterable[object]) -> None:
-    """Remember what kinds of images the current request had refused, for `error_kinds`."""
-    kinds = [kind_of(type(entry)) for entry in entries if isinstance(entry, ImageError)]
-    g.image_error_kinds = kinds
+    """Remember for `error_kinds` what was wrong with images of the current request."""
+    g.image_error_kinds = [
+        kind_of(type(entry)) for entry in entries if isinstance(entry, ImageError)
+    ]
 
 
 def error_kinds(status: int) -> list[str]:
-    """Return the kinds of all errors in the current request, once it has its HTTP status.
+    """Return the kinds of all errors in the current request, once its HTTP status is known.
 
-    There is one kind for each title of an `ImageError` and for each HTTP status, so that they can
-    be counted by kind without end.
+    There is one kind for each title of an `ImageError` and for each HTTP status, so there are few.
     """
     kinds: list[str] = g.get("image_error_kinds", [])
     if status >= 400 and not kinds:
@@ -120,17 +150,17 @@ def error_kinds(status: int) -> list[str]:
 
 
 def was_turned_away(status: int) -> bool:
-    """Say whether nothing was done for the current request: no key, no credit or no room."""
+    """Say whether the current request was refused at once: no key, over the limit or no room."""
     return status in {401, 429} or bool(g.get("turned_away"))
 
 
 def kind_of_status(status: int) -> str:
-    """Return the name of the kind of error that an HTTP status tells, such as "not-found"."""
+    """Return the kind of error of an HTTP status, such as "not-found"."""
     return "bug" if status == 500 else _slug(HTTPStatus(status).phrase)
 
 
 def kind_of(error: type[ImageError]) -> str:
-    """Return the name of a kind of image error, such as "damaged-image"."""
+    """Return the kind of an image error, such as "damaged-image"."""
     return _slug(error.title)
 
 
@@ -138,18 +168,18 @@ def _slug(title: str) -> str:
     return title.lower().replace(" ", "-")
 
 
-def http_error_in_words(error: HTTPException) -> str:
+def sentence_of(error: HTTPException) -> str:
     """Return one sentence on an HTTP error that a visitor can act on.
 
-    Descriptions that our own code gave are kept; for the others, Werkzeug's default descriptions
-    speak to the developer of the app and not to its visitor.
+    Descriptions from our own code are kept. Werkzeug's default descriptions are replaced: they
+    address the developer of the app, not its visitor.
     """
     if error.description and error.description != type(error).description:
         return error.description
     if isinstance(error, RequestEntityTooLarge):
-        return _too_large_in_words()
+        return _too_large()
     if isinstance(error, MethodNotAllowed):
-        return f"This address takes {', '.join(sorted(error.valid_methods or ()))} requests only."
+        return f"This address only takes {', '.join(sorted(error.valid_methods or ()))} requests."
     if error.code == 404:
         return "There is nothing at this address."
     if (error.code or 500) >= 500:
@@ -157,8 +187,8 @@ def http_error_in_words(error: HTTPException) -> str:
     return "This request could not be understood."
 
 
-def _too_large_in_words() -> str:
+def _too_large() -> str:
     limit_bytes = request.max_content_length or 0
     if request.content_length is None or request.content_length > limit_bytes:
-        return f"That is more than {size_in_words(limit_bytes)}. Please send a smaller picture."
-    return "The form has more parts or longer fields than this app takes. Send only the picture."
+        return f"That is larger than {size_in_words(limit_bytes)}. Please send a smaller picture."
+    return "The form has too many parts, or fields that are too long. Send only the picture."

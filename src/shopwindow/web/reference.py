@@ -1,81 +1,104 @@
-"""`/openapi.json` for programs, and the same as a page for people: `/docs`."""
+"""The description of the API: `/openapi.json` for programs, `/docs` for people.
+
+The document is written by hand, in templates/openapi.json: there are eight operations, and the
+libraries that derive one (apispec, flask-smorest, spectree) need marshmallow or pydantic on the
+server. Tests keep it true: schemathesis asks the running app for what it promises, and each route
+must be in it. The page is made from it: Swagger UI, Redoc and their like are megabytes of script,
+and most need inline styles, which the content security policy forbids.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from shopwindow.bundle import BundleInfo
-from shopwindow.settings import Settings
-from shopwindow.web.openapi import describe_api
+from shopwindow import __version__
+from shopwindow.imaging.formats import MEDIA_TYPES
+from shopwindow.inference.prediction import DOUBTS
+from shopwindow.web.messages import list_in_words, size_in_words
+from shopwindow.web.state import app_state
+
+bp = Blueprint("reference", __name__)
+
+_KIND_NAMES = {
+    "integer": "whole number",
+    "boolean": "true or false",
+    "string": "text",
+    "null": "null",
+}
 
 
-def make_reference(
-    info: Callable[[], BundleInfo], settings: Settings, *, feedback: bool
-) -> Blueprint:
-    """Return the routes that describe the API.
-
-    The page is made here, from the document. Swagger UI, Redoc and their like are megabytes of
-    script, and most want styles inline, which the content security policy forbids.
-
-    Args:
-        info: Returns what the model that is served now says about itself.
-        settings: The limits that are told.
-        feedback: Whether feedback is taken.
-    """
-    reference = Blueprint("reference", __name__)
-
-    @reference.get("/openapi.json")
-    def describe() -> Response:
-        return jsonify(describe_api(info(), settings, feedback=feedback))
-
-    @reference.get("/docs")
-    def show() -> str:
-        document = describe_api(info(), settings, feedback=feedback)
-        return render_template(
-            "docs.html",
-            document=document,
-            operations=_operations(document),
-            example_url=request.host_url.rstrip("/") + "/api/v1/predict",
-            kind_of=kind_in_words,
-        )
-
-    return reference
+@bp.get("/openapi.json")
+def describe() -> Response:
+    """Return the document."""
+    return jsonify(describe_api())
 
 
-def _operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    return [
+@bp.get("/docs")
+def show() -> str:
+    """Show the document as a page."""
+    document = describe_api()
+    operations = [
         (method.upper(), path, operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
+    return render_template(
+        "docs.html",
+        document=document,
+        operations=operations,
+        example_url=request.host_url.rstrip("/") + "/api/v1/predict",
+        kind_of=kind_in_words,
+    )
+
+
+def describe_api() -> dict[str, Any]:
+    """Return the document for the model and the limits of this server."""
+    state = app_state()
+    settings, info = state.settings, state.info
+    formats, label_count = settings.accepted_formats, len(info.main.labels)
+    text = render_template(
+        "openapi.json",
+        version=__version__,
+        model=info,
+        label_count=label_count,
+        top=min(settings.top, label_count),
+        kinds=DOUBTS,
+        formats=list_in_words(formats),
+        media_types=[
+            "application/octet-stream",
+            *(media_type for name in formats for media_type in MEDIA_TYPES[name]),
+        ],
+        max_upload=size_in_words(settings.max_upload_bytes),
+        max_megapixels=f"{settings.max_pixels / 1e6:g}",
+        max_files=settings.max_files,
+        keep_days=settings.feedback_keep_days,
+        feedback=state.feedback is not None,
+        locked=bool(settings.api_key),
+    )
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def kind_in_words(schema: dict[str, Any]) -> str:
-    """Return what a schema takes in a few words: "1 to 5, whole", "list of LabelScore"."""
+    """Return what a schema accepts in a few words: "1 to 5, whole", "list of LabelScore"."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "const" in schema:
         return json.dumps(schema["const"], ensure_ascii=False)
     if "oneOf" in schema:
-        return " or ".join(kind_in_words(one) for one in schema["oneOf"])
+        return " or ".join(kind_in_words(choice) for choice in schema["oneOf"])
     if schema.get("type") == "array":
         return f"list of {kind_in_words(schema.get('items', {}))}"
     values = schema.get("additionalProperties")
     if schema.get("type") == "object" and isinstance(values, dict):
         return f"object of {kind_in_words(values)}"
     if schema.get("format") == "binary":
-        return "a picture"
-    names = {
-        "integer": "whole number",
-        "boolean": "true or false",
-        "string": "text",
-        "null": "null",
-    }
-    name: str = names.get(schema.get("type", ""), schema.get("type", "anything"))
+        return "an image"
+    kind = schema.get("type", "anything")
+    name: str = _KIND_NAMES.get(kind, kind)
     if "minimum" in schema:
         name += f", {schema['minimum']} to {schema['maximum']}"
     return name

@@ -1,7 +1,7 @@
-"""/review: its owner judges what visitors said, and sees what it says about the model.
+"""/review: the owner judges feedback, and sees what it says about the model.
 
-Everything works without JavaScript; the script only adds keys. Whoever is in has a signed cookie
-that no script can read and no other site can send, and every form carries a token besides.
+Everything works without JavaScript; the script only adds keys. A reviewer has a signed cookie that
+no script can read and no other site can send, and every form carries a token besides.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
@@ -23,17 +24,16 @@ from werkzeug.exceptions import (
     UnprocessableEntity,
 )
 
-from shopwindow.bundle import BundleInfo
 from shopwindow.feedback.feedback import Feedback, Status
-from shopwindow.inference.batching import Batcher
-from shopwindow.settings import Settings
-from shopwindow.web.feedback_service import FeedbackService
-from shopwindow.web.metrics import Metrics
-from shopwindow.web.security import Access, RateLimit
+from shopwindow.web.state import app_state, feedback_or_404
 
-_ATTEMPTS_A_MINUTE = 10
-_STAYS_IN = timedelta(hours=12)
-_TAKEN_BACK = "This feedback is not kept any more; its sender has taken it back."
+if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
+    from shopwindow.feedback.store import FeedbackStore
+
+bp = Blueprint("review", __name__, url_prefix="/review")
+
+_SESSION_LENGTH = timedelta(hours=12)
+_GONE = "This feedback is not stored any more: its sender has withdrawn it."
 _STATUSES: dict[str, Status] = {
     "accept": "accepted",
     "change": "changed",
@@ -43,142 +43,148 @@ _STATUSES: dict[str, Status] = {
 
 
 class _ReviewSession(SecureCookieSessionInterface):
-    """A session whose cookie never travels in the clear where the request did not."""
+    """A session whose cookie is for https alone where the request came that way."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
 
-def add_review(
-    app: Flask,
-    feedback_service: FeedbackService,
-    batcher: Batcher,
-    settings: Settings,
-    metrics: Metrics,
-    access: Access,
-) -> None:
-    """Add the routes under /review, and the session that they need."""
-    password = settings.review_password
-    # Another password ends every session: the cookie is signed with it too.
-    app.secret_key = hmac.digest(
-        feedback_service.key, b"review " + password.encode(), hashlib.sha256
-    )
+def set_up_sessions(app: Flask) -> None:
+    """Set how sessions are kept; there are none before `app.secret_key` is set."""
     app.session_interface = _ReviewSession()
-    app.permanent_session_lifetime = _STAYS_IN
+    app.permanent_session_lifetime = _SESSION_LENGTH
     app.config.update(
         SESSION_COOKIE_NAME="shopwindow-review",
         SESSION_COOKIE_PATH="/review",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
     )
-    review = Blueprint("review", __name__, url_prefix="/review")
-    attempts = RateLimit(_ATTEMPTS_A_MINUTE)
 
-    def is_in() -> bool:
-        return "in" in session and session["in"] == feedback_service.store.sessions()
 
-    @review.before_request
-    def let_in() -> ResponseReturnValue | None:
-        if not password:
-            raise Forbidden(
-                "Nobody can review yet: set SHOPWINDOW_REVIEW_PASSWORD to 16 characters or more, "
-                "without spaces, and start the server again."
-            )
-        if request.method == "POST" and not _is_ours(request.form.get("token", "")):
-            raise BadRequest("This form is too old, or its cookie is missing. Open /review again.")
-        if is_in() or request.endpoint in ("review.show", "review.log_in"):
-            return None
-        return redirect(url_for("review.show"), 303)
+def session_key(key: bytes, password: str) -> bytes:
+    """Return what cookies are signed with; another password ends every session."""
+    return hmac.digest(key, b"review " + password.encode(), hashlib.sha256)
 
-    @review.get("")
-    def show() -> ResponseReturnValue:
-        if not is_in():
-            return _login_form()
-        skip = _read_skip(request.args.get("skip"))
-        item = feedback_service.store.queue(skip=skip)
-        done = feedback_service.store.find(request.args.get("done", ""))
-        return render_template(
-            "review.html",
-            token=session["token"],
-            item=item,
-            done=done,
-            skip=skip,
-            waiting=feedback_service.store.waiting(),
-            labels=() if item is None else _labels(batcher.predictor.bundle.info, item),
-            kept_until=None if item is None else feedback_service.store.kept_until(item.id),
+
+@bp.before_request
+def check_reviewer() -> ResponseReturnValue | None:
+    """Let in those who have logged in, and those who want to."""
+    feedback_or_404()
+    if not app_state().settings.review_password:
+        raise Forbidden(
+            "Review is off: set SHOPWINDOW_REVIEW_PASSWORD to 16 characters or more, without "
+            "spaces, and start the server again."
         )
+    if request.method == "POST" and not _has_token():
+        raise BadRequest("This form is too old, or its cookie is missing. Open /review again.")
+    if _is_logged_in() or request.endpoint in ("review.show", "review.log_in"):
+        return None
+    return redirect(url_for("review.show"), 303)
 
-    @review.post("/login")
-    def log_in() -> ResponseReturnValue:
-        client = access.clients.client_of(request.remote_addr, request.headers.get)
-        # Of a client that cannot be told from others, attempts are not counted: the password is
-        # too long to be guessed, and a stranger would lock its owner out.
-        if client is not None and attempts.take(client) > 0:
-            metrics.tried_to_log_in("refused")
-            raise TooManyRequests(
-                "That were too many attempts: please try again in a minute.", retry_after=60
-            )
-        given = request.form.get("password", "")
-        if not hmac.compare_digest(given.encode(), password.encode()):
-            metrics.tried_to_log_in("wrong")
-            return _login_form("This is not the password.", status=403)
-        metrics.tried_to_log_in("in")
-        session.permanent = True
-        session["in"] = feedback_service.store.sessions()
-        session["token"] = secrets.token_urlsafe()  # somebody may have planted the one before
-        return redirect(url_for("review.show"), 303)
 
-    @review.post("/logout")
-    def log_out() -> ResponseReturnValue:
-        feedback_service.store.end_sessions()
-        session.clear()
-        return redirect(url_for("review.show"), 303)
+@bp.get("")
+def show() -> ResponseReturnValue:
+    """Show the next feedback in the queue, or the form to log in."""
+    if not _is_logged_in():
+        return _login_form()
+    store = _store()
+    skip = _read_skip(request.args.get("skip"))
+    item = store.queue(skip=skip)
+    return render_template(
+        "review.html",
+        token=session["token"],
+        item=item,
+        done=store.find(request.args.get("done", "")),
+        skip=skip,
+        waiting=store.waiting(),
+        labels=() if item is None else _labels(item),
+        kept_until=None if item is None else store.kept_until(item.id),
+    )
 
-    @review.post("/<feedback_id>")
-    def judge(feedback_id: str) -> ResponseReturnValue:
-        skip = _read_skip(request.form.get("skip"))
-        decision = request.form.get("decision", "")
-        if decision == "later":
-            return redirect(url_for("review.show", skip=skip + 1), 303)
-        if decision not in _STATUSES:
-            raise BadRequest(f"decision: expected later or one of {', '.join(_STATUSES)}.")
-        item = feedback_service.store.find(feedback_id)
-        if item is None:
-            raise NotFound(_TAKEN_BACK)
-        label = item.given
-        if decision == "accept" and request.form.get("given", "") != (label or ""):
-            raise Conflict(
-                "Its sender has said something else meanwhile: open /review again, and judge that."
-            )
-        if decision == "change":
-            label = request.form.get("label", "") or None
-            if label is not None and label not in _labels(batcher.predictor.bundle.info, item):
-                raise UnprocessableEntity("label: expected one of the model's labels.")
-        status = _STATUSES[decision]
-        if status == "changed" and label == item.given:
-            status = "accepted"
-        if not feedback_service.store.review(
-            feedback_id, status, label
-        ):  # taken back since it was looked up
-            raise NotFound(_TAKEN_BACK)
-        metrics.reviewed(status)
-        done = None if status == "pending" else feedback_id
-        return redirect(url_for("review.show", skip=skip or None, done=done), 303)
 
-    @review.get("/photo/<feedback_id>")
-    def show_photo(feedback_id: str) -> Response:
-        photo = feedback_service.store.photo(feedback_id)
-        if photo is None:
-            raise NotFound("This photo is not kept any more.")
-        return Response(photo.content, mimetype=photo.media_type)
+@bp.post("/login")
+def log_in() -> ResponseReturnValue:
+    """Start a session for whoever knows the password."""
+    state = app_state()
+    try:
+        state.access.check_login(request.remote_addr, request.headers.get)
+    except TooManyRequests:
+        state.metrics.count_login("refused")
+        raise
+    given = request.form.get("password", "")
+    if not hmac.compare_digest(given.encode(), state.settings.review_password.encode()):
+        state.metrics.count_login("wrong")
+        return _login_form("This password is wrong.", status=403)
+    state.metrics.count_login("in")
+    session.permanent = True
+    session["in"] = _store().sessions()
+    session["token"] = secrets.token_urlsafe()  # somebody may have planted the one before
+    return redirect(url_for("review.show"), 303)
 
-    @review.get("/figures")
-    def show_figures() -> str:
-        return render_template(
-            "figures.html", token=session["token"], figures=feedback_service.store.figures()
-        )
 
-    app.register_blueprint(review)
+@bp.post("/logout")
+def log_out() -> ResponseReturnValue:
+    """End all sessions, on every device."""
+    _store().end_sessions()
+    session.clear()
+    return redirect(url_for("review.show"), 303)
+
+
+@bp.post("/<feedback_id>")
+def judge(feedback_id: str) -> ResponseReturnValue:
+    """Record a decision, and go on to the next feedback."""
+    skip = _read_skip(request.form.get("skip"))
+    decision = request.form.get("decision", "")
+    if decision == "later":
+        return redirect(url_for("review.show", skip=skip + 1), 303)
+    if decision not in _STATUSES:
+        raise BadRequest(f"decision: expected later or one of {', '.join(_STATUSES)}.")
+    item = _store().find(feedback_id)
+    if item is None:
+        raise NotFound(_GONE)
+    label = item.given
+    if decision == "accept" and request.form.get("given", "") != (label or ""):
+        raise Conflict("Its sender has changed this feedback: open /review again, and judge that.")
+    if decision == "change":
+        label = request.form.get("label", "") or None
+        if label is not None and label not in _labels(item):
+            raise UnprocessableEntity("label: expected one of the model's labels.")
+    status = _STATUSES[decision]
+    if status == "changed" and label == item.given:
+        status = "accepted"
+    if not _store().review(feedback_id, status, label):  # undone since it was looked up
+        raise NotFound(_GONE)
+    app_state().metrics.count_review(status)
+    done = None if status == "pending" else feedback_id
+    return redirect(url_for("review.show", skip=skip or None, done=done), 303)
+
+
+@bp.get("/photo/<feedback_id>")
+def show_photo(feedback_id: str) -> Response:
+    """Return the photo of a feedback."""
+    photo = _store().photo(feedback_id)
+    if photo is None:
+        raise NotFound("This photo is not stored any more.")
+    return Response(photo.content, mimetype=photo.media_type)
+
+
+@bp.get("/figures")
+def show_figures() -> str:
+    """Show what all feedback together says about the model."""
+    return render_template("figures.html", token=session["token"], figures=_store().stats())
+
+
+def _store() -> FeedbackStore:
+    return feedback_or_404().store
+
+
+def _is_logged_in() -> bool:
+    return "in" in session and session["in"] == _store().sessions()
+
+
+def _has_token() -> bool:
+    token, expected = request.form.get("token", ""), str(session.get("token", ""))
+    return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
 
 
 def _login_form(error: str = "", status: int = 200) -> Response:
@@ -186,17 +192,13 @@ def _login_form(error: str = "", status: int = 200) -> Response:
     return Response(render_template("login.html", token=token, error=error), status=status)
 
 
-def _is_ours(token: str) -> bool:
-    expected = str(session.get("token", ""))
-    return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
-
-
 def _read_skip(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 9 else 0
 
 
-def _labels(info: BundleInfo, item: Feedback) -> tuple[str, ...]:
-    """Return what a reviewer may choose from, in the order of the alphabet."""
-    known = {*info.main.labels} if info.main.name == item.column else set()
-    said = {one.label for one in item.top} | ({item.given} if item.given else set())
-    return tuple(sorted(known | said, key=str.casefold))
+def _labels(item: Feedback) -> tuple[str, ...]:
+    """Return what a reviewer may choose from, in alphabetical order."""
+    main = app_state().info.main
+    known = {*main.labels} if main.name == item.column else set()
+    mentioned = {score.label for score in item.top} | ({item.given} if item.given else set())
+    return tuple(sorted(known | mentioned, key=str.casefold))

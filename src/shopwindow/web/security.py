@@ -1,4 +1,4 @@
-"""Who may ask, how often, and what a browser may do with the answer."""
+"""Who is let in, how often, and what a browser may do with the answer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from flask import Flask, Response, request
+from flask import Response, request
 from werkzeug.datastructures import Authorization, WWWAuthenticate
 from werkzeug.exceptions import TooManyRequests, Unauthorized
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shopwindow.settings import Settings
 from shopwindow.web.clients import Clients
 from shopwindow.web.problem import wants_json
+from shopwindow.web.state import app_state
 
 # Nothing inline and nothing from another host: what an attacker might smuggle into a label or a
 # file name cannot run, and an upload cannot leave. Nobody may frame, embed or script the app.
@@ -33,67 +33,66 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-# Probes and style sheets give nothing away, and whoever asks for them has no key at hand.
+# Health checks and style sheets give nothing away, and are asked for without a key.
 _OPEN_ENDPOINTS = frozenset({"api.live", "api.ready", "static"})
 
 _MINUTE_S = 60.0
-MAX_CLIENTS = 100_000  # some 15 MB; the one that was silent longest is forgotten first
+_LOGINS_PER_MINUTE = 10
+MAX_CLIENTS = 100_000  # some 15 MB; whoever was silent longest is forgotten first
 
 
 class Access:
-    """Says who is let in, for the app and for the server's loop alike. Thread-safe.
+    """Decides who is let in, for the app and for the server's loop alike. Thread-safe.
 
     Args:
-        settings: The key, the rate limit and how many proxies are believed.
-
-    Attributes:
-        clients: Tells clients apart.
+        settings: The key, the rate limit and how many proxies are trusted.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.clients = Clients(settings.trusted_proxies)
+        self._clients = Clients(settings.trusted_proxies)
         self._key = settings.api_key.encode()
         self._per_minute = settings.rate_limit
-        # Apart, so that who has sent many photos may still say of each what it is.
-        self._of_pictures = RateLimit(max(1, settings.rate_limit))
-        self._of_feedback = RateLimit(max(1, settings.rate_limit))
+        # Two, so that a visitor who has sent many photos can still give feedback on each.
+        self._pictures = RateLimit(max(1, settings.rate_limit))
+        self._feedback = RateLimit(max(1, settings.rate_limit))
+        self._logins = RateLimit(_LOGINS_PER_MINUTE)
 
-    def check_key(self, authorization: Authorization | None, *, json: bool) -> None:
+    def check_key(self, authorization: Authorization | None, *, from_program: bool) -> None:
         """Make sure that a request has the key, where there is one.
 
         Args:
             authorization: What it came with.
-            json: Whether a program asks, and not a browser.
+            from_program: Whether a program asks rather than a browser.
 
         Raises:
-            Unauthorized: It has another, or none.
+            Unauthorized: The key is missing or wrong.
         """
         if self._key and not hmac.compare_digest(_given_key(authorization).encode(), self._key):
             raise Unauthorized(
-                "This app wants a key: send it as 'Authorization: Bearer KEY', or type it as the "
+                "This app needs a key: send it as 'Authorization: Bearer KEY', or type it as the "
                 "password when your browser asks.",
                 www_authenticate=WWWAuthenticate(
-                    "bearer" if json else "basic", {"realm": "shopwindow"}
+                    "bearer" if from_program else "basic", {"realm": "shopwindow"}
                 ),
             )
 
     def check_rate(
         self, peer: str | None, header: Callable[[str], str | None], *, feedback: bool = False
     ) -> None:
-        """Take one request from the credit of whoever asks, where there is a limit.
+        """Count a request towards the rate limit of its client, where there is a limit.
 
         Args:
             peer: The address of the socket.
             header: See `Clients.client_of`.
-            feedback: Whether it is feedback, and no picture.
+            feedback: Whether it is feedback rather than a picture.
 
         Raises:
-            TooManyRequests: The credit is used up.
+            TooManyRequests: The limit is reached.
         """
         if not self._per_minute:
             return
-        client = self.clients.client_of(peer, header)
-        limit = self._of_feedback if feedback else self._of_pictures
+        client = self._clients.client_of(peer, header)
+        limit = self._feedback if feedback else self._pictures
         wait_s = 0.0 if client is None else limit.take(client)
         if wait_s > 0:
             seconds = math.ceil(wait_s)
@@ -103,51 +102,67 @@ class Access:
                 retry_after=seconds,
             )
 
+    def check_login(self, peer: str | None, header: Callable[[str], str | None]) -> None:
+        """Count an attempt to log in to /review.
 
-def secure(app: Flask, settings: Settings, access: Access) -> None:
-    """Add what the settings ask for: a proxy's scheme, a key, a rate limit; and all headers."""
-    if settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=0, x_proto=settings.trusted_proxies, x_host=0
-        )
+        Clients that cannot be told apart are not limited: the password is too long to be guessed,
+        and a stranger would lock out its owner.
 
-    @app.before_request
-    def let_in() -> None:
-        # The server's loop asks the same in the same order: `Doorkeeper.refuse`.
-        if request.endpoint not in _OPEN_ENDPOINTS:
-            access.check_key(request.authorization, json=wants_json())
-        # Nothing else makes the model run: the other pages cost next to nothing. A reviewer is
-        # quicker than any limit, and attempts to log in have one of their own.
-        costs = request.method == "POST" or "example" in request.args
-        if costs and request.blueprint != "review":
-            access.check_rate(
-                request.remote_addr, request.headers.get, feedback="feedback" in request.path
+        Raises:
+            TooManyRequests: The client has tried too often.
+        """
+        client = self._clients.client_of(peer, header)
+        if client is not None and self._logins.take(client) > 0:
+            raise TooManyRequests(
+                "Too many attempts. Please try again in a minute.", retry_after=60
             )
 
-    @app.after_request
-    def add_headers(response: Response) -> Response:
-        response.headers.update(SECURITY_HEADERS)
-        if request.endpoint != "static":
-            response.headers.setdefault("Cache-Control", "no-store")
-        return response
+
+def check_access() -> None:
+    """Make sure that the current request has the key and is within the rate limit.
+
+    `OverloadGuard.refuse` does the same, in the same order.
+
+    Raises:
+        Unauthorized: The key is missing or wrong.
+        TooManyRequests: The limit is reached.
+    """
+    access = app_state().access
+    if request.endpoint not in _OPEN_ENDPOINTS:
+        access.check_key(request.authorization, from_program=wants_json())
+    # Nothing else runs the model, and the other pages cost next to nothing. A reviewer is quicker
+    # than any limit, and attempts to log in have a limit of their own.
+    costs = request.method == "POST" or "example" in request.args
+    if costs and request.blueprint != "review":
+        access.check_rate(
+            request.remote_addr, request.headers.get, feedback="feedback" in request.path
+        )
+
+
+def add_security_headers(response: Response) -> Response:
+    """Add the headers that every answer has."""
+    response.headers.update(SECURITY_HEADERS)
+    if request.endpoint != "static":
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
 
 
 def _given_key(given: Authorization | None) -> str:
     if given is None:
         return ""
     if given.type == "basic":
-        # A browser asks its user for a name and a password, and then sends them by itself, for what
-        # the script of the page fetches too. Any name will do.
+        # A browser asks for a name and a password, and then sends both with each request, also with
+        # those of the page's script. Any name will do.
         return given.password or ""
     return (given.token or "") if given.type == "bearer" else ""
 
 
 class RateLimit:
-    """So many requests a minute for each client, all at once if it likes. Thread-safe.
+    """Limits the requests of each client per minute; they may come all at once. Thread-safe.
 
     The "generic cell rate algorithm" (ITU-T I.371): one time per client says when its credit will
-    be whole again, which costs the same however many requests there were. Why this is no library:
-    docs/decisions/server.md.
+    be whole again, which costs the same however many requests there were. docs/decisions/server.md
+    says why this is not a library.
 
     Args:
         per_minute: Requests per client and minute, at least 1.
@@ -162,9 +177,9 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def take(self, client: str) -> float:
-        """Take one request from a client's credit; return the seconds to wait, 0 if there is some.
+        """Take one request from a client's credit; return the seconds to wait if there is none.
 
-        A request that has to wait costs nothing.
+        A request that has to wait takes no credit.
         """
         with self._lock:
             now_s = self._clock()

@@ -26,14 +26,14 @@ def _with_labels(
     return replace(info, columns=(main, *info.columns[1:]), families=())
 
 
-def test_a_later_version_goes_on_with_the_file() -> None:
+def test_later_version_of_a_model_uses_the_same_file() -> None:
     info = colour_info()
     assert default_place(replace(info, version="99.0")) == default_place(info)
     shuffled = _with_labels(info, lambda labels: labels[::-1])
     assert default_place(shuffled) == default_place(info)
 
 
-def test_another_model_has_another_file_and_so_has_one_of_the_same_name() -> None:
+def test_other_models_and_other_labels_have_other_files() -> None:
     info = colour_info()
     fewer = _with_labels(info, lambda labels: labels[:-1])
     places = [default_place(one) for one in (info, replace(info, name="shades"), fewer)]
@@ -50,7 +50,7 @@ def test_a_name_from_a_file_stays_in_the_folder(user_folder: Path, name: str) ->
     assert other_places(info) == []
 
 
-def test_files_of_other_labels_and_of_before_are_told(user_folder: Path) -> None:
+def test_files_of_other_labels_and_older_versions_are_found(user_folder: Path) -> None:
     info = colour_info()
     fewer = _with_labels(info, lambda labels: labels[:-1])
     strangers = replace(info, name="shades")

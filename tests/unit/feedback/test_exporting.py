@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from shopwindow.data.dataset import Dataset, load_dataset
-from shopwindow.data.label_sets import NONE_OF_THEM, allowed_labels
+from shopwindow.data.label_sets import allowed_labels
 from shopwindow.errors import UsageError
-from shopwindow.feedback import exporting
 from shopwindow.feedback.exporting import Exported, export_feedback
 from shopwindow.feedback.feedback import Feedback, Photo, Status
 from shopwindow.feedback.store import FeedbackStore
@@ -78,7 +77,7 @@ def test_reviewed_photos_become_a_data_set_with_the_reviewers_label(
     give(4, "blue", "discarded")
     give(5, "blue", "pending")
     give(6, "blue", with_photo=False)
-    assert export_feedback(store, tmp_path / "out") == Exported(3, repeated=0, other_columns=0)
+    assert export_feedback(store, tmp_path / "out") == Exported(3, superseded=0, other_columns=0)
     dataset = load(tmp_path / "out")
     allowed = allowed_labels(dataset.codes["label"], dataset.sets["label"])
     found = {
@@ -91,13 +90,12 @@ def test_reviewed_photos_become_a_data_set_with_the_reviewers_label(
         nothing.id: (False, False),
     }
     assert dataset.dropped == ()
-    assert exporting.NONE_OF_THEM == NONE_OF_THEM
     (row,) = (row for row in rows(tmp_path / "out") if accepted.id in row["image"])
     assert (row["predicted"], row["confidence"], row["status"]) == ("red", "0.700000", "accepted")
     assert (tmp_path / "out" / row["image"]).read_bytes() == photo(1).content
 
 
-def test_all_takes_what_nobody_has_reviewed_but_nothing_discarded(
+def test_all_includes_unreviewed_but_not_discarded_feedback(
     store: FeedbackStore, give: Give, tmp_path: Path
 ) -> None:
     give(1, "blue", "pending")
@@ -107,7 +105,7 @@ def test_all_takes_what_nobody_has_reviewed_but_nothing_discarded(
     assert [row["label"] for row in rows(tmp_path / "out")] == ["blue"]
 
 
-def test_last_word_on_a_photo_counts_and_a_reviewers_before_a_visitors(
+def test_latest_feedback_on_a_photo_counts_reviewed_before_unreviewed(
     store: FeedbackStore, give: Give, tmp_path: Path
 ) -> None:
     give(1, "blue", hours=1)
@@ -115,12 +113,12 @@ def test_last_word_on_a_photo_counts_and_a_reviewers_before_a_visitors(
     give(2, "blue", hours=1)
     give(2, "red", "pending", hours=3)
     found = export_feedback(store, tmp_path / "out", unreviewed=True)
-    assert found == Exported(2, repeated=2, other_columns=0)
+    assert found == Exported(2, superseded=2, other_columns=0)
     assert sorted(row["label"] for row in rows(tmp_path / "out")) == ["blue", "red"]
     assert {row["status"] for row in rows(tmp_path / "out")} == {"accepted"}
 
 
-def test_feedback_on_another_question_is_left_out_and_counted(
+def test_feedback_on_another_label_column_is_left_out_and_counted(
     store: FeedbackStore, make_feedback: Make, tmp_path: Path
 ) -> None:
     for number, column in enumerate(("shape", "colour")):
@@ -128,10 +126,10 @@ def test_feedback_on_another_question_is_left_out_and_counted(
         one = replace(one, created_at=one.created_at + timedelta(hours=number))
         store.add(one, photo(number))
         store.review(one.id, "accepted", "red")
-    assert export_feedback(store, tmp_path / "out") == Exported(1, repeated=0, other_columns=1)
+    assert export_feedback(store, tmp_path / "out") == Exported(1, superseded=0, other_columns=1)
 
 
-def test_photo_that_was_taken_back_leaves_the_next_export(
+def test_withdrawn_photo_leaves_the_next_export(
     store: FeedbackStore, give: Give, tmp_path: Path
 ) -> None:
     first, second = give(1, "blue"), give(2, "red")
@@ -147,7 +145,9 @@ def test_photo_that_was_taken_back_leaves_the_next_export(
     assert load(folder).references == (f"images/{second.id}.jpeg",)
 
 
-def test_folder_of_others_is_left_alone(store: FeedbackStore, give: Give, tmp_path: Path) -> None:
+def test_folder_with_other_files_is_refused(
+    store: FeedbackStore, give: Give, tmp_path: Path
+) -> None:
     give(1, "blue")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("1")

@@ -46,23 +46,23 @@ def test_no_character_of_a_receipt_can_be_changed() -> None:
     for place in range(len(text)):
         # The last character of base64 may have bits that say nothing; they are not the content.
         forged = text[:place] + ("A" if text[place] != "A" else "Z") + text[place + 1 :]
-        with pytest.raises(ReceiptError, match="no receipt of this server"):
+        with pytest.raises(ReceiptError, match="not from this server"):
             receipts.read(forged)
 
 
 @pytest.mark.parametrize("text", ["", ".", "a.b.c", "x" * 5000, "é.é.é", "\x00", "\ud800"])
-def test_nonsense_is_no_receipt(text: str) -> None:
+def test_nonsense_is_refused_as_a_receipt(text: str) -> None:
     with pytest.raises(ReceiptError, match="classify the photo again"):
         Receipts(KEY).read(text)
     assert not Receipts(KEY).allows_undo("ab", text)
 
 
 def test_receipt_of_another_server_is_refused() -> None:
-    with pytest.raises(ReceiptError, match="no receipt of this server"):
+    with pytest.raises(ReceiptError, match="not from this server"):
         Receipts(KEY).read(sign(Receipts(b"l" * 32)))
 
 
-def test_receipt_lapses_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_receipt_expires_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     receipts = Receipts(KEY)
     text = sign(receipts)
     monkeypatch.setattr(module, "RECEIPT_AGE_S", -1)
@@ -71,7 +71,7 @@ def test_receipt_lapses_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     assert RECEIPT_AGE_S == 24 * 3600
 
 
-def test_undo_is_good_for_its_feedback_alone_and_a_receipt_is_no_undo() -> None:
+def test_undo_token_is_valid_for_its_feedback_alone() -> None:
     receipts = Receipts(KEY)
     token = receipts.sign_undo("one")
     assert receipts.allows_undo("one", token)

@@ -20,14 +20,14 @@ from shopwindow.errors import FeedbackError, ReviewedError, UsageError
 from shopwindow.feedback import opening
 from shopwindow.feedback.feedback import Feedback, Photo
 from shopwindow.feedback.opening import open_store
-from shopwindow.feedback.retention import forget_old_photos
+from shopwindow.feedback.retention import delete_old_photos
 from shopwindow.feedback.store import FeedbackStore
 
 Make = Callable[..., Feedback]
 PHOTO = Photo(bytes(range(256)) * 40, "image/jpeg")
 
 
-def test_feedback_comes_out_as_it_went_in(store: FeedbackStore, make_feedback: Make) -> None:
+def test_feedback_is_read_as_it_was_written(store: FeedbackStore, make_feedback: Make) -> None:
     plain = make_feedback(given=None)
     with_photo = make_feedback(given="blå 'quoted' \"中\"")
     store.add(plain)
@@ -51,7 +51,7 @@ def test_another_process_sees_it_and_has_the_same_key(
     other.close()
 
 
-def test_what_is_said_again_replaces_what_was_said_before(
+def test_feedback_sent_again_replaces_the_earlier_one(
     store: FeedbackStore, make_feedback: Make
 ) -> None:
     first = make_feedback(given="blue")
@@ -62,7 +62,7 @@ def test_what_is_said_again_replaces_what_was_said_before(
     assert store.photo(first.id) is None
 
 
-def test_same_picture_has_one_photo_to_review_that_of_the_last_who_sent_it(
+def test_same_picture_has_one_photo_to_review_that_of_its_last_sender(
     store: FeedbackStore, make_feedback: Make
 ) -> None:
     reviewed = make_feedback()
@@ -92,7 +92,7 @@ def test_what_was_reviewed_is_not_replaced(store: FeedbackStore, make_feedback: 
     assert store.photo(feedback.id) == PHOTO
 
 
-def test_many_at_once_are_all_kept_and_the_same_one_only_once(
+def test_concurrent_feedback_is_all_kept_and_duplicates_once(
     store: FeedbackStore, make_feedback: Make
 ) -> None:
     same = make_feedback()
@@ -117,9 +117,7 @@ def test_many_at_once_are_all_kept_and_the_same_one_only_once(
     assert kept == {same.id} | {one.id for items in mine for one in items}
 
 
-def test_review_is_written_down_and_can_be_taken_back(
-    store: FeedbackStore, make_feedback: Make
-) -> None:
+def test_review_is_recorded_and_can_be_undone(store: FeedbackStore, make_feedback: Make) -> None:
     feedback = make_feedback(given="blue")
     store.add(feedback, PHOTO)
     at = datetime(2026, 12, 1, tzinfo=UTC)
@@ -171,7 +169,7 @@ def test_most_informative_come_first_in_the_queue(
     assert store.waiting() == 4
 
 
-def test_what_is_taken_back_is_gone_with_its_photo_reviewed_or_not(
+def test_withdrawn_feedback_is_gone_with_its_photo_reviewed_or_not(
     store: FeedbackStore, make_feedback: Make
 ) -> None:
     pending, reviewed = make_feedback(), make_feedback()
@@ -185,7 +183,7 @@ def test_what_is_taken_back_is_gone_with_its_photo_reviewed_or_not(
     assert list(store.items()) == []
 
 
-def test_photos_are_forgotten_when_their_time_is_over_and_what_was_said_stays(
+def test_photos_are_deleted_when_their_time_is_over_and_rows_stay(
     store: FeedbackStore, make_feedback: Make
 ) -> None:
     now = datetime.now(UTC)
@@ -195,7 +193,7 @@ def test_photos_are_forgotten_when_their_time_is_over_and_what_was_said_stays(
     for one, hours in ((discarded, 25), (reconsidered, 23)):
         store.add(one, PHOTO, now + timedelta(days=30))
         store.review(one.id, "discarded", None, now - timedelta(hours=hours))
-    forget_old_photos(store)
+    delete_old_photos(store)
     assert store.find(old.id) == old
     kept = {one.id for one in store.items(with_photo=True)}
     assert kept == {young.id, reconsidered.id}
@@ -221,7 +219,7 @@ def test_store_of_a_newer_shopwindow_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE shopwindow SET value = '2' WHERE name = 'schema_version'")
     connection.close()
-    with pytest.raises(UsageError, match="has the schema 2, of a newer shopwindow"):
+    with pytest.raises(UsageError, match="has schema 2, from a newer shopwindow"):
         open_store(str(path))
 
 
@@ -244,7 +242,7 @@ def test_sqlite_is_as_safe_as_it_can_be(tmp_path: Path, make_feedback: Make) -> 
 
 
 @pytest.mark.parametrize("replaced", [True, False])
-def test_photo_that_was_taken_back_is_nowhere_on_the_disk(
+def test_withdrawn_photo_is_nowhere_on_the_disk(
     tmp_path: Path, make_feedback: Make, replaced: bool
 ) -> None:
     store = open_store(str(tmp_path / "feedback.sqlite3"))
@@ -264,7 +262,7 @@ def test_photo_that_was_taken_back_is_nowhere_on_the_disk(
     store.close()
 
 
-def test_photo_that_was_taken_back_while_somebody_read_is_gone_with_the_next_clean_up(
+def test_photo_withdrawn_during_an_export_is_gone_after_the_next_deletion(
     tmp_path: Path, make_feedback: Make
 ) -> None:
     store = open_store(str(tmp_path / "feedback.sqlite3"))
@@ -284,7 +282,7 @@ def test_photo_that_was_taken_back_while_somebody_read_is_gone_with_the_next_cle
     assert on_disk()
     reader.execute("COMMIT")
     reader.close()
-    forget_old_photos(store)
+    delete_old_photos(store)
     assert not on_disk()
     store.close()
 
@@ -309,7 +307,7 @@ def test_journal_that_cannot_be_emptied_is_one_sentence(
     store.close()
 
 
-def test_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "feedback.sqlite3"
     path.write_bytes(b"something else " * 1000)
     with pytest.raises(FeedbackError, match=r"cannot be used \(file is not a database\)\.$"):
@@ -330,7 +328,7 @@ def test_url_of_another_database_is_refused_without_showing_its_password(url: st
 def test_statement_that_waits_for_somebodys_lock_is_given_up(
     postgresql: str, make_feedback: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "_PATIENCE_S", 1)
+    monkeypatch.setattr(opening, "_TIMEOUT_S", 1)
     store = open_store(postgresql)
     with psycopg.connect(postgresql) as other:
         other.execute("LOCK TABLE feedback IN ACCESS EXCLUSIVE MODE")

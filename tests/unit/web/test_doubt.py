@@ -55,9 +55,7 @@ def said(prediction: Prediction) -> Words:
 
 
 @pytest.mark.parametrize(("kind", "prediction"), ALL)
-def test_answer_is_in_the_state_that_the_table_has_for_it(
-    kind: str, prediction: Prediction
-) -> None:
+def test_answer_has_the_state_of_the_table(kind: str, prediction: Prediction) -> None:
     _, heading, percentage, sentence = table()[kind]
     words = said(prediction)
     assert words.kind == prediction.doubt == kind
@@ -86,7 +84,7 @@ def test_percentage_is_that_of_the_heading(kind: str, prediction: Prediction) ->
 
 
 @pytest.mark.parametrize(("kind", "prediction"), ALL)
-def test_model_is_it_and_never_i(kind: str, prediction: Prediction) -> None:
+def test_model_never_speaks_of_itself_as_i(kind: str, prediction: Prediction) -> None:
     words = said(prediction)
     assert not re.search(
         r"\b(I|my|me|was trained)\b", f"{words.heading} {words.verdict} {words.note}"
@@ -94,7 +92,7 @@ def test_model_is_it_and_never_i(kind: str, prediction: Prediction) -> None:
 
 
 @pytest.mark.parametrize(("kind", "prediction"), ALL)
-def test_attributes_are_no_surer_than_the_answer(kind: str, prediction: Prediction) -> None:
+def test_attributes_are_not_surer_than_the_answer(kind: str, prediction: Prediction) -> None:
     doubted = ("brightness", "finish") if kind in ("unsure", "unknown") else ("finish",)
     assert said(prediction).doubted == doubted
 
@@ -110,10 +108,10 @@ def test_model_that_is_never_sure_says_why() -> None:
     info = replace(colour_info(), threshold=Threshold(1.0, 0.0, 0.0), quality={})
     words = in_words(predicted(0.9999), info)
     assert (words.verdict, words.share) == ("Not sure", "")
-    assert "No confidence has proved right often enough in tests to be called sure." in words.note
+    assert "In tests, no level of confidence was right often enough to count as sure." in words.note
 
 
-def test_surer_answers_come_later_and_so_do_higher_shares_within_a_state() -> None:
+def test_surer_answers_rank_higher_and_so_do_higher_percentages_within_a_state() -> None:
     ranked = sorted((one for _, one in ALL), key=lambda one: one.rank)
     assert [one.doubt for one in ranked] == [
         kind for kind in DOUBTS for _ in range(len(STATES[kind]))

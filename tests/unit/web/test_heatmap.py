@@ -20,7 +20,7 @@ def opacity(uri: str | None) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))[:, :, 3]
 
 
-def test_map_is_opaque_where_the_most_spoke_for_the_answer_and_clear_elsewhere() -> None:
+def test_map_is_opaque_where_the_evidence_is_and_clear_elsewhere() -> None:
     activation = np.full((5, 4), -3, np.float32)
     activation[1, 2] = 8
     found = opacity(heatmap_uri(activation, ResizeRule(80, 60)))
@@ -31,7 +31,7 @@ def test_map_is_opaque_where_the_most_spoke_for_the_answer_and_clear_elsewhere()
     assert found[60:].max() == 0
 
 
-def test_map_lies_in_the_middle_where_the_rule_cuts_the_middle_out() -> None:
+def test_map_lies_in_the_middle_where_the_rule_crops_the_middle() -> None:
     rule = ResizeRule(32, 32, "shorter-side", scaled_px=(64, 64))
     found = opacity(heatmap_uri(np.ones((2, 2), np.float32), rule))
     assert found.shape == (64, 64)
@@ -40,7 +40,7 @@ def test_map_lies_in_the_middle_where_the_rule_cuts_the_middle_out() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
-def test_there_is_no_map_where_nothing_spoke_for_the_answer(value: float) -> None:
+def test_there_is_no_map_without_evidence_for_the_answer(value: float) -> None:
     assert heatmap_uri(np.full((5, 4), value, np.float32), ResizeRule(80, 60)) is None
 
 

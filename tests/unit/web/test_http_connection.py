@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from waitress import create_server, wasyncore
 
-from shopwindow.web.http_connection import HttpConnection
-from shopwindow.web.upload_budget import LARGE_BYTES, UploadBudget
+from shopwindow.web.server.http_connection import HttpConnection
+from shopwindow.web.server.upload_budget import LARGE_BYTES, UploadBudget
 
 
-class CountedBodies(UploadBudget):
+class CountingBudget(UploadBudget):
     """Knows how often it was called."""
 
     calls = 0
@@ -31,7 +31,7 @@ class Served:
     """A server in a thread; `may_answer` lets its app go on."""
 
     address: tuple[str, int]
-    bodies: CountedBodies
+    budget: CountingBudget
     may_answer: threading.Event
 
     def connect(self) -> socket.socket:
@@ -51,8 +51,10 @@ def served() -> Iterator[Served]:
 
     sockets: dict[int, Any] = {}
     server = create_server(app, map=sockets, host="127.0.0.1", port=0, threads=4)
-    bodies = CountedBodies(2 * LARGE_BYTES)
-    server.channel_class = type("Counted", (HttpConnection,), {"bodies": bodies, "foreign": set()})
+    budget = CountingBudget(2 * LARGE_BYTES)
+    server.channel_class = type(
+        "Counted", (HttpConnection,), {"upload_budget": budget, "logged_protocols": set()}
+    )
 
     def serve() -> None:
         while not ended.is_set():
@@ -62,7 +64,7 @@ def served() -> Iterator[Served]:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield Served(("127.0.0.1", server.effective_port), bodies, may_answer)
+        yield Served(("127.0.0.1", server.effective_port), budget, may_answer)
     finally:
         ended.set()
         may_answer.set()
@@ -86,7 +88,7 @@ def answer(connection: socket.socket) -> bytes:
     return said.rpartition(b"\r\n\r\n")[2]
 
 
-def test_connections_on_which_nothing_happens_are_not_counted_in_every_round(
+def test_idle_connections_are_not_counted_in_every_turn(
     served: Served,
 ) -> None:
     """A thousand open connections would else make each request wait for a thousand counts."""
@@ -95,28 +97,28 @@ def test_connections_on_which_nothing_happens_are_not_counted_in_every_round(
         for connection in idle:
             connection.sendall(post(5))
             assert answer(connection) == b"5"
-        before = served.bodies.calls
+        before = served.budget.calls
         for _ in range(20):
             busy.sendall(post(5))
             assert answer(busy) == b"5"
         # One where it arrives, and one where it is answered.
-        assert 20 <= served.bodies.calls - before <= 42
+        assert 20 <= served.budget.calls - before <= 42
     for connection in idle:
         connection.close()
 
 
-def test_uploads_that_waited_are_read_on_as_soon_as_there_is_room(served: Served) -> None:
+def test_waiting_uploads_go_on_as_soon_as_there_is_room(served: Served) -> None:
     """The loop sleeps for 30 s here, if nobody wakes it."""
     size = 4 * LARGE_BYTES
     served.may_answer.clear()
     with served.connect() as first, served.connect() as second:
         first.sendall(post(size))
-        while served.bodies.held_bytes < size:
+        while served.budget.held_bytes < size:
             pass
         threading.Thread(target=second.sendall, args=(post(size),)).start()
-        while served.bodies.held_bytes < size + LARGE_BYTES:
+        while served.budget.held_bytes < size + LARGE_BYTES:
             pass
-        assert served.bodies.held_bytes < 2 * size, "it has to wait for its turn"
+        assert served.budget.held_bytes < 2 * size, "it has to wait for its turn"
         served.may_answer.set()
         assert answer(first) == answer(second) == b"%d" % size
 
@@ -127,14 +129,14 @@ def test_nothing_stays_counted_after_answers_and_hang_ups(served: Served) -> Non
     kept.sendall(post(LARGE_BYTES))
     gone.sendall(post(LARGE_BYTES))
     unfinished.sendall(post(4 * LARGE_BYTES)[: 2 * LARGE_BYTES])
-    while served.bodies.held_bytes < 3 * LARGE_BYTES:
+    while served.budget.held_bytes < 3 * LARGE_BYTES:
         pass
     gone.close()
     unfinished.close()
     served.may_answer.set()
     assert answer(kept) == b"%d" % LARGE_BYTES
     kept.close()
-    while served.bodies.held_bytes:
+    while served.budget.held_bytes:
         pass
 
 
@@ -144,11 +146,11 @@ def test_nothing_stays_counted_after_answers_and_hang_ups(served: Served) -> Non
         ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40)], "TLS"),
         ([b"\x80\x2e\x01\x00\x02"], "TLS"),
         ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], "HTTP/2"),
-        ([b"\r\n\r\n\x00\r\nQUIT\n"], "no HTTP"),
-        ([b"\x00\x01\x02"], "no HTTP"),
+        ([b"\r\n\r\n\x00\r\nQUIT\n"], "other than HTTP"),
+        ([b"\x00\x01\x02"], "other than HTTP"),
     ],
 )
-def test_what_is_no_http_is_closed_at_once_and_logged_once(
+def test_other_protocols_are_closed_at_once_and_logged_once(
     served: Served, said: list[bytes], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -162,7 +164,7 @@ def test_what_is_no_http_is_closed_at_once_and_logged_once(
     assert name in lines[0]
 
 
-def test_beginning_that_comes_in_pieces_is_known(served: Served) -> None:
+def test_protocol_that_arrives_in_pieces_is_recognised(served: Served) -> None:
     with served.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(b"PRI * H")

@@ -21,7 +21,7 @@ from shopwindow.web.messages import display_name, per_cent
         ("__", "__"),
     ],
 )
-def test_column_names_are_taken_apart_as_people_write_them(column: str, name: str) -> None:
+def test_column_names_become_words(column: str, name: str) -> None:
     assert display_name(column) == name
 
 

@@ -1,18 +1,18 @@
 // Makes the form answer in place. Without this file the page works the same, with a reload.
-// What only some visits need is fetched when it is: feedback.js, many.js, gather.js and fflate.js.
+// What only some visits need is fetched on demand: feedback.js, many.js, gather.js and fflate.js.
 (() => {
   'use strict';
   document.documentElement.classList.add('js');
 
-  // Times to come back at most: a server that is busy is so for a while, one that a proxy does not
-  // reach may be started again.
+  // How often to retry: a busy server stays busy for a while, and one that a proxy cannot reach may
+  // be restarting.
   const TRIES = { 429: Infinity, 503: Infinity, 502: 3, 504: 1 };
-  const CHANGED = 'The photo could not be read: it was changed, moved or removed after it was chosen. Please choose it again.';
+  const CHANGED = 'The photo could not be read: it was changed, moved or deleted after it was chosen. Please choose it again.';
   const unreached = () => (navigator.onLine
     ? 'The server could not be reached. Is it still running? Please try again.'
-    : 'The server could not be reached. This device is offline: please try again once it is not.');
+    : 'The server could not be reached. This device is offline. Please try again once it is online.');
 
-  // What to say about an error: our own sentences, or that a file or a part of the page did not load.
+  // The sentence for an error: our own, or that a file or a part of the page did not load.
   const inWords = (error) => {
     if (error instanceof DOMException) return CHANGED;
     return error instanceof TypeError ? unreached() : error.message;
@@ -24,9 +24,9 @@
     const words = main.dataset;
     const input = $('image-file');
     const preview = $('preview');
-    let asking = new AbortController(); // of what is under way
+    let asking = new AbortController(); // of the request under way
 
-    // The same rules as wording.py: never "0 %", never "100 %".
+    // The same rules as messages.py: never "0 %", never "100 %".
     const perCent = (share, decimals) => {
       const step = 10 ** -decimals;
       const value = share * 100;
@@ -63,8 +63,8 @@
       document.title = words.title;
     };
 
-    // Nothing in it can be pressed until a double click is over: what has just come under a pointer is
-    // not what it was pressed for.
+    // Nothing in it can be pressed until a double click is over: the click was meant for what was
+    // there before.
     const FRESH_MS = 500;
     const timers = new WeakMap();
     const freshen = (part) => {
@@ -115,11 +115,11 @@
       $('photo').classList.remove('coming');
     });
     preview.addEventListener('error', () => {
-      if (!$('photo').hidden) hidePreview('No preview: browsers cannot show this kind of file.');
+      if (!$('photo').hidden) hidePreview('No preview: this browser cannot show this kind of file.');
     });
 
-    // What people say about answers; null where the server does not take it. Asked for while the
-    // first photo travels.
+    // Feedback on answers; null where the server does not accept it. Fetched while the first photo
+    // travels.
     let feedback = null;
     const wantFeedback = () => {
       if (!words.feedback) return;
@@ -160,7 +160,7 @@
       $('more').hidden = !chips.length;
       $('why').hidden = !heatmap || $('photo').hidden;
       if (heatmap) $('heat').firstElementChild.setAttribute('href', heatmap);
-      $('told')?.remove(); // of the page as the server sent it
+      $('feedback')?.remove(); // the form of the page without a script
       enter('done');
       discuss((it) => { if (main.dataset.state === 'done') it.show(item); });
       $('status').textContent = `${said.kind === 'unsure' ? 'Best guess: ' : ''}${said.heading}. ${said.verdict}${said.share && ','} ${said.share}`;
@@ -172,14 +172,14 @@
       return module.shrink(file, Number(words.leastPx));
     };
 
-    // Resolves to the prediction, or rejects with a sentence. `patience` is how many times to come
-    // back to a busy server.
+    // Resolves to the prediction, or rejects with a sentence. `patience` is how often to retry with
+    // a busy server.
     const predict = async (file, signal, patience) => {
       if (file.size > Number(words.maxBytes)) {
-        throw new Error(`That file has more than ${words.max}. Please choose a smaller picture.`);
+        throw new Error(`That file is larger than ${words.max}. Please choose a smaller picture.`);
       }
-      // Bytes alone, not what the file is called; read first, as a file that can no longer be read
-      // fails like a server that cannot be reached.
+      // The bytes alone, not the file's name; read first, because `fetch` would report an unreadable
+      // file like an unreachable server.
       const body = await file.arrayBuffer();
       if (!body.byteLength) throw new Error(words.empty);
       const headers = { 'Content-Type': 'application/octet-stream' };
@@ -195,7 +195,7 @@
       }
     };
 
-    const send = async (file, leftOut, signal) => {
+    const send = async (file, skipped, signal) => {
       show(file);
       ask();
       enter('busy');
@@ -205,13 +205,13 @@
         const prediction = await predict(picture, signal, 0);
         if (signal.aborted) return; // another photo has been chosen meanwhile
         answer({ picture, prediction, url: preview.src });
-        if (leftOut) $('note').append(` ${leftOut}`);
+        if (skipped) $('note').append(` ${skipped}`);
       } catch (error) {
         if (!signal.aborted) fail(inWords(error));
       }
     };
 
-    // `files` as a browser hands them in; `entries` where it was something dropped.
+    // `files` come from a browser's list; `entries` from a drop.
     const take = async (files, otherwise, entries = []) => {
       if (!files.length && !entries.length) {
         if (otherwise) fail(otherwise);
@@ -223,18 +223,18 @@
       clearError();
       wantFeedback();
       let photos = [...files].map((file) => ({ name: file.name, size: file.size, open: async () => file }));
-      let leftOut = '';
+      let skipped = '';
       try {
         const nested = entries.some((entry) => entry?.isDirectory);
         if (nested || [...files].some((file) => file.webkitRelativePath || /\.zip$/i.test(file.name))) {
           const { gather } = await import(words.gather);
-          ({ photos, leftOut } = await gather([...files], nested ? entries : [], words));
+          ({ photos, skipped } = await gather([...files], nested ? entries : [], words));
         }
         if (signal.aborted) return;
-        if (photos.length === 1) await send(await photos[0].open(), leftOut, signal);
+        if (photos.length === 1) await send(await photos[0].open(), skipped, signal);
         else {
           const { showMany } = await import(words.many);
-          if (!signal.aborted) showMany(photos, leftOut, signal, tools);
+          if (!signal.aborted) showMany(photos, skipped, signal, tools);
         }
       } catch (error) {
         if (!signal.aborted) fail(inWords(error));
@@ -266,8 +266,8 @@
       else fail(unreached());
       if (main.getBoundingClientRect().top < 0) scrollTo({ top: 0 });
     }));
-    // What is pasted or dragged into a field is the field's, even where it comes with a picture, as a
-    // spreadsheet's cell does; and nothing changes behind an open dialog.
+    // What is pasted or dragged into a field belongs to the field, even if a picture comes with it, as
+    // with a spreadsheet's cell. Nothing changes behind an open dialog.
     const isOthers = ({ target }) => Boolean(document.querySelector('dialog[open]')
       ?? target.closest?.('input:not([type=file], [type=checkbox]), textarea, [contenteditable]'));
     const isText = ({ dataTransfer }) => dataTransfer.types.includes('text/plain') && !dataTransfer.types.includes('Files');
@@ -286,7 +286,7 @@
       if (isOthers(event)) return;
       const { files, items } = event.dataTransfer;
       const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-      take(files, 'That was no file. Save the picture first, then drop it here.', entries);
+      take(files, 'That was not a file. Save the picture first, then drop it here.', entries);
     });
   });
 })();

@@ -1,14 +1,14 @@
-// What a visitor says about an answer: right, or wrong and what instead; and how it is taken back.
-// Fetched with the first photo, where the server takes feedback.
+// A visitor's feedback on an answer: right, or wrong and what instead; and its undo.
+// Fetched with the first photo, where the server accepts feedback.
 
-const PAGE = 8; // options that Page Down goes on by
+const PAGE = 8; // options that Page Down skips
 
 const plain = (text) => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
 const squeezed = (text) => text.replace(/[^\p{L}\p{N}]/gu, '');
 
-// The labels that fit what was typed, whatever the hyphens, accents and the order of the words. The model's
-// guesses with a word that begins with it come first, best first; then what it is exactly, what begins
-// with it, what has a word that does, and what has it anywhere, each by the alphabet.
+// The labels that match what was typed, whatever the hyphens, accents and order of words. The model's
+// guesses with a word that begins with it come first, best first. Then comes the exact match, what begins
+// with it, what has a word that does, and what contains it, each in alphabetical order.
 export const matching = (labels, guesses, typed) => {
   const wanted = plain(typed).trim();
   const rank = (label) => {
@@ -28,8 +28,8 @@ export const matching = (labels, guesses, typed) => {
     || (a.likely ? a.guess - b.guess : a.at - b.at) || a.label.localeCompare(b.label));
 };
 
-// The one that Enter takes: what was typed exactly, the best guess that begins so, or the only one that
-// fits; -1 where it could be any of several.
+// The index that Enter takes: the exact match, the best guess that begins so, or the only match; -1 if
+// there are several.
 export const meant = (found) => {
   const exact = found.findIndex(({ at }) => at === 1);
   if (exact >= 0) return exact;
@@ -120,7 +120,7 @@ const makeList = ($, freshen) => {
     } else if (event.key === 'Enter' && !event.isComposing) {
       event.preventDefault();
       if (options[active]) pick(options[active].textContent);
-      else if (options.length && search.value.trim()) $('found').textContent = `${options.length} labels fit: choose one of them.`;
+      else if (options.length && search.value.trim()) $('found').textContent = `${options.length} labels match: choose one of them.`;
     }
   });
   dialog.querySelector('.none').addEventListener('click', () => pick(''));
@@ -144,7 +144,7 @@ const makeList = ($, freshen) => {
   };
 };
 
-// An item is { prediction, picture, url }; what was said about it is noted in its `opinion`.
+// An item is { prediction, picture, url }; its feedback is in `opinion`.
 export const makeFeedback = ({ $, freshen, inWords, unreached, words }) => {
   const call = async (...request) => (await import(words.call)).call(unreached, ...request);
   const say = $('correct').dataset;
@@ -175,13 +175,13 @@ export const makeFeedback = ({ $, freshen, inWords, unreached, words }) => {
       part.querySelector('button').addEventListener('click', () => undo(item));
       const keep = part.querySelector('input');
       keep.checked = item.opinion.photo_kept;
-      keep.addEventListener('change', () => tell(item, item.opinion.label, keep.checked));
+      keep.addEventListener('change', () => save(item, item.opinion.label, keep.checked));
       part.querySelector('.fine').textContent = kept(item.opinion);
     } else {
       part = copy('asked');
       const right = part.querySelector('.right');
       const wrong = part.querySelector('.wrong');
-      right.addEventListener('click', () => tell(item, item.prediction.label));
+      right.addEventListener('click', () => save(item, item.prediction.label));
       // A family, or nothing at all: then no label has been shown that could be right.
       const unnamed = item.prediction.words.heading !== item.prediction.label;
       if (unnamed) {
@@ -213,10 +213,10 @@ export const makeFeedback = ({ $, freshen, inWords, unreached, words }) => {
     if (shown === item && !$('opinion').hidden) draw($('opinion'), item); // else another photo came
   };
 
-  // One thing at a time for each item: who clicks twice has said it once.
+  // One change at a time for each item: a double click counts once.
   const change = async (item, act) => {
-    if (item.telling) return;
-    item.telling = true;
+    if (item.saving) return;
+    item.saving = true;
     item.fault = '';
     item.undone = false;
     try {
@@ -225,26 +225,26 @@ export const makeFeedback = ({ $, freshen, inWords, unreached, words }) => {
       item.fault = inWords(error);
       labels = null; // another model may be in service by now
     }
-    item.telling = false;
+    item.saving = false;
     redraw(item);
   };
 
   const undo = (item) => change(item, async () => {
     const { id, undo: token } = item.opinion;
-    await call(`${words.tell}/${id}`, { method: 'DELETE', headers: { 'X-Undo-Token': token } })
+    await call(`${words.feedbackUrl}/${id}`, { method: 'DELETE', headers: { 'X-Undo-Token': token } })
       .catch((error) => { if (error.status !== 404) throw error; }); // gone already, as wanted
     item.opinion = null;
     item.undone = true;
     $('status').textContent = say.undone;
   });
 
-  // What is told again takes the place of what was said before.
-  const tell = (item, label, keep = keepsAll(item)) => change(item, async () => {
+  // Feedback that is sent again replaces the earlier one.
+  const save = (item, label, keep = keepsAll(item)) => change(item, async () => {
     const form = new FormData();
     form.append('receipt', item.prediction.receipt);
     form.append('label', label);
     if (keep) form.append('image', new Blob([await item.picture.arrayBuffer()]), 'photo');
-    item.opinion = await call(words.tell, { method: 'POST', body: form });
+    item.opinion = await call(words.feedbackUrl, { method: 'POST', body: form });
     if (keep && !item.opinion.photo_kept) item.fault = say.full;
     $('status').textContent = `${noted(item)} ${kept(item.opinion)}`;
   });
@@ -259,14 +259,14 @@ export const makeFeedback = ({ $, freshen, inWords, unreached, words }) => {
     }
     const guesses = item.prediction.top.map((score) => score.label).slice(from);
     $('kept').textContent = keepsAll(item) ? say.keptPhoto : say.kept;
-    openList(labels, guesses, item.url, (label) => tell(item, label));
+    openList(labels, guesses, item.url, (label) => save(item, label));
   };
 
   $('keep-all').addEventListener('change', () => {
     $('kept-all').textContent = $('keep-all').checked ? say.keptPhoto : say.kept;
   });
 
-  // A key that is held down presses once, not also what takes the place of what it pressed.
+  // A key that is held down presses once, and not what appears in the same place.
   document.addEventListener('keydown', (event) => {
     if (event.repeat && event.key === 'Enter' && event.target.closest('.opinion, .correct')) event.preventDefault();
   });

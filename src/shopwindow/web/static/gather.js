@@ -1,7 +1,7 @@
-// Finds the pictures in folders and zips. Fetched when there is one.
+// Finds the pictures in folders and zips. Fetched when it is needed.
 
 const PICTURE = /\.(jpe?g|jpe|jfif|png|webp|gif|bmp|dib|tiff?|hei[cf]s?|hif|avif)$/i;
-const NAMED = 3; // files that are left out and named
+const NAMED = 3; // skipped files that are named
 const ZIP = /\.zip$/i;
 const HIDDEN = /(^|\/)(\.|__MACOSX\/)/;
 const MAX_PHOTOS = 2_000;
@@ -13,7 +13,7 @@ const inWords = (names) => {
   if (!names.length) return '';
   const count = `${names.length} ${names.length === 1 ? 'file' : 'files'}`;
   const more = names.length - NAMED;
-  return `${count} left out, being no picture: ${names.slice(0, NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}.`;
+  return `${count} skipped, not ${names.length === 1 ? 'a picture' : 'pictures'}: ${names.slice(0, NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}.`;
 };
 
 // All files under a dropped folder, with their paths as names.
@@ -32,13 +32,13 @@ const readEntry = async (entry, found) => {
   }
 };
 
-// The pictures of a zip, each taken out only when its turn comes, and none that says it is large.
+// The pictures of a zip. Each is unpacked only when its turn comes, and not if it is too large.
 const readZip = async (name, file, words) => {
-  if (file.size > MAX_ZIP_BYTES) throw new Error(`${name} has more than ${MAX_ZIP_BYTES / 1e6} MB. Please unpack it and choose the folder.`);
+  if (file.size > MAX_ZIP_BYTES) throw new Error(`${name} is larger than ${MAX_ZIP_BYTES / 1e6} MB. Please unpack it and choose the folder.`);
   await import(words.unzip);
   const bytes = new Uint8Array(await file.arrayBuffer());
   const photos = [];
-  const leftOut = [];
+  const skipped = [];
   let place = -1; // two files in a zip may have the same name
   try {
     self.fflate.unzipSync(bytes, {
@@ -46,20 +46,20 @@ const readZip = async (name, file, words) => {
         place += 1;
         if (inner.name.endsWith('/') || HIDDEN.test(inner.name)) return false;
         if (PICTURE.test(inner.name)) photos.push({ ...inner, place });
-        else leftOut.push(inner.name);
+        else skipped.push(inner.name);
         return false;
       },
     });
   } catch {
-    throw new Error(`${name} could not be unpacked: it is damaged or no zip. Please unpack it and choose the folder.`);
+    throw new Error(`${name} could not be unpacked: it is damaged or not a zip. Please unpack it and choose the folder.`);
   }
   if (photos.length > MAX_PHOTOS) throw tooMany();
   const open = (inner) => async () => {
-    if (inner.originalSize > Number(words.maxBytes)) throw new Error(`This picture has more than ${words.max}.`);
+    if (inner.originalSize > Number(words.maxBytes)) throw new Error(`This picture is larger than ${words.max}.`);
     try {
-      // Packing makes nothing larger: such a picture says it is smaller than it is.
+      // Packing makes nothing larger: such a picture claims to be smaller than it is.
       if (inner.size > inner.originalSize + 1024) throw new RangeError();
-      // As many bytes as it says are set aside, and what would be more is cut off.
+      // Memory is set aside for the size that it claims, and the rest is cut off.
       let at = -1;
       const taken = self.fflate.unzipSync(bytes, { filter: () => { at += 1; return at === inner.place; } });
       return new File([taken[inner.name]], inner.name);
@@ -67,10 +67,10 @@ const readZip = async (name, file, words) => {
       throw new Error('This picture could not be unpacked. Is the zip encrypted or damaged?');
     }
   };
-  return { photos: photos.map((inner) => ({ name: inner.name, size: inner.originalSize, open: open(inner) })), leftOut };
+  return { photos: photos.map((inner) => ({ name: inner.name, size: inner.originalSize, open: open(inner) })), skipped };
 };
 
-// Returns { photos: [{ name, size, open: () => Promise<File> }], leftOut: a sentence, or nothing }.
+// Returns { photos: [{ name, size, open: () => Promise<File> }], skipped: a sentence, or nothing }.
 export const gather = async (files, entries, words) => {
   let found = files.map((file) => ({ name: file.webkitRelativePath || file.name, file }));
   if (entries.length) {
@@ -79,18 +79,18 @@ export const gather = async (files, entries, words) => {
   }
   found = found.filter(({ name }) => !HIDDEN.test(name));
   const photos = [];
-  const leftOut = [];
+  const skipped = [];
   for (const { name, file } of found) {
     if (ZIP.test(name)) {
       const unpacked = await readZip(name, file, words);
       photos.push(...unpacked.photos);
-      leftOut.push(...unpacked.leftOut);
+      skipped.push(...unpacked.skipped);
     } else if (PICTURE.test(name) || file.type.startsWith('image/')) {
       photos.push({ name, size: file.size, open: async () => file });
-    } else leftOut.push(name);
+    } else skipped.push(name);
   }
-  if (!photos.length) throw new Error(`There is no picture in it${leftOut.length ? `. ${inWords(leftOut)}` : ', and nothing else.'}`);
+  if (!photos.length) throw new Error(`No pictures found.${skipped.length ? ` ${inWords(skipped)}` : ''}`);
   if (photos.length > MAX_PHOTOS) throw tooMany();
   photos.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-  return { photos, leftOut: inWords(leftOut) };
+  return { photos, skipped: inWords(skipped) };
 };

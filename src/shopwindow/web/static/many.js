@@ -1,7 +1,7 @@
 // Many photos: a grid that fills as answers arrive. Fetched when there is more than one.
 
 const AT_ONCE = 4; // requests under way; the server works on eight at a time
-const PATIENCE = 30; // times to come back to a busy server
+const PATIENCE = 30; // retries with a busy server
 const ARRANGE_MS = 250;
 
 const DOUBTS = ['unknown', 'unsure', 'family', 'likely', 'sure'];
@@ -20,13 +20,13 @@ const asRow = ({ name, prediction, error }) => {
   return { path: name, label, confidence, sure, top, attributes, error: error ?? null };
 };
 
-// And one column more, once the visitor has said what something is.
+// And one more column, once the visitor has given feedback.
 const asRows = (items) => {
   if (!items.some((item) => item.opinion)) return items.map(asRow);
   return items.map((item) => ({ ...asRow(item), corrected: item.opinion ? item.opinion.label || 'none of these' : null }));
 };
 
-// A spreadsheet takes text that begins so for a formula; after an apostrophe it does not.
+// A spreadsheet runs text that begins so as a formula, unless an apostrophe comes first.
 // https://owasp.org/www-community/attacks/CSV_Injection
 const asCell = (value) => {
   let text = value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
@@ -48,8 +48,8 @@ const save = (name, type, text) => {
 
 const count = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
 
-// Files of the same name, as phones give, say which of them they are and how large.
-const toldApart = (photos) => {
+// Number the files that share a name, as phones make them, and add their sizes.
+const withUniqueNames = (photos) => {
   const alike = Map.groupBy(photos, ({ name }) => name);
   return photos.map((photo) => {
     const { name, size } = photo;
@@ -59,7 +59,7 @@ const toldApart = (photos) => {
   });
 };
 
-export const showMany = (photos, leftOut, signal, tools) => {
+export const showMany = (photos, skipped, signal, tools) => {
   const { $, copy, discuss, enter, freshen, inWords, predict, scale, sign } = tools;
   const takesFeedback = Boolean($('opinion'));
   const tiles = $('tiles');
@@ -67,7 +67,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
   let opened = null;
   let leaving = false; // the opened one
 
-  const items = toldApart(photos).map((photo, given) => {
+  const items = withUniqueNames(photos).map((photo, given) => {
     const tile = copy('tile', { '.file': photo.name });
     const button = document.createElement('button');
     button.type = 'button';
@@ -90,27 +90,27 @@ export const showMany = (photos, leftOut, signal, tools) => {
     const unsure = settled.filter((item) => item.prediction && !item.prediction.sure).length;
     const all = settled.length === items.length;
     const notes = [
-      all || !settled.length ? '' : 'The answers come as they are found.',
+      all || !settled.length ? '' : 'Answers appear as they are ready.',
       unsure ? `Not sure about ${unsure} of them: look at those first.` : '',
       failed ? `${count(failed, 'file')} could not be read.` : '',
-      leftOut,
+      skipped,
     ].filter(Boolean);
     sign({
       heading: count(items.length, 'photo'),
       kind: 'count',
       share: all ? '' : String(settled.length),
       verdict: all ? 'All answered' : 'answered so far',
-      note: notes.join(' ') || (all ? 'Sure about every one of them.' : 'Least sure first.'),
+      note: notes.join(' ') || (all ? 'Sure about all of them.' : 'Least sure first.'),
     });
     if (all) $('status').textContent = `All ${items.length} photos are answered. ${notes.join(' ')}`;
   };
 
-  // In the chosen order: at once where the visitor asks for it, and else not while the pointer is
-  // among the tiles.
+  // In the chosen order: at once if the visitor asks for it, otherwise not while the pointer is over
+  // the tiles.
   const arrange = () => {
     timer = 0;
     const order = ORDERS[$('order').value];
-    // What failed comes after what has an answer, and what still waits comes last.
+    // Failed photos come after answered ones, and waiting ones last.
     const rank = (item) => (item.prediction ? 0 : item.error ? 1 : 2);
     const sorted = items.toSorted((a, b) => rank(a) - rank(b) || (rank(a) ? 0 : order(a, b)) || a.given - b.given);
     const focused = document.activeElement;
@@ -204,7 +204,7 @@ export const showMany = (photos, leftOut, signal, tools) => {
   tools.hidePreview('');
   enter('many');
   say();
-  $('status').textContent = `${items.length} photos. The answers come as they are found, least sure first.`;
+  $('status').textContent = `${items.length} photos. Answers appear as they are ready, least sure first.`;
   const queue = items.values(); // shared: each worker takes the next one
   for (let worker = 0; worker < AT_ONCE; worker += 1) work(queue);
 };

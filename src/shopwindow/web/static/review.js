@@ -1,8 +1,8 @@
-// The keys of /review. All that they do is press the buttons, which are there without them too.
+// The keys of /review. They press the buttons, which work without them too.
 
 const KEPT = 'shopwindow-review-keys';
 const box = document.getElementById('keys');
-let kept = { getItem: () => null, setItem: () => {} }; // where a browser lets nothing be stored
+let kept = { getItem: () => null, setItem: () => {} }; // if the browser does not allow storage
 try {
   kept = localStorage;
 } catch {
@@ -13,7 +13,7 @@ let on = kept.getItem(KEPT) !== 'off';
 const show = () => document.getElementById('main').classList.toggle('keyed', on);
 show();
 
-// The next photo has its buttons where those of the last were: a double click is meant for one of them.
+// The next photo's buttons are where the last one's were, and a double click is meant for one alone.
 document.getElementById('main').classList.add('fresh');
 setTimeout(() => document.getElementById('main').classList.remove('fresh'), 500);
 

@@ -1,14 +1,14 @@
 // Makes a photo smaller before it travels: 12 million pixels as some 50 kB instead of 5 MB.
 
-const SMALL_BYTES = 100_000; // such files travel in no time as they are
-const LARGE_BYTES = 200_000_000; // and such ones are no photos
+const SMALL_BYTES = 100_000; // smaller files are sent unchanged: they travel in no time
+const LARGE_BYTES = 200_000_000; // larger ones are not photos
 const QUALITY = 0.85;
 const MAX_SCANS = 100; // of a JPEG; the server takes no more
 
-// As the server tells formats: from how a file begins.
+// Like the server, by how a file begins.
 const begins = (bytes, ...mark) => mark.every((value, at) => bytes[at] === value);
 
-// From marker to marker up to the end of the image; what phones put behind that is not looked at.
+// From marker to marker up to the end of the image; what phones append to it is not checked.
 const isWholeJpeg = (bytes) => {
   let at = 2;
   let scans = 0;
@@ -52,8 +52,8 @@ const isWholePng = (bytes) => {
   return false;
 };
 
-// Whether these are all the bytes of a JPEG or PNG; of other formats, and in doubt, false. Browsers draw
-// what there is of a picture and say nothing of the rest, so what they make of half a one looks whole.
+// Whether a JPEG or PNG is complete; false for other formats, and in doubt. Browsers draw what there is
+// of a picture and do not report the rest, so half a picture would be sent as a whole one.
 const isWhole = (bytes) => {
   if (begins(bytes, 0xff, 0xd8, 0xff)) return isWholeJpeg(bytes);
   return begins(bytes, 0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a) && isWholePng(bytes);
@@ -62,9 +62,8 @@ const isWhole = (bytes) => {
 /**
  * Return a photo with no more pixels than the server looks at, as a JPEG, upright.
  *
- * Whatever cannot be made smaller comes back as it is: files that this browser cannot decode, what is
- * small already, and what would only grow. So does what is not certain to be whole: the server must see
- * the damage, which the photo that is made here would hide.
+ * Files that this browser cannot decode, that are small already or would only grow come back unchanged.
+ * So do those that may be damaged: the server must see the damage, which re-encoding would hide.
  *
  * @param {File} file What the visitor chose.
  * @param {number} leastPx Pixels that are enough for the shorter side.
@@ -74,8 +73,8 @@ const isWhole = (bytes) => {
 export async function shrink(file, leastPx) {
   if (file.size <= SMALL_BYTES || file.size > LARGE_BYTES) return file;
   if (!isWhole(new Uint8Array(await file.arrayBuffer()))) return file;
-  // An image and no bitmap: of a JPEG that is drawn small, browsers decode only as much as they need,
-  // which takes half the time. Both turn it upright by its EXIF.
+  // An image rather than a bitmap: browsers decode a JPEG only as far as its drawn size needs, which
+  // takes half the time. Both turn it upright by its EXIF.
   const image = new Image();
   image.src = URL.createObjectURL(file);
   try {

@@ -1,9 +1,9 @@
-"""Requests for an answer that there is no room for, refused before a thread takes them up.
+"""Refuses predictions that there is no room for, before a thread takes them up.
 
-When three times as much is asked as can be answered, two of three requests are refused, and what
-that costs is taken from the answers: a change of threads, Flask's way of handling a request, one
-more turn of the server's loop. So this is done where the request was read, in the app's own words,
-and it is counted and logged as everything else.
+When three times as much is asked as can be answered, two of three requests are refused. Through
+Flask, each refusal costs a change of threads, the handling of a request and one more turn of the
+server's loop, all at the expense of the answers. So they are refused where they are read, in the
+app's own words, and counted and logged like everything else.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from werkzeug.exceptions import HTTPException
 
 from shopwindow.inference.batching import Batcher
 from shopwindow.web.logs import ID_HEADER, log_answer, request_id_of
-from shopwindow.web.metrics import Metrics
 from shopwindow.web.problem import MEDIA_TYPE, Problem, as_http_error, kind_of_status
+from shopwindow.web.prometheus import Metrics
 from shopwindow.web.security import SECURITY_HEADERS, Access
 
 _METHOD, _PATH = "POST", "/api/v1/predict"  # what programs ask for; people get a page
@@ -27,24 +27,24 @@ _METHOD, _PATH = "POST", "/api/v1/predict"  # what programs ask for; people get 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An answer that is ready to be written.
+    """A response that is ready to be written.
 
     Attributes:
-        code: HTTP status.
+        status: HTTP status.
         headers: All but those that the server adds itself.
         body: Its content.
     """
 
-    code: int
+    status: int
     headers: list[tuple[str, str]]
     body: bytes
 
 
 class OverloadGuard:
-    """Looks whether there is room for a request.
+    """Decides whether there is room for a request.
 
     Args:
-        batcher: Whose line may be full.
+        batcher: Whose queue may be full.
         metrics: Where a refusal is counted.
         access: Who is let in at all.
     """
@@ -55,17 +55,18 @@ class OverloadGuard:
         self._access = access
 
     def refuse(self, request: Any, peer: str | None) -> ErrorResponse | None:
-        """Return what to answer to waitress's `HTTPRequestParser` at once; None for those let in.
+        """Return the refusal of a request, or None to let it in.
 
-        Never more is refused than the app would: what is let in may still find the line full.
+        Never more is refused than the app would refuse; what is let in may still find the queue
+        full.
 
         Args:
-            request: As it arrived.
+            request: Waitress's `HTTPRequestParser`, complete.
             peer: The address that it came from.
         """
         if not self._batcher.full or request.command != _METHOD or request.path != _PATH:
             return None
-        error = self._why(request, peer)
+        error = self._error(request, peer)
         problem = Problem.from_http_error(error)
         request_id = request_id_of(_header(request, ID_HEADER) or "")
         kinds = [kind_of_status(problem.status)]
@@ -81,12 +82,13 @@ class OverloadGuard:
         body = json.dumps(problem.as_json(), ensure_ascii=False).encode()
         return ErrorResponse(problem.status, headers, body)
 
-    def _why(self, request: Any, peer: str | None) -> HTTPException:
-        """Return what the app would raise; see `security.secure`."""
+    def _error(self, request: Any, peer: str | None) -> HTTPException:
+        """Return what the app would raise, in the order of `security.check_access`."""
         header = partial(_header, request)
         try:
-            given = Authorization.from_header(header("Authorization"))
-            self._access.check_key(given, json=True)
+            self._access.check_key(
+                Authorization.from_header(header("Authorization")), from_program=True
+            )
             self._access.check_rate(peer, header)
         except HTTPException as error:
             return error

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 @click.group(
-    short_help="What people said about the answers.",
+    short_help="Feedback from visitors.",
     epilog=example("shopwindow feedback export corrections/"),
 )
 def feedback() -> None:
-    """Take out what people said about the answers."""
+    """Export the feedback that visitors gave on answers."""
 
 
 @feedback.command(
-    short_help="Write corrections as a data set.",
+    short_help="Write feedback as a data set.",
     epilog=example("shopwindow feedback export corrections/ --all"),
 )
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
@@ -32,16 +32,15 @@ def feedback() -> None:
     "--feedback",
     "where",
     metavar="URL",
-    help="The store: a path, or postgresql://...  [default: the setting feedback, else the file "
-    "of the model]",
+    help="The store: a path, or postgresql://...  [default: the setting feedback, or the model's "
+    "own file]",
 )
 @model_option
-@click.option("--all", "unreviewed", is_flag=True, help="Also what nobody has reviewed yet.")
+@click.option("--all", "unreviewed", is_flag=True, help="Include what has not been reviewed.")
 def export(folder: Path, where: str | None, model: Path | None, unreviewed: bool) -> None:
     """Write reviewed feedback with photos to DIR, as a table and images that train reads.
 
-    An earlier export in DIR is brought up to date: photos that were taken back or forgotten since
-    are removed.
+    An earlier export in DIR is updated: photos that were deleted since are removed.
     """
     if where and model is not None:
         raise UsageError("--model has no effect with --feedback, which names the store.")
@@ -49,8 +48,8 @@ def export(folder: Path, where: str | None, model: Path | None, unreviewed: bool
     details = [
         f"{count:,} {what}"
         for count, what in (
-            (found.repeated, "left out, since something later was said about the same photo"),
-            (found.other_columns, "left out, since they are about another label column"),
+            (found.superseded, "left out, because there is later feedback on the same photo"),
+            (found.other_columns, "left out, because they are about another label column"),
         )
         if count
     ]
@@ -63,11 +62,10 @@ def export_store(
     """Export a store.
 
     Args:
-        where: The store; where it is None or empty, that of the setting `feedback`, or else the one
-            that a model has unless told otherwise.
+        where: The store; None or empty for that of the setting `feedback`, or the model's own.
         folder: Where to.
-        model: Which model; None for the one that the settings name.
-        unreviewed: Whether to take what nobody has reviewed, too.
+        model: Whose store; None for the model that the settings name.
+        unreviewed: Whether to include feedback that has not been reviewed.
 
     Raises:
         UsageError: Feedback is off, or there is no such store.
@@ -76,7 +74,7 @@ def export_store(
     from shopwindow.feedback.exporting import export_feedback
     from shopwindow.feedback.opening import open_store
 
-    place = where or _usual_store(model)
+    place = where or _default_store(model)
     if place == "off":
         raise UsageError("feedback: expected a store, found off; name one, as a path or a URL")
     store = open_store(place, make=False)
@@ -88,14 +86,14 @@ def export_store(
         more = (
             ""
             if unreviewed
-            else ", reviewed at /review or taken unseen by shopwindow feedback export --all,"
+            else ", reviewed at /review or included by shopwindow feedback export --all,"
         )
         raise DataError(f"{store.where}: expected feedback with photos{more} found none")
     return found
 
 
-def _usual_store(model: Path | None) -> str:
-    """Return the store of the setting `feedback`, or else the one of a model."""
+def _default_store(model: Path | None) -> str:
+    """Return the store of the setting `feedback`, or the one of a model."""
     from shopwindow.feedback.opening import default_place
     from shopwindow.inference.predictor import load_bundle
     from shopwindow.settings import Settings
@@ -111,9 +109,8 @@ def corrections_to_learn(where: str, own: Path, model: Path | None) -> Path:
     """Return the folder of corrections that an option names.
 
     Args:
-        where: A folder that feedback export wrote; or a store, which is exported, as by
-            `export_store`.
-        own: Where to.
+        where: A folder that `feedback export` wrote, or a store, which is exported.
+        own: Where a store is exported to.
         model: As for `export_store`.
 
     Raises:
@@ -127,12 +124,12 @@ def corrections_to_learn(where: str, own: Path, model: Path | None) -> Path:
 
 
 def corrections_to_judge_by(where: str | None, own: Path, in_service: Path) -> Path | None:
-    """Return the folder of corrections that an option names; None where there are none.
+    """Return the folder of corrections that an option names; None if there are none.
 
     Args:
-        where: As for `corrections_to_learn`, or off; None for the usual store, if there is one.
+        where: As for `corrections_to_learn`, or off; None for the default store, if there is one.
         own: Where a store is exported to.
-        in_service: The model that people have corrected.
+        in_service: The model that visitors have corrected.
 
     Raises:
         UsageError: There is no such store.
@@ -140,10 +137,10 @@ def corrections_to_judge_by(where: str | None, own: Path, in_service: Path) -> P
     from shopwindow.settings import Settings
 
     try:
-        place = where or _usual_store(in_service)
+        place = where or _default_store(in_service)
     except FeedbackError:  # a user without a home folder
         return None
-    # A model's own store comes with the first feedback; no other is taken for empty.
+    # A model's own store may not exist yet; another one that is missing is an error.
     is_own = not where and not Settings.from_environment().feedback
     if place == "off" or (is_own and not Path(place).exists()):
         return None

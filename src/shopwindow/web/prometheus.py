@@ -1,7 +1,7 @@
-"""`/metrics`: what happens in here, in the text format of Prometheus.
+"""`/metrics`, in the text format of Prometheus.
 
-In base units (seconds, bytes), and with labels whose values are few and ours: whatever a client
-makes up (addresses, methods) is counted as "other". docs/operations.md says what to watch.
+In base units (seconds, bytes). Labels have few values, all of them ours: whatever a client makes up
+(addresses, methods) is counted as "other". docs/operations.md says what to watch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Response, g, request
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -25,16 +25,19 @@ from prometheus_client import (
 from shopwindow.bundle import Bundle
 from shopwindow.errors import OversizedImageError, UnreadableImageError, UnsupportedImageError
 from shopwindow.feedback.feedback import STATUSES, Status
+from shopwindow.feedback.service import FeedbackOutcome
 from shopwindow.inference.batching import DropReason, Observer
 from shopwindow.web.problem import error_kinds, kind_of, was_turned_away
+from shopwindow.web.state import app_state
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+bp = Blueprint("metrics", __name__)
 
-Attempt = Literal["in", "wrong", "refused"]
-FeedbackOutcome = Literal["confirmed", "corrected", "none", "undone", "failed", "full"]
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+LoginOutcome = Literal["in", "wrong", "refused"]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
-# From an answer out of a small model to a deadline.
+# From the time a small model takes to the default deadline.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _WORK_SECONDS = (0.0005, 0.001, 0.0025, *_SECONDS[:-2])
 
@@ -49,7 +52,8 @@ class Metrics(Observer):
     def __init__(self, bundle: Bundle) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody here asks for
+        # Else each counter has a second series, which nobody here asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"shopwindow_{name}", text, labels, registry=self.registry)
@@ -64,7 +68,7 @@ class Metrics(Observer):
         )
         self._request_seconds = histogram(
             "request_seconds",
-            "Time to answer a request that has arrived, without those that were turned away.",
+            "Time to answer a request that has arrived; requests turned away do not count.",
             _SECONDS,
             "endpoint",
         )
@@ -76,7 +80,7 @@ class Metrics(Observer):
         )
         self._queue = Gauge(
             "shopwindow_queue_requests",
-            "Requests for an answer that wait or are worked on.",
+            "Requests for a prediction that wait or are being answered.",
             registry=self.registry,
         )
         self._batch = histogram(
@@ -88,20 +92,20 @@ class Metrics(Observer):
         self._run_seconds = histogram("run_seconds", "Time of one run of the model.", _WORK_SECONDS)
         self._model = Info("shopwindow_model", "The model that is served.", registry=self.registry)
         self._replacements = counter(
-            "model_replacements_total", "New model files, by what became of them.", "outcome"
+            "model_replacements_total", "New model files, by whether they were taken.", "outcome"
         )
         self._feedback_on = Gauge(
             "shopwindow_feedback_on",
-            "Whether feedback is taken: 1, or 0 where the store is off or could not be opened.",
+            "1 where feedback is accepted, 0 where it is off or its store could not be opened.",
             registry=self.registry,
         )
         self._feedback = counter(
-            "feedback_total", "Feedback, by what it said or what became of it.", "outcome"
+            "feedback_total", "Feedback, by what it said or what happened to it.", "outcome"
         )
-        self._feedback_photos = counter("feedback_photos_total", "Photos that were agreed to.")
-        self._reviews = counter("reviews_total", "Feedback that was judged.", "outcome")
+        self._feedback_photos = counter("feedback_photos_total", "Photos kept, as visitors agreed.")
+        self._reviews = counter("reviews_total", "Feedback that was reviewed.", "outcome")
         self._logins = counter("review_logins_total", "Attempts to log in to /review.", "outcome")
-        # A counter that appears with its first event has no rate to be alarmed by.
+        # A counter that appears with its first event has no rate to alert on.
         for kind in (UnsupportedImageError, OversizedImageError, UnreadableImageError):
             self._errors.labels(kind_of(kind))
         self._errors.labels("bug")
@@ -113,20 +117,20 @@ class Metrics(Observer):
             self._feedback.labels(outcome)
         for outcome in STATUSES:
             self._reviews.labels(outcome)
-        for outcome in get_args(Attempt):
+        for outcome in get_args(LoginOutcome):
             self._logins.labels(outcome)
         self.show_model(bundle)
 
     def line_changed(self, length: int) -> None:
-        """Take down how many requests for an answer are inside."""
+        """Record how many requests for a prediction there are."""
         self._queue.set(length)
 
     def decoded(self, seconds: float) -> None:
-        """Take down how long an image file took to decode."""
+        """Record how long an image file took to decode."""
         self._decode_seconds.observe(seconds)
 
     def ran(self, images: int, seconds: float) -> None:
-        """Take down one run of the model."""
+        """Record one run of the model."""
         self._batch.observe(images)
         self._run_seconds.observe(seconds)
 
@@ -135,7 +139,7 @@ class Metrics(Observer):
         self._dropped.labels(reason).inc()
 
     def show_model(self, bundle: Bundle) -> None:
-        """Say which model is served from now on."""
+        """Show which model is served from now on."""
         info = bundle.info
         self._model.info({"name": info.name, "version": info.version, "sha256": bundle.sha256})
 
@@ -146,42 +150,34 @@ class Metrics(Observer):
             self.show_model(bundle)
 
     def feedback_is_on(self) -> None:
-        """Say that feedback is taken."""
+        """Show that feedback is accepted."""
         self._feedback_on.set(1)
 
-    def took_feedback(self, outcome: FeedbackOutcome, *, with_photo: bool = False) -> None:
-        """Count a feedback by what it said, and its photo."""
+    def count_feedback(self, outcome: FeedbackOutcome, with_photo: bool = False) -> None:
+        """Count feedback by its outcome, and its photo."""
         self._feedback.labels(outcome).inc()
         if with_photo:
             self._feedback_photos.inc()
 
-    def reviewed(self, outcome: Status) -> None:
-        """Count a judgement on a feedback."""
+    def count_review(self, outcome: Status) -> None:
+        """Count a reviewer's decision."""
         self._reviews.labels(outcome).inc()
 
-    def tried_to_log_in(self, outcome: Attempt) -> None:
+    def count_login(self, outcome: LoginOutcome) -> None:
         """Count an attempt to log in."""
         self._logins.labels(outcome).inc()
-
-    def answered(self, response: Response) -> None:
-        """Count the current request and its answer."""
-        endpoint = request.url_rule.rule if request.url_rule else "other"
-        method = request.method if request.method in _METHODS else "other"
-        status = response.status_code
-        seconds = None if was_turned_away(status) else time.perf_counter() - g.began_s
-        self.count_answer(endpoint, method, status, seconds, error_kinds(status))
 
     def count_answer(
         self, endpoint: str, method: str, status: int, seconds: float | None, kinds: Iterable[str]
     ) -> None:
-        """Count an answer, and the kinds of errors that it tells of.
+        """Count an answer, and the kinds of errors in it.
 
         Args:
             endpoint: The rule of its address.
             method: HTTP method.
             status: HTTP status.
-            seconds: How long it took; None where it was turned away, which takes no time, and many
-                of which would make the others look quick.
+            seconds: How long it took; None where the request was turned away. That takes no time,
+                and many of them would make the others look quick.
             kinds: See `problem.error_kinds`.
         """
         self._requests.labels(endpoint, method, str(status)).inc()
@@ -191,17 +187,17 @@ class Metrics(Observer):
             self._errors.labels(kind).inc()
 
 
-def measure(app: Flask, metrics: Metrics) -> None:
-    """Count what an app does, and serve the figures under `/metrics`."""
-    blueprint = Blueprint("metrics", __name__)
+@bp.get("/metrics")
+def show_metrics() -> Response:
+    """Return the figures of this app."""
+    return Response(generate_latest(app_state().metrics.registry), content_type=_CONTENT_TYPE)
 
-    @blueprint.get("/metrics")
-    def show() -> Response:
-        return Response(generate_latest(metrics.registry), content_type=CONTENT_TYPE)
 
-    app.register_blueprint(blueprint)
-
-    @app.after_request
-    def count(response: Response) -> Response:
-        metrics.answered(response)
-        return response
+def count_response(response: Response) -> Response:
+    """Count the current request and its answer."""
+    endpoint = request.url_rule.rule if request.url_rule else "other"
+    method = request.method if request.method in _METHODS else "other"
+    status = response.status_code
+    seconds = None if was_turned_away(status) else time.perf_counter() - g.began_s
+    app_state().metrics.count_answer(endpoint, method, status, seconds, error_kinds(status))
+    return response

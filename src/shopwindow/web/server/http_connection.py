@@ -1,4 +1,4 @@
-"""What waitress does with a connection, where its own ways are not ours."""
+"""A connection: what is read from it, when it is cut off, and refusals that need no thread."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask
 from waitress.utilities import RequestEntityTooLarge
 
-from shopwindow.web.overload import ErrorResponse, OverloadGuard
 from shopwindow.web.problem import MEDIA_TYPE, Problem
 from shopwindow.web.security import SECURITY_HEADERS
-from shopwindow.web.upload_budget import UploadBudget
+from shopwindow.web.server.overload import ErrorResponse, OverloadGuard
+from shopwindow.web.server.upload_budget import UploadBudget
 
 _log = logging.getLogger(__name__)
 
-# An upload this many times over the limit is not even read to its end.
+# An upload this many times over the limit is not read to its end.
 _DRAIN_FACTOR = 10
 
-_IN_WORDS = {
+_SENTENCES = {
     400: "This is not a valid HTTP request.",
-    413: "This request is larger than this app takes. Please send a smaller picture.",
-    431: "The headers of this request are longer than this app takes.",
-    501: "This way of encoding a body is not known here. Send it as it is, or in chunks.",
+    413: "This request is too large. Please send a smaller picture.",
+    431: "The headers of this request are too long.",
+    501: "This server does not support this transfer encoding. Send the body as it is, or in "
+    "chunks.",
 }
 
 
@@ -50,11 +51,11 @@ class _Sink:
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """A request parser that lets the app itself refuse a body over the limit.
+    """A request parser that leaves it to the app to refuse a body over the limit.
 
-    Waitress answers such a request in its own words and closes the connection on the unread body,
-    which a browser shows as "connection reset" and not as our sentence. Here the body is read to
-    its end and thrown away; the app sees how long it was, and no body.
+    Waitress answers such a request in its own words and closes the connection on the unread body;
+    a browser then shows "connection reset" instead of our sentence. Here the body is read to its
+    end and thrown away; the app sees its length, and no body.
     """
 
     body_rcv: Any  # a receiver with a buffer, once a body is announced
@@ -85,7 +86,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
         self.body_rcv.getbuf().close()
         self.body_rcv.buf = _Sink()
         if self.expect_continue or self.content_length > self._drainable_bytes:
-            # A client that waits to hear whether it may send, or an absurd length.
+            # A client that asks before it sends, or an absurd length.
             self._leave_to_the_app(close=True)
         elif self.body_rcv.completed:
             self._leave_to_the_app()
@@ -110,47 +111,47 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
     """Answers a request that never reaches the app, in the app's own form."""
 
     def execute(self) -> None:
-        answer = self.request.error
-        if not isinstance(answer, ErrorResponse):
-            answer = _refusal_of(int(answer.code))
-            self.set_close_on_finish()  # where the next request begins, nobody knows
-        self.status = f"{answer.code} {HTTPStatus(answer.code).phrase}"
-        self.response_headers += answer.headers
-        self.content_length = len(answer.body)
-        self.write(answer.body)
+        response = self.request.error
+        if not isinstance(response, ErrorResponse):
+            response = _invalid_request(int(response.code))
+            self.set_close_on_finish()  # nobody knows where the next request begins
+        self.status = f"{response.status} {HTTPStatus(response.status).phrase}"
+        self.response_headers += response.headers
+        self.content_length = len(response.body)
+        self.write(response.body)
 
 
-def _refusal_of(code: int) -> ErrorResponse:
-    """Return what to answer to something that is no request."""
-    words = _IN_WORDS.get(code, "Something broke on our side. It has been logged.")
-    problem = Problem(code, HTTPStatus(code).phrase, words)
+def _invalid_request(status: int) -> ErrorResponse:
+    """Return the response to something that is not a request."""
+    sentence = _SENTENCES.get(status, "Something broke on our side. It has been logged.")
+    problem = Problem(status, HTTPStatus(status).phrase, sentence)
     headers = [("Content-Type", MEDIA_TYPE), *SECURITY_HEADERS.items()]
-    return ErrorResponse(code, headers, json.dumps(problem.as_json()).encode())
+    return ErrorResponse(status, headers, json.dumps(problem.as_json()).encode())
 
 
 # RFC 9110, 5.6.2: what a method may begin with.
-_METHOD_BEGINS = frozenset(b"!#$%&'*+-.^_`|~" + string.ascii_letters.encode() + b"0123456789")
+_METHOD_STARTS = frozenset(b"!#$%&'*+-.^_`|~" + string.ascii_letters.encode() + b"0123456789")
 _HTTP_2 = b"PRI * HTTP/2.0"
 
 
 def foreign_protocol(beginning: bytes) -> str | None:
-    """Return what is spoken on a connection if it is no HTTP/1, told from its first bytes.
+    """Return the protocol of a connection if it is not HTTP/1, or None.
 
     Args:
-        beginning: Of a request, 14 bytes or more if there are as many.
+        beginning: The first bytes of a request, 14 or more if there are as many.
     """
     beginning = beginning.lstrip(b"\r\n")
     if beginning.startswith((b"\x16\x03", b"\x80")):
         return "TLS (an https address)"
     if beginning.startswith(_HTTP_2):
         return "HTTP/2"
-    if beginning and beginning[0] not in _METHOD_BEGINS:
-        return "something that is no HTTP"
+    if beginning and beginning[0] not in _METHOD_STARTS:
+        return "something other than HTTP"
     return None
 
 
 class Dispatcher:
-    """Hands requests over to waitress's threads, but for those that are refused at once.
+    """Hands requests to waitress's threads, except those that are refused at once.
 
     Args:
         threads: Waitress's own dispatcher.
@@ -160,10 +161,10 @@ class Dispatcher:
         self.threads = threads
         self._loop = threading.current_thread()  # where requests are read
 
-    def add_task(self, channel: HttpConnection) -> None:
+    def add_task(self, connection: HttpConnection) -> None:
         """See `waitress.task.ThreadedTaskDispatcher`."""
-        if threading.current_thread() is not self._loop or not channel.turn_away():
-            self.threads.add_task(channel)
+        if threading.current_thread() is not self._loop or not connection.refuse_if_full():
+            self.threads.add_task(connection)
 
     def shutdown(self, *, timeout: float) -> None:
         """See `waitress.task.ThreadedTaskDispatcher`."""
@@ -171,26 +172,26 @@ class Dispatcher:
 
 
 class HttpConnection(HTTPChannel):  # type: ignore[misc]
-    """A connection that is cut where a request does not arrive within `receive_s`.
+    """A connection that is cut off where a request does not arrive within `receive_s`.
 
-    Waitress closes connections on which nothing happens. A byte a second is something. Where the
-    bodies of all connections fill the memory that they may have, it waits for its turn.
+    Waitress closes connections on which nothing happens, but a byte a second keeps one open. While
+    all connections together hold more than the upload budget, large bodies wait for their turn.
     """
 
     parser_class = _Parser
     error_task_class = _ErrorTask
     receive_s = 120.0
     overload_guard: OverloadGuard
-    bodies: UploadBudget
-    requests: list[Any]  # waitress's own, that have arrived and are not answered yet
+    upload_budget: UploadBudget
+    logged_protocols: ClassVar[set[str]] = set()
+    requests: list[Any]  # waitress's own: received, and not answered yet
     _arriving_since: float | None = None
-    _turned_away = False
-    foreign: ClassVar[set[str]] = set()  # that the log has told of
+    _refused = False
 
     def received(self, data: bytes) -> bool:
-        """Take what has come apart, but for what will never be a request.
+        """Parse what has come, unless it can never become a request.
 
-        Waitress waits for the end of its headers, and who speaks TLS waits for an answer.
+        Waitress waits for the end of the headers, and a client that speaks TLS for an answer.
         """
         begun = b"" if self.request is None else bytes(self.request.header_plus[:16])
         if self.request is None or not self.request.headers_finished:
@@ -203,38 +204,38 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
     def _close_on(self, protocol: str) -> None:
         self.request = None
         self.will_close = True
-        if protocol not in self.foreign:
-            self.foreign.add(protocol)
+        if protocol not in self.logged_protocols:
+            self.logged_protocols.add(protocol)
             _log.warning(
                 "A connection was closed: expected HTTP/1.1, found %s. Only a proxy in front can "
-                "speak that; use an http:// address here. It is said once.",
+                "speak that; use an http:// address here. Further ones are not logged.",
                 protocol,
             )
 
-    def turn_away(self) -> bool:
-        """Refuse the request that has just been read, if there is no room for it.
+    def refuse_if_full(self) -> bool:
+        """Refuse the request that has just been read if there is no room for it.
 
-        It is answered when the rest of what was read with it is taken apart.
+        `handle_read` answers it, after parsing the rest of what was read with it.
         """
         request = self.requests[0]
         if not request.error:
             request.error = self.overload_guard.refuse(request, self.addr[0])
-            self._turned_away = request.error is not None
-        return self._turned_away
+            self._refused = request.error is not None
+        return self._refused
 
     def handle_read(self) -> None:
         """Read what has come, and answer what is refused."""
         super().handle_read()
-        if self._turned_away:
+        if self._refused:
             self._answer_the_refused()
         self._count()
 
     def _answer_the_refused(self) -> None:
-        self._turned_away = False
+        self._refused = False
         if self.request is not None or len(self.requests) > 1 or not self.connected:
-            self.server.task_dispatcher.threads.add_task(self)  # what else has come keeps its order
+            self.server.task_dispatcher.threads.add_task(self)  # so that answers keep their order
             return
-        # As `HTTPChannel.service` does, which would wake the loop that this is.
+        # As `HTTPChannel.service` does, which would wake the very loop that runs this.
         (request,) = self.requests
         task = self.error_task_class(self, request)
         task.service()
@@ -245,13 +246,13 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
 
     @property
     def busy(self) -> bool:
-        """Whether a request is on its way in, being answered, or its answer on its way out."""
+        """Whether a request is arriving, being answered, or its answer is being sent."""
         return bool(self.request or self.requests or self.total_outbufs_len)
 
     def readable(self) -> bool:
         """Say whether to read on.
 
-        All connections are asked in every round of the server's loop, so this does very little.
+        All connections are asked in every turn of the server's loop, so this does very little.
         """
         if self.request is None:
             self._arriving_since = None
@@ -260,7 +261,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
             self._arriving_since = time.monotonic()
         elif time.monotonic() - self._arriving_since > self.receive_s and not self.requests:
             self.will_close = True
-        return bool(super().readable()) and self.bodies.may_grow(self)
+        return bool(super().readable()) and self.upload_budget.may_grow(self)
 
     def del_channel(self, map: Any = None) -> None:  # noqa: A002 (waitress's name)
         """See `waitress.wasyncore.dispatcher`."""
@@ -277,14 +278,14 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
             self.server.pull_trigger()  # others may read on, and the loop sleeps
 
     def _count(self) -> bool:
-        """Count the bodies anew; true where others waited for room."""
-        # The loop and the thread that answers both count after what they change, so that whoever is
-        # last has seen all.
-        with self.bodies.lock:
+        """Update the upload budget; return whether others waited for room."""
+        # The loop and the thread that answers both count after what they change, so that whichever
+        # is last has seen everything.
+        with self.upload_budget.lock:
             arriving = self.request if self.connected else None
             # A client that hangs up leaves its body with the thread that is answering.
-            return self.bodies.count(
+            return self.upload_budget.count(
                 self,
                 arriving_bytes=0 if arriving is None else arriving.held_bytes,
-                whole_bytes=sum(request.held_bytes for request in list(self.requests)),
+                complete_bytes=sum(request.held_bytes for request in list(self.requests)),
             )

@@ -16,9 +16,7 @@ MONDAY = datetime(2026, 11, 23, 0, 0, 1, tzinfo=UTC)
 LATER = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-def test_what_reviewers_found_counts_before_what_visitors_said(
-    store: FeedbackStore, make_feedback: Make
-) -> None:
+def test_reviewers_count_before_visitors(store: FeedbackStore, make_feedback: Make) -> None:
     right = make_feedback(created_at=SUNDAY, confidence=0.9, sure=True)
     wrong = make_feedback(created_at=SUNDAY, confidence=0.5)  # but the reviewer says blue
     right_after_all = make_feedback(created_at=MONDAY, given="blue")
@@ -30,7 +28,7 @@ def test_what_reviewers_found_counts_before_what_visitors_said(
     store.review(wrong.id, "changed", "blue")
     store.review(right_after_all.id, "changed", "red")
     store.review(discarded.id, "discarded", None)
-    figures = store.figures()
+    figures = store.stats()
     assert [(one.name, one.count, one.right, one.sure) for one in figures.weeks] == [
         ("2026-11-23", 2, 1, 0),
         ("2026-11-16", 2, 1, 1),
@@ -44,7 +42,7 @@ def test_what_reviewers_found_counts_before_what_visitors_said(
         ("colours 2.0", 1),
         ("colours 1.0", 3),
     ]
-    assert {(one.predicted, one.label, one.count) for one in figures.mix_ups} == {
+    assert {(one.predicted, one.label, one.count) for one in figures.confusions} == {
         ("red", "blue", 1),
         ("white", None, 1),
     }
@@ -54,8 +52,8 @@ def test_what_reviewers_found_counts_before_what_visitors_said(
     assert (figures.total.count, figures.total.right) == (4, 2)
 
 
-def test_nothing_is_counted_as_nothing(store: FeedbackStore) -> None:
-    figures = store.figures()
+def test_empty_store_has_empty_statistics(store: FeedbackStore) -> None:
+    figures = store.stats()
     assert figures.total is None
-    assert (figures.weeks, figures.labels, figures.models, figures.mix_ups) == ((), (), (), ())
+    assert (figures.weeks, figures.labels, figures.models, figures.confusions) == ((), (), (), ())
     assert figures.photos == 0
