@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from command_line import Completed, assert_one_line
 from importlinter import api
 
 from shopwindow.bundle import read_bundle
 from shopwindow.runs import Run, TrainingOptions
+
+ROOT = Path(__file__).parents[2]
 
 TRAINING_STACK = (
     "accelerate",
@@ -205,3 +209,13 @@ def test_no_module_of_the_server_is_loaded_from_the_training_stack(colour_bundle
         [sys.executable, "-c", script, colour_bundle], capture_output=True, text=True, check=True
     )
     assert completed.stdout == "200 red\n[]\n"
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "server.md"])
+def test_each_stop_on_a_way_is_where_the_page_says(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    stops = re.findall(r"^\| \d \| `(?:\w+\.)?(\w+)`.*? in `([\w/]+\.py)`", text, re.MULTILINE)
+    assert len(stops) >= 6
+    for name, path in stops:
+        source = (ROOT / "src/shopwindow" / path).read_text("utf-8")
+        assert re.search(rf"(?:def|class) {name}\b", source), f"{page}: no {name} in {path}"
