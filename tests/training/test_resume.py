@@ -56,11 +56,6 @@ def test_run_killed_at_any_moment_ends_like_one_that_was_not(
     assert _history(tmp_path / "run") == _history(shapes_run)
 
 
-@pytest.fixture(scope="module")
-def transfer_run(transfer_options: TrainingOptions) -> Path:
-    return train(transfer_options)
-
-
 @pytest.mark.parametrize(
     "saves",
     [

@@ -204,7 +204,7 @@ export const makeFeedback = ({ $, freshen, inWords, unreached, words }) => {
     }
     place.replaceChildren(part);
     freshen(place);
-    if (had) place.querySelector(had === 'input' ? 'input' : 'button').focus();
+    if (had) place.querySelector(had === 'input' ? 'input' : 'button').focus({ preventScroll: true });
   };
 
   const redraw = (item) => {
