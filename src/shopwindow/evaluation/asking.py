@@ -19,7 +19,7 @@ from shopwindow.data.label_sets import NO_LABEL, allowed_labels, likeliest_allow
 from shopwindow.errors import BundleError, ImageError, ShopwindowError
 from shopwindow.evaluation.leakage import out_of_fold_answers
 from shopwindow.inference.engine import EngineName
-from shopwindow.inference.predictor import Predictor
+from shopwindow.inference.predictor import Predictor, with_families
 
 BATCH_SIZE = 64
 
@@ -118,7 +118,7 @@ def ask_as_served(
             if (place := carried.position_of(int(digest))) is not None:
                 for name, rows in answers.items():
                     rows[row] = carried.answers[name][place]
-    return answers
+    return with_families(bundle.info, answers)
 
 
 def _ask(

@@ -14,7 +14,7 @@ from shopwindow.bundle.quality import QualityTable
 from shopwindow.evaluation.asking import Probs, ValidationSet, ask
 from shopwindow.evaluation.grades import Grades
 from shopwindow.evaluation.metrics import grade, reliability, sure_answers
-from shopwindow.inference.predictor import Predictor
+from shopwindow.inference.predictor import Predictor, with_families
 from shopwindow.plain_text import counted, percent
 
 # Narrow where most answers are, and where a visitor would read the difference.
@@ -41,6 +41,7 @@ def quality_of(
     """
     first, *further = validation_sets
     main, *others = predictor.bundle.info.columns
+    served = with_families(predictor.bundle.info, served)
     targets = first.targets(main.name, served[main.name])
     grades = grade(served[main.name], targets, main.labels)
     quality: dict[str, Any] = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shopwindow.bundle import (
     ACTIVATION_OUTPUT,
     Bundle,
+    BundleInfo,
     Families,
     LabelColumn,
     bundled_model_path,
@@ -132,6 +133,7 @@ class Predictor:
             scores: By label column, (N, C) in the order of the column's labels.
             top: How many labels to list, at least 1; more than there are means all.
         """
+        scores = with_families(self.bundle.info, scores)
         rows = len(next(iter(scores.values())))
         return [
             self._prediction({name: column[row] for name, column in scores.items()}, top)
@@ -275,6 +277,35 @@ def family_probs(
     if not len(probs):
         return names, np.zeros((0, len(names)), np.float32)
     return names, np.add.reduceat(probs[:, order], starts, axis=1)
+
+
+def with_families(
+    info: BundleInfo, scores: dict[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """Answer the columns that are families of the label by the label's own probabilities.
+
+    What a label belongs to is known, so two answers can only contradict each other: a T-shirt that
+    is footwear. The label's answer has seen more kinds of photos, too, where a further data set
+    has labels alone.
+
+    Args:
+        info: Says which columns are families.
+        scores: What `Predictor.probabilities` returned.
+
+    Returns:
+        The same, with other arrays for those columns.
+    """
+    labels = {column.name: column.labels for column in info.columns[1:]}
+    replaced = {}
+    for families in info.families:
+        known = labels.get(families.name, ())
+        names, probs = family_probs(families, scores[info.main.name])
+        if not set(names) <= set(known):
+            continue
+        column = np.zeros_like(scores[families.name])
+        column[:, [known.index(name) for name in names]] = np.minimum(probs, 1)
+        replaced[families.name] = column
+    return scores | replaced
 
 
 @lru_cache(maxsize=16)  # needed for every prediction; a bundle has one or two kinds of families

@@ -1,10 +1,11 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from shopwindow.bundle import LabelColumn
+from shopwindow.bundle import Families, LabelColumn, Threshold
 from shopwindow.errors import OversizedImageError, UnsupportedImageError
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.prediction import Prediction
@@ -151,3 +152,16 @@ def test_no_family_is_named_where_the_label_is_sure_or_not_even_that_is(
     assert sure.family is None
     assert not neither.sure
     assert neither.family is None, "half red, half black: a hue or a grey"
+
+
+def test_column_of_families_never_contradicts_the_label(predictor: Predictor) -> None:
+    """Red is dark by the mean of its pixels, which is what the network's own column says."""
+    (before,) = predictor.predict_images(plain((255, 0, 0)))
+    assert before.attributes["brightness"].label == "dark"
+    of = ("light", "dark", "dark", "dark", "light")  # of red, green, blue, black, white
+    families = Families("brightness", of, Threshold(0.5, 1.0, 1.0))
+    info = replace(predictor.bundle.info, families=(families,))
+    (answer,) = Predictor(replace(predictor.bundle, info=info)).predict_images(plain((255, 0, 0)))
+    assert answer.attributes["brightness"].label == "light"
+    light = sum(score.confidence for score in answer.top if score.label in ("red", "white"))
+    assert answer.attributes["brightness"].confidence == pytest.approx(light, abs=1e-6)
