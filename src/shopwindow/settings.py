@@ -136,7 +136,7 @@ class Settings:
     trusted_proxies: int = _setting(
         0,
         "proxies",
-        "How many proxies stand in front; that many last entries of X-Forwarded-For are trusted.",
+        "How many proxies are in front; the last entries of X-Forwarded-For, as many, are trusted.",
         least=0,
         most=10,
     )
@@ -147,7 +147,7 @@ class Settings:
         private=True,  # a URL may contain a password
     )
     feedback_keep_days: int = _setting(
-        180, "days", "How long photos are kept that visitors agreed to share.", least=1, most=36_500
+        180, "days", "How long photos are kept that visitors agreed to send.", least=1, most=36_500
     )
     feedback_max_rows: int = _setting(
         200_000, "rows", "Most feedback that is kept; any more is refused.", least=1
@@ -183,7 +183,7 @@ class Settings:
                 )
                 raise UsageError(f"{setting.name}: expected {_expected(setting)}, found {found}.")
         if not self.host:
-            raise UsageError("host: expected a text, found ''.")
+            raise UsageError("host: expected an address, found ''.")
 
     @property
     def accepted_formats(self) -> tuple[str, ...]:
@@ -247,11 +247,11 @@ def _expected(setting: Field[Any]) -> str:
     if setting.metadata["secret"]:
         return "16 to 200 visible ASCII characters without spaces"
     if setting.metadata["several"]:
-        return f"some of {', '.join(setting.metadata['choices'])}, with commas"
+        return f"some of {', '.join(setting.metadata['choices'])}, separated by commas"
     if setting.metadata["choices"]:
         return f"one of {', '.join(setting.metadata['choices'])}"
     if isinstance(setting.default, str):
-        return "a text"
+        return "text"
     least, most = setting.metadata["least"], setting.metadata["most"]
     bounds = [f"at least {least:,}"] if least is not None else []
     bounds += [f"at most {most:,}"] if most is not None else []

@@ -317,7 +317,7 @@ def test_labels_that_no_one_could_learn_are_told_and_not_promoted(
     quality = bundle.info.quality
     assert quality["accuracy"] <= quality["commonest"]["share"]
     said = capsys.readouterr().out
-    assert "THIS MODEL HAS LEARNED NOTHING OF USE: always answering 'this' would be" in said
+    assert "THIS MODEL HAS LEARNED NOTHING USEFUL: always answering 'this' would be" in said
     assert "Serve it" not in said
     reading = DataSpec.from_record(folder, bundle.info.data)
     with pytest.raises(PromotionError, match="expected a model that has learned something"):
@@ -457,7 +457,7 @@ def test_run_that_was_stopped_says_how_to_go_on_and_ends_in_the_same_bundle(
         patch.setattr(probe_run, "fit_heads", stop)
         assert main(["train", str(folder), *words, "--out", str(tmp_path / "run")]) == 130
     said = capsys.readouterr().err
-    assert f"go on with: shopwindow train --resume --out {tmp_path / 'run'}" in said
+    assert f"continue with: shopwindow train --resume --out {tmp_path / 'run'}" in said
     assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 0
     bundle = read_bundle(tmp_path / "run" / "model.onnx")
     assert bundle.info.quality == probed.info.quality

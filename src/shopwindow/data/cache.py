@@ -50,7 +50,7 @@ class ImageCache:
     """All images of a catalogue, decoded and resized.
 
     Attributes:
-        folder: Where it lies.
+        folder: Where it is.
         images_nhwc: uint8 (N, S, T, 3), RGB, 0 to 255, read-only; all 0 where decoding failed.
         failures: Index of each image that could not be decoded, with the reason.
         digests: uint64 (N,), `digest_of` each image's file; 0 where it could not be read.

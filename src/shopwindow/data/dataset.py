@@ -123,7 +123,7 @@ class Dataset:
 
     @property
     def digests(self) -> NDArray[np.uint64]:
-        """(N,) `digest_of` each image's file, which identifies it wherever it lies."""
+        """(N,) `digest_of` each image's file, which identifies it wherever it is."""
         return self._cache.digests[self._positions]
 
     def cell_names(self, column: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Compare two bundles on a data set: read it, find what is fair to both, ask both, add up."""
+"""Compare two bundles on a data set: read it, choose images fair to both, predict, and count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grade a model on a data set: read the data, find its validation part, ask the model, add up."""
+"""Grade a model on a data set: read the data, find its validation part, predict, and count."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _grade_attributes(
         if (targets >= 0).any():
             attributes[column.name] = grade(probs, targets, column.labels)
     if lacking and dataset.catalogue.image_column is not None:
-        return attributes, [f"{', '.join(lacking)}: not graded, as the data have no such column"]
+        return attributes, [f"{', '.join(lacking)}: not graded, as the data has no such column"]
     return attributes, []
 
 

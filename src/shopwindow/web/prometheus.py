@@ -170,7 +170,7 @@ class Metrics(Observer):
     def count_answer(
         self, endpoint: str, method: str, status: int, seconds: float | None, kinds: Iterable[str]
     ) -> None:
-        """Count an answer, and the kinds of errors in it.
+        """Count a response, and the kinds of errors in it.
 
         Args:
             endpoint: The rule of its address.
@@ -194,7 +194,7 @@ def show_metrics() -> Response:
 
 
 def count_response(response: Response) -> Response:
-    """Count the current request and its answer."""
+    """Count the current request and its response."""
     endpoint = request.url_rule.rule if request.url_rule else "other"
     method = request.method if request.method in _METHODS else "other"
     status = response.status_code

@@ -34,7 +34,7 @@ class UploadRequest(Request):
 
 
 def deadline() -> Deadline:
-    """Return until when the current request is worth answering."""
+    """Return the time until which the current request is worth answering."""
     # Waitress's own addition to WSGI; under other servers, nobody notices that a client has gone.
     is_gone = request.environ.get("waitress.client_disconnected", lambda: False)
     return Deadline(time.monotonic() + app_state().settings.deadline_s, is_gone)

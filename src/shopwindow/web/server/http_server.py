@@ -94,7 +94,7 @@ class HttpServer:
             if not any(connection.busy for connection in connections):
                 return
             self.turn(timeout_s=0.05)
-        _log.warning("Some requests were not finished within %s seconds and are cut off", max_s)
+        _log.warning("Some requests were not finished within %s seconds and were cut off", max_s)
 
     def close(self) -> None:
         """Stop the threads and close every connection."""
