@@ -541,7 +541,7 @@ def test_of_many_images_a_fifth_is_held_out(
     assert info.quality["accuracy"] > 0.8
     assert out_of_fold_answers(bundle) is None
     said = capsys.readouterr().out
-    assert "48 to learn from, 12 to grade it by" in said
+    assert "48 to train on, 12 to evaluate on" in said
     assert "right, on 12 images that it has not learned from" in said
     graded = grade_on(bundle, folder, cache)
     assert graded.images == 12

@@ -83,7 +83,7 @@ def _parse_channels(
     "--scaled",
     callback=parse_size,
     metavar="S or HxW",
-    help="Pixels to which --resize scales before the centre of --size is cut.  [default: --size]",
+    help="Size that --resize scales to before it cuts out the centre.  [default: --size]",
 )
 @click.option("--filter", "filter", help="Pillow's filter, such as bicubic.  [default: bilinear]")
 @click.option("--fill", help="What pad-first adds: white, black, edge, mirror.  [default: white]")
@@ -91,19 +91,19 @@ def _parse_channels(
     "--mean",
     callback=_parse_channels,
     metavar="R,G,B",
-    help="Mean to subtract from pixels from 0 to 1; or imagenet.",
+    help="Mean to subtract, of pixels from 0 to 1; or imagenet.",
 )
 @click.option(
     "--std",
     callback=_parse_channels,
     metavar="R,G,B",
-    help="Deviation to divide by next; or imagenet.",
+    help="Standard deviation to divide by; or imagenet.",
 )
 @click.option(
-    "--channels", type=click.Choice(["rgb", "bgr"]), help="Order of colours.  [default: rgb]"
+    "--channels", type=click.Choice(["rgb", "bgr"]), help="Channel order.  [default: rgb]"
 )
 @click.option(
-    "--layout", type=click.Choice(["nchw", "nhwc"]), help="Axes, if an .onnx does not say."
+    "--layout", type=click.Choice(["nchw", "nhwc"]), help="Axis order, if an .onnx lacks it."
 )
 @click.option("--column", default="label", show_default=True, help="Name of the label column.")
 @click.option("--name", help="Name of the model.  [default: the name of MODEL]")
@@ -118,7 +118,7 @@ def _parse_channels(
     type=click.Path(exists=True, path_type=Path),
     help="Show predictions for ten of these images before the bundle is written.",
 )
-@click.option("--yes", is_flag=True, help="Write it without asking.")
+@click.option("--yes", is_flag=True, help="Write the bundle without asking.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

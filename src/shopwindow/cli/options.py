@@ -94,8 +94,8 @@ def data_options(*, default_min_images: str | None = "2") -> Callable[[Command],
             type=click.Path(path_type=Path),
             help="The table of labels, here or in DATA; not needed if DATA holds only one.",
         ),
-        click.option("--image-column", metavar="C", help="Its column that names the image."),
-        click.option("--label-column", metavar="C", help="Its column with the label."),
+        click.option("--image-column", metavar="C", help="Column that names the image."),
+        click.option("--label-column", metavar="C", help="Column with the label."),
         click.option(
             "--also",
             callback=parse_names,
@@ -137,7 +137,7 @@ def bars_option(command: Command) -> Command:
         "--bars",
         type=click.Choice(["any", "path", "several"]),
         help="What A|B in a cell means: any of these is right, or it is one label, B within A. "
-        "Several at once cannot be learned.  [default: guessed from the cells]",
+        "Several at once cannot be learned.  [default: inferred from the cells]",
     )(command)
 
 

@@ -40,7 +40,7 @@ def network_options(command: Command) -> Command:
         (
             click.option(
                 "--arch",
-                help="A torchvision or timm name.  [default: the bundle's, or the recipe's]",
+                help="Architecture: a torchvision or timm name.  [default: the bundle's, or the recipe's]",
             ),
             click.option(
                 "--weights",
@@ -131,7 +131,7 @@ def network_options(command: Command) -> Command:
     "--balance",
     metavar="POWER",
     type=click.FloatRange(0, 1),
-    help="Draw rare labels more often: 0 no, 0.5 by the square root, 1 all labels equally.  "
+    help="Draw rare labels more often: 0 is off, 0.5 the square root, 1 all labels equally.  "
     "[default: 0]",
 )
 @click.option(

@@ -87,7 +87,7 @@ class ImageCache:
             building.unlink(missing_ok=True)
             raise DataError(
                 f"The features of the images cannot be written to {self.folder.parent}: "
-                f"{error.strerror or error}. Set SHOPWINDOW_CACHE_DIR to a folder that can."
+                f"{error.strerror or error}. Set SHOPWINDOW_CACHE_DIR to a writable folder."
             ) from error
 
 
@@ -106,7 +106,7 @@ def default_cache_dir() -> Path:
     except RuntimeError:
         raise DataError(
             "This user has no home folder to keep decoded images in: set SHOPWINDOW_CACHE_DIR to a "
-            "folder that can be written."
+            "writable folder."
         ) from None
 
 

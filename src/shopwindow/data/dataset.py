@@ -285,7 +285,7 @@ def _name_copies(dataset: Dataset) -> Iterator[str]:
     if known.any():
         yield (
             f"{int(known.sum()):,} of the {len(known):,} held-out images show the same picture as "
-            "an image to learn from, so the grade will be too good"
+            "a training image, so the grade will be too good"
         )
 
 

@@ -132,7 +132,7 @@ def _main_targets(
     if nothing.all():
         raise DataError(
             f"expected images with labels to grade, found {len(nothing):,} that show none of "
-            "the labels; shopwindow predict says which answers are sure"
+            "the labels; shopwindow predict says which predictions are sure"
         )
     if not (targets >= 0).any():
         advice = "name the column with --label-column" if has_table else "map them with --label-map"
@@ -145,7 +145,7 @@ def _main_targets(
         sure = [bundle.info.threshold.is_sure(float(row.max())) for row in probs[nothing]]
         notes.append(
             f"{counted(len(sure), 'image')} without any of the labels: not graded; "
-            f"{percent(1 - sum(sure) / len(sure))} of their answers are not sure"
+            f"{percent(1 - sum(sure) / len(sure))} of their predictions are not sure"
         )
     if unknown:
         ungraded = int(((targets < 0) & ~nothing).sum())

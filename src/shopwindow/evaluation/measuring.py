@@ -96,14 +96,14 @@ def verdict(info: BundleInfo, path: Path) -> str:
     label, share = quality["commonest"]["label"], percent(quality["commonest"]["share"], 1)
     if is_no_better_than_commonest(info):
         lines.append(
-            f"THIS MODEL HAS LEARNED NOTHING USEFUL: always answering {label!r} would be right on "
+            f"THIS MODEL HAS LEARNED NOTHING USEFUL: always predicting {label!r} would be right on "
             f"{share}. Do not serve it. Look at the photos with shopwindow inspect: are the labels "
             "right, and can a person tell them apart? Then add photos"
         )
         return "\n".join(lines)
     if low <= quality["commonest"]["share"]:
         lines.append(
-            f"Too few images to tell whether it is better than always answering {label!r}, which "
+            f"Too few images to tell whether it is better than always predicting {label!r}, which "
             f"is right on {share}; add images"
         )
     return "\n".join([*lines, f"Serve it: shopwindow serve --model {path}"])

@@ -137,7 +137,7 @@ def compare_for_promotion(
         commonest = new.info.quality["commonest"]["label"]
         raise PromotionError(
             f"{new.info.name} {new.info.version}: expected a model that has learned something, but "
-            f"by its own figures it is right no more often than always answering {commonest!r}; "
+            f"by its own figures it is right no more often than always predicting {commonest!r}; "
             "train it on more, or on better labelled, photos"
         )
     asked = open_predictor(in_service, engine), open_predictor(new, engine)  # fails early

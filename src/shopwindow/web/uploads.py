@@ -52,7 +52,7 @@ def read_files(field: str) -> list[tuple[str, bytes]]:
     if request.mimetype == "multipart/form-data" and not request.mimetype_params.get("boundary"):
         raise BadRequest(
             "This multipart form has no boundary: send 'Content-Type: multipart/form-data; "
-            "boundary=...'. Clients do so by themselves if you leave the content type to them."
+            "boundary=...'. Clients add it if you do not set the content type."
         )
     files = []
     for part in request.files.getlist(field):
