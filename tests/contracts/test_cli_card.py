@@ -31,7 +31,9 @@ def test_card_tells_what_a_bundle_is(run_shopwindow: Run, colour_bundle: Path) -
 
 def test_card_tells_learned_images_from_held_out_ones(run_shopwindow: Run, tmp_path: Path) -> None:
     said = run_shopwindow("card").stdout
-    assert re.search(r"trained on +\S+, 31,522 images; 7,877 others were held out to judge", said)
+    assert re.search(
+        r"trained on +\S+, 31,522 images; 7,877 others were held out to evaluate", said
+    )
     info = replace(colour_info(), data={"source": "photos"})
     imported = write_colour_bundle(tmp_path / "m.onnx", metadata=json.dumps(info.as_json()))
     said = run_shopwindow("card", imported).stdout

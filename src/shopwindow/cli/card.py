@@ -64,7 +64,7 @@ def _card_text(bundle: Bundle) -> str:
     for families in info.families:
         kinds = len(set(families.of))
         rows.append(
-            (families.name, f"{kinds:,} families of them, shown where the label is not sure")
+            (families.name, f"{kinds:,} families of labels, shown when the label is not sure")
         )
     if quality.get("images"):
         rows.append(("accuracy", _measured(quality, data, len(info.main.labels))))
@@ -102,7 +102,7 @@ def _counts(data: dict[str, Any], measured_in: object) -> str:
         case {"train": int(train), "out_of_fold": _}:
             return f", {train:,} images"
         case {"train": int(train), "valid": int(valid)}:
-            return f", {train:,} images; {valid:,} others were held out to judge it"
+            return f", {train:,} images; {valid:,} others were held out to evaluate it"
     return ""  # a bundle that was imported, or made by another program
 
 

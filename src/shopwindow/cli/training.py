@@ -40,7 +40,7 @@ def network_options(command: Command) -> Command:
         (
             click.option(
                 "--arch",
-                help="Architecture: a torchvision or timm name.  [default: the bundle's, or the recipe's]",
+                help="A torchvision or timm name.  [default: the bundle's, or the recipe's]",
             ),
             click.option(
                 "--weights",

@@ -287,7 +287,7 @@ def format_summary(evaluation: Evaluation) -> str:
             (pair.label, "→", pair.taken_for, f"{pair.images:,}", percent(pair.share))
             for pair in grades.confusions[:10]
         ]
-        header = ("confused: is", "", "taken for", "images", "share")
+        header = ("confused: is", "", "taken for", "images", "of label")
         lines += ["", *aligned([header, *pairs], "<<<>>")]
     if evaluation.attributes:
         rows = [
