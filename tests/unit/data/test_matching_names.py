@@ -53,7 +53,7 @@ FLAT = ["1.jpg", "2.jpg", "3.jpg"]
         (["a/1.jpg", "a/2.jpg"], ["1.jpg", "2.jpg"], "found in 'a/': 1.jpg is a/1.jpg"),
         (["a/1.jpg", "b/2.jpg"], ["1.jpg", "2.jpg"], "in other folders: 1.jpg is a/1.jpg"),
         (["a/x/1.jpg", "b/x/1.jpg"], ["d/a/x/1.jpg", "d/b/x/1.jpg"], "found without 'd/'"),
-        (["007.jpg", "012.jpg"], ["data/7", "data/12"], "their number and without 'data/'"),
+        (["007.jpg", "012.jpg"], ["data/7", "data/12"], "leading zeros and without 'data/'"),
         ([f"{NFD}1.jpg", f"{NFD}2.jpg"], ["d/höse1.jpg", "d/höse2.jpg"], "found without 'd/'"),
     ],
 )
