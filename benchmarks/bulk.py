@@ -267,7 +267,7 @@ def scale_report(kind: str, rates: list[float], listed_per_s: float) -> str:
     columns = ["", "core-hours", "cores", "listing, min", "then hours", "cores busy"]
     return (
         f"{table(columns, rows)}\n\nFrom {per_core:.1f} images a second and core, and "
-        f"{listed_per_s:,.0f} names a second, measured on {machine()}. The hours and the share of "
+        f"{listed_per_s:,.0f} names a second, measured on {machine()}. Hours and the fraction of "
         "time that cores are busy are simulated: the shards of such a run, handed out one by one; "
         "their times vary by 15 %, and one in a hundred takes three times as long."
     )

@@ -198,7 +198,7 @@ def report(
         }
         exact = answers[contenders[0].name]
         rows = [[name, f"{(found == exact).mean():.2%}"] for name, found in answers.items()]
-        heads = [f"Same first answer as {contenders[0].name}, {len(judged)} photos", "share"]
+        heads = [f"Same top label as {contenders[0].name}, {len(judged)} photos", "percentage"]
         parts.append(table(heads, rows))
     return parts
 

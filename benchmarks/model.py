@@ -5,7 +5,7 @@
 CATALOGUE and PHONES are the folders that scripts/train-fashion trains on. Each is graded through
 the predictor that serves the model, as `shopwindow evaluate` does, with onnxruntime; no picture
 goes into the page.
-The folders of `--nothing` hold pictures without any clothes, which the model should not be sure of.
+The folders of `--nothing` hold pictures that show no clothes, so the model should not be sure.
 Those on the page are Debian 12's: animals, food, naturalforces, plants, space, symbols, town and
 vehicles in /usr/share/tuxpaint/stamps (package tuxpaint-stamps-default), and
 /usr/share/backgrounds/gnome (package gnome-backgrounds). Other endings than those of PICTURES are
@@ -40,7 +40,12 @@ def main() -> None:
     parser.add_argument("phones", type=Path, help="folder of the phone photos")
     parser.add_argument("--model", type=Path, default=bundled_model_path())
     parser.add_argument(
-        "--nothing", type=Path, nargs="+", default=[], metavar="FOLDER", help="without any clothes"
+        "--nothing",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="pictures that show no clothes",
     )
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the text into this page")
     options = parser.parse_args()
@@ -114,7 +119,7 @@ def nothing(predictor: Predictor, folders: list[Path]) -> str:
     _, counts, unread, doubts = zip(*rows, strict=True)
     rows.append(("together", sum(counts), sum(unread), sum(doubts)))
     shares: list[list[object]] = [[*row, percent(row[3] / row[1])] for row in rows]
-    return "### Pictures without any clothes\n\n" + table(
+    return "### Pictures that show no clothes\n\n" + table(
         ["folder", "pictures", "could not be read", "not sure", "of those read"], shares
     )
 

@@ -9,8 +9,8 @@ else batches of as many images as there are clients (32 at most), decoded on all
 
 Closed loops have 1, 8 and 64 clients; open loops send 0.5, 1 and 3 times the rate that a server
 managed with 64 clients. Processor time is that of the server's processes; the load generator runs
-beside them on the same cores. So the share of the limit by the clock is lower than a client on
-another machine would see, and the share by processor time says what serving costs.
+beside them on the same cores. So the fraction of the limit by the clock is lower than a client on
+another machine would see, and the fraction by processor time says what serving costs.
 
 The peers have an environment of their own, from benchmarks/requirements.txt; the article's app
 needs fastai, so run this in the development environment.
@@ -292,7 +292,7 @@ def goals(
         ]
         by_cpu = limit.cpu_s / saturated.cpu_s
         share = saturated.images_per_s / limit.images_per_s
-        rows.append([f"{size}: share of the limit at saturation", "0.85", f"{share:.2f}"])
+        rows.append([f"{size}: fraction of the limit at saturation", "0.85", f"{share:.2f}"])
         rows.append([f"{size}: the same, by processor time", "0.85", f"{by_cpu:.2f}"])
         if peers:
             best = saturated.images_per_s / max(peers)

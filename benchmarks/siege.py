@@ -350,7 +350,7 @@ def main() -> int:
         f"## Slow, broken and hostile clients\n\n`python benchmarks/siege.py --minutes "
         f"{options.minutes:g}`. {machine()}.\n\n{table(columns, rows)}\n\n"
         f"At saturation: {found.answered:,} answers as predicted offline, {found.crossed} crossed, "
-        f"{found.lost} lost, {found.busy:,} asked to come back; memory "
+        f"{found.lost} lost, {found.busy:,} told to retry; memory "
         f"{found.growth_bytes / 1e6:+.0f} MB from the first quarter to the end, "
         f"{peak_mb:.0f} MB at most."
     )

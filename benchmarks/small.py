@@ -130,7 +130,7 @@ def probes(photos: Photos) -> str:
         [probe(photos, names, len(photos.labels), s, macro=False) for s in range(WHOLE_DRAWS)]
     )
     rows.append(
-        [f"all {len(names)} labels, share of photos", "", "", "", "", f"{100 * whole:.1f} %"]
+        [f"all {len(names)} labels, percentage of photos", "", "", "", "", f"{100 * whole:.1f} %"]
     )
     return table(["linear probe", "5 each", "10 each", "20 each", "50 each", "all"], rows)
 
@@ -185,7 +185,7 @@ def timed(photos: Photos, options: argparse.Namespace) -> str:
             rows.append(
                 ["5,000 catalogue photos, probe", seconds, f"{100 * quality['accuracy']:.1f} % *"]
             )
-    note = "\n\n\\* of the held-out fifth, as a share of photos." if options.catalogue else ""
+    note = "\n\n\\* of the held-out fifth, as a percentage of photos." if options.catalogue else ""
     return table(["whole command", "seconds", "right"], rows) + note
 
 

@@ -1,4 +1,4 @@
-"""Small HEIC files, which the decoder that comes along cannot write.
+"""Small HEIC files, which the bundled decoder cannot write.
 
 Made with pillow-heif: `Image.save(..., quality=60)`; blue above, red below, unless said otherwise.
 """

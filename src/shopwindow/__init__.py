@@ -1,4 +1,4 @@
-"""From labelled images to a trained classifier, and from the classifier to people.
+"""From labelled images to a trained classifier, and from the classifier to predictions.
 
 This module is the whole public surface; `__all__` lists it. Names are loaded when they are first
 used, so that `import shopwindow` costs nothing and serving never touches the training stack.

@@ -16,7 +16,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Return a share (0 to 1) as people read it, "87.1 %"; a dash where it is undefined."""
+    """Return a fraction (0 to 1) as people read it, "87.1 %"; a dash where it is undefined."""
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
@@ -27,7 +27,7 @@ def listed(names: Sequence[str], most: int, separator: str = ", ") -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text from files for a terminal: nothing moves the cursor, or is no UTF-8."""
+    """Return text from files, safe for a terminal: no cursor movements, no invalid UTF-8."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 

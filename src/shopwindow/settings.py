@@ -60,9 +60,9 @@ class Settings:
     """
 
     host: str = _setting(
-        "127.0.0.1", "address", "Where to listen; 0.0.0.0 opens the app to the network."
+        "127.0.0.1", "address", "Address to listen on; 0.0.0.0 opens the app to the network."
     )
-    port: int = _setting(5000, "port", "Where to listen.", least=0, most=65535)
+    port: int = _setting(5000, "port", "Port to listen on.", least=0, most=65535)
     model: str = _setting("", "path", "The bundle to serve; empty serves the bundled one.")
     max_upload_bytes: int = _setting(
         10 * 1024 * 1024, "bytes", "Largest request body that is accepted.", least=1024
@@ -116,7 +116,7 @@ class Settings:
         1000, "connections", "Most open connections; further ones wait.", least=10, most=100_000
     )
     receive_s: int = _setting(
-        120, "seconds", "A request that has not arrived completely by then is cut off.", least=1
+        120, "seconds", "A request that takes longer to arrive is cut off.", least=1
     )
     model_check_s: int = _setting(
         5, "seconds", "How often to look for a new model file; 0 never looks.", least=0
@@ -136,7 +136,7 @@ class Settings:
     trusted_proxies: int = _setting(
         0,
         "proxies",
-        "How many proxies stand in front; that many last entries of X-Forwarded-For are trusted.",
+        "Number of proxies in front; as many final entries of X-Forwarded-For are trusted.",
         least=0,
         most=10,
     )
@@ -147,7 +147,11 @@ class Settings:
         private=True,  # a URL may contain a password
     )
     feedback_keep_days: int = _setting(
-        180, "days", "How long photos are kept that visitors agreed to share.", least=1, most=36_500
+        180,
+        "days",
+        "How long to keep photos that visitors agreed to share.",
+        least=1,
+        most=36_500,
     )
     feedback_max_rows: int = _setting(
         200_000, "rows", "Most feedback that is kept; any more is refused.", least=1
@@ -183,7 +187,7 @@ class Settings:
                 )
                 raise UsageError(f"{setting.name}: expected {_expected(setting)}, found {found}.")
         if not self.host:
-            raise UsageError("host: expected a text, found ''.")
+            raise UsageError("host: expected an address, found ''.")
 
     @property
     def accepted_formats(self) -> tuple[str, ...]:
@@ -247,11 +251,11 @@ def _expected(setting: Field[Any]) -> str:
     if setting.metadata["secret"]:
         return "16 to 200 visible ASCII characters without spaces"
     if setting.metadata["several"]:
-        return f"some of {', '.join(setting.metadata['choices'])}, with commas"
+        return f"some of {', '.join(setting.metadata['choices'])}, separated by commas"
     if setting.metadata["choices"]:
         return f"one of {', '.join(setting.metadata['choices'])}"
     if isinstance(setting.default, str):
-        return "a text"
+        return "text"
     least, most = setting.metadata["least"], setting.metadata["most"]
     bounds = [f"at least {least:,}"] if least is not None else []
     bounds += [f"at most {most:,}"] if most is not None else []

@@ -72,7 +72,7 @@ def store(feedback_url: str, feedback_place: Path) -> Iterator[FeedbackStore]:
 
 @pytest.fixture(scope="session")
 def bundled_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The model that comes along, and its examples; with feedback, as `shopwindow serve` has it."""
+    """The bundled model, and its examples; with feedback, as `shopwindow serve` has it."""
     if not bundled_model_path().is_file():
         pytest.skip("this clone came without the bundled model")
     place = tmp_path_factory.mktemp("bundled") / "feedback.sqlite3"

@@ -74,7 +74,7 @@ def test_right_is_one_click_and_can_be_undone(
     expect(button(page, "Undo")).to_be_focused()
     page.keyboard.press("Enter")
     expect(button(page, "Right?")).to_be_focused()
-    expect(page.locator("#status")).to_have_text("Withdrawn. Nothing of it is kept.")
+    expect(page.locator("#status")).to_have_text("Withdrawn. None of it is kept.")
     assert list(store.items()) == []
 
 

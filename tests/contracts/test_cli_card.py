@@ -24,14 +24,16 @@ def test_card_tells_what_a_bundle_is(run_shopwindow: Run, colour_bundle: Path) -
     assert told["sees"] == "6 × 8 pixels (pad)"
     assert told["colour"] == "5 labels: red, green, blue, black, white"
     assert told["accuracy"] == "93.00 % right, on 200 images"
-    assert told["sure"].startswith("from confidence 0.800 on: 90.0 % of the answers, 95.0 %")
+    assert told["sure"].startswith("from a confidence of 0.800: 90.0 % of the predictions, 95.0 %")
     assert told["limit"] == "Knows five colours."
     assert read_bundle(colour_bundle).sha256[:16] in told["file"]
 
 
 def test_card_tells_learned_images_from_held_out_ones(run_shopwindow: Run, tmp_path: Path) -> None:
     said = run_shopwindow("card").stdout
-    assert re.search(r"trained on +\S+, 31,522 images; 7,877 others were held out to judge", said)
+    assert re.search(
+        r"trained on +\S+, 31,522 images; 7,877 others were held out to evaluate", said
+    )
     info = replace(colour_info(), data={"source": "photos"})
     imported = write_colour_bundle(tmp_path / "m.onnx", metadata=json.dumps(info.as_json()))
     said = run_shopwindow("card", imported).stdout

@@ -22,7 +22,7 @@ from command_line import Run, assert_one_line
         (["train", ".", "--size", "60by60"], "expected pixels such as 60 or 80x60"),
         (["train", ".", "--epochs", "6;6"], "expected whole numbers such as 6,6, got '6;6'"),
         (["train", ".", "--also", "a,,b"], "expected names with single commas between them"),
-        (["train", "--resume"], "expected the folder of the run to go on with, as --out RUN"),
+        (["train", "--resume"], "expected the folder of the run to continue, as --out RUN"),
         (["serve", "--port", "99999"], "99999 is not in the range"),
         (["serve", "--model", "nowhere.onnx"], "'nowhere.onnx' does not exist"),
         (["evaluate", "."], "Missing argument 'DATA'"),

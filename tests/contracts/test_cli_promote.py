@@ -102,7 +102,7 @@ def test_running_server_takes_a_promoted_bundle_and_goes_back(
         again = run_shopwindow(
             "promote", bundles["good"], "--model", model, "--data", colour_photos
         )
-        assert (again.returncode, "is in service already" in again.stdout) == (0, True)
+        assert (again.returncode, "is already in service" in again.stdout) == (0, True)
         returned = run_shopwindow("rollback", "--model", model)
         assert returned.returncode == 0, returned.stderr
         assert wait_for(served, red, "3.0") == "blue"

@@ -1,4 +1,4 @@
-"""The model that comes along: what its card promises, on the photos that it was measured on."""
+"""The bundled model: what its card promises, on the photos that it was measured on."""
 
 from __future__ import annotations
 

@@ -70,4 +70,4 @@ def test_feedback_is_accepted_once_its_store_is_there_without_a_restart(
     first, last = errors.splitlines()
     assert "Feedback is off: " in first
     assert "The server tries again every" in first
-    assert "Feedback is on from now" in last
+    assert "Feedback is now on" in last

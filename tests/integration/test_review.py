@@ -303,7 +303,7 @@ def test_store_that_fails_is_a_503(
     (tmp_path / "feedback.sqlite3").mkdir()
     answer = client.get("/review/figures")
     assert answer.status_code == 503
-    assert "cannot be used just now" in answer.text
+    assert "cannot be used right now" in answer.text
     assert str(tmp_path) not in answer.text
 
 

@@ -324,7 +324,7 @@ def empty(model: onnx.ModelProto, path: Path) -> None:
         (of_nameless_axes, [*PREPARED, "--layout", "nchw"], "expected --size, as the file"),
         (with_sigmoid, PREPARED, "found one that ends in Sigmoid"),
         (without_a_batch, PREPARED, "expected a model that onnxruntime"),
-        (that_finds_things, PREPARED, "a model that finds things in a photo is no classifier"),
+        (that_finds_things, PREPARED, "a model that detects objects is not a classifier"),
         (a_bundle, PREPARED, "is a bundle of shopwindow already"),
         (no_onnx, PREPARED, "expected an ONNX model, found something else"),
         (empty, PREPARED, "with one input, the image, found 0 (none)"),

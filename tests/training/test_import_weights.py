@@ -97,7 +97,7 @@ def test_questions_on_the_terminal_have_the_usual_answers(
     os.close(theirs)
     os.close(ours)
     assert completed.returncode == 0, completed.stderr
-    assert "--size (What the network sees, in pixels.) [160]" in completed.stdout
+    assert "--size (Input size of the network in pixels.) [160]" in completed.stdout
     assert "Write bundle.onnx? [y/N]" in completed.stdout
     shown = [line.split() for line in completed.stdout.splitlines() if ".png  " in line]
     assert len(shown) == 10

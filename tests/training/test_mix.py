@@ -209,7 +209,7 @@ def test_run_with_extra_data_sets_is_exported_with_figures_for_each(
         ('data = "x"', "expected the key share"),
         ('data = "x"\nshare = 1.5', "expected a number between 0 and 1, found 1.5"),
         ('data = "x"\nshare = 0.5\naugment = "more"', "expected usual or strong, found 'more'"),
-        ("data = 3\nshare = 0.5", "expected a text for data, found 3"),
+        ("data = 3\nshare = 0.5", "expected a string for data, found 3"),
         ('data = "x"\nshare = 0.5\nalso = "colour"', "expected a list of column names for also"),
         ('data = "x"\nshare = 0.5\nalso = [3]', "expected a list of column names for also"),
         ('data = "x"\nshare = 0.5\naugment = ["strong"]', "expected usual or strong, found"),

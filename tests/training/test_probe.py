@@ -317,7 +317,7 @@ def test_labels_that_no_one_could_learn_are_told_and_not_promoted(
     quality = bundle.info.quality
     assert quality["accuracy"] <= quality["commonest"]["share"]
     said = capsys.readouterr().out
-    assert "THIS MODEL HAS LEARNED NOTHING OF USE: always answering 'this' would be" in said
+    assert "THIS MODEL HAS LEARNED NOTHING USEFUL: always answering 'this' would be" in said
     assert "Serve it" not in said
     reading = DataSpec.from_record(folder, bundle.info.data)
     with pytest.raises(PromotionError, match="expected a model that has learned something"):
@@ -457,7 +457,7 @@ def test_run_that_was_stopped_says_how_to_go_on_and_ends_in_the_same_bundle(
         patch.setattr(probe_run, "fit_heads", stop)
         assert main(["train", str(folder), *words, "--out", str(tmp_path / "run")]) == 130
     said = capsys.readouterr().err
-    assert f"go on with: shopwindow train --resume --out {tmp_path / 'run'}" in said
+    assert f"continue with: shopwindow train --resume --out {tmp_path / 'run'}" in said
     assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 0
     bundle = read_bundle(tmp_path / "run" / "model.onnx")
     assert bundle.info.quality == probed.info.quality
@@ -541,7 +541,7 @@ def test_of_many_images_a_fifth_is_held_out(
     assert info.quality["accuracy"] > 0.8
     assert out_of_fold_answers(bundle) is None
     said = capsys.readouterr().out
-    assert "48 to learn from, 12 to grade it by" in said
+    assert "48 to train on, 12 to evaluate on" in said
     assert "right, on 12 images that it has not learned from" in said
     graded = grade_on(bundle, folder, cache)
     assert graded.images == 12

@@ -56,7 +56,7 @@ def test_calibrated_bundle_is_as_sure_as_it_is_often_right(
     info = new.bundle.info
     assert info.data["measured_on"] == {"source": photos.name, "images": 240}
     assert info.quality["images"] == 240
-    assert f"Sure from confidence {info.threshold.min_confidence:.3f} on" in said
+    assert f"Sure from a confidence of {info.threshold.min_confidence:.3f}:" in said
     paths = [path for label in COLOURS for path in sorted(photos.glob(f"{label}/*"))]
     images = [path.read_bytes() for path in paths]
     answers = [old.predict_bytes(images), new.predict_bytes(images)]
@@ -96,7 +96,7 @@ def test_where_nothing_can_be_relied_on_it_says_so(
             (few / label / path.name).write_bytes(path.read_bytes())
     out = tmp_path / "measured.onnx"
     assert run("calibrate", colour_bundle, few, "--out", out, "--cache-dir", tmp_path) == 0
-    assert "Never sure: that takes 30 answers or more, 95.0 % of them right." in (
+    assert "Never sure: that takes 30 predictions or more, 95.0 % of them right." in (
         capsys.readouterr().out
     )
     assert not read_bundle(out).info.threshold.is_sure(1.0)

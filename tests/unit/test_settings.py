@@ -36,7 +36,7 @@ def test_overrides_win_and_none_is_not_given() -> None:
         ("PORT", "-1", "port: expected .* found -1"),
         ("TOP", "0", "top: expected a whole number at least 1"),
         ("MAX_PIXELS", "1e6", "SHOPWINDOW_MAX_PIXELS: expected .* found '1e6'"),
-        ("HOST", "", "host: expected a text, found ''"),
+        ("HOST", "", "host: expected an address, found ''"),
         ("API_KEY", "s3cret", "api_key: expected 16 to 200 visible ASCII .* found 6 characters"),
         ("API_KEY", "with spaces in between", "api_key: expected 16 to 200 visible ASCII"),
         ("FORMATS", "JPEG,JXL", "formats: expected some of JPEG, PNG, .*, found 'JPEG,JXL'"),

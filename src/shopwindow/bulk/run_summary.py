@@ -51,7 +51,7 @@ class RunSummary:
         sure_labels: How many sure predictions each label has.
         errors: How many inputs failed, by reason; after a thousand reasons, "other".
         histogram: int64 (20,), predictions by confidence from 0 to 1.
-        least_sure: The predictions of lowest confidence, lowest first.
+        least_sure: The predictions with the lowest confidence, lowest first.
     """
 
     name: str

@@ -29,7 +29,7 @@ class LabelColumn:
     labels: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _require(_is_text(self.name), "column name", "a non-empty text", self.name)
+        _require(_is_text(self.name), "column name", "a non-empty string", self.name)
         _require(
             1 <= len(self.labels) <= MAX_LABELS,
             f"labels of {self.name!r}",
@@ -37,14 +37,14 @@ class LabelColumn:
             f"{len(self.labels):,}",
         )
         for label in self.labels:
-            _require(_is_text(label), f"labels of {self.name!r}", "non-empty texts", label)
+            _require(_is_text(label), f"labels of {self.name!r}", "non-empty strings", label)
         twice = sorted(label for label, count in Counter(self.labels).items() if count > 1)
         _require(not twice, f"labels of {self.name!r}", "each label once", twice)
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Where "sure" begins.
+    """The confidence from which a prediction is sure.
 
     Attributes:
         min_confidence: Answers with at least this confidence (0 to 1) count as sure.
@@ -89,9 +89,9 @@ class Families:
     threshold: Threshold
 
     def __post_init__(self) -> None:
-        _require(_is_text(self.name), "families.name", "a non-empty text", self.name)
+        _require(_is_text(self.name), "families.name", "a non-empty string", self.name)
         for family in self.of:
-            _require(_is_text(family), f"families.{self.name}", "non-empty texts", family)
+            _require(_is_text(family), f"families.{self.name}", "non-empty strings", family)
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON-ready data by the names of the attributes."""
@@ -132,7 +132,7 @@ class BundleInfo:
 
     def __post_init__(self) -> None:
         for key in ("name", "version", "created"):
-            _require(_is_text(getattr(self, key)), key, "a non-empty text", getattr(self, key))
+            _require(_is_text(getattr(self, key)), key, "a non-empty string", getattr(self, key))
         _require(_is_utc(self.created), "created", "an ISO 8601 date and time in UTC", self.created)
         _require(bool(self.columns), "columns", "at least one label column", "none")
         names = [column.name for column in self.columns]

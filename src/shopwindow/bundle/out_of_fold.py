@@ -1,9 +1,9 @@
-"""What a bundle answers, honestly, about the images that it was itself fitted to.
+"""Out-of-fold predictions of the images that a bundle was itself fitted to.
 
-A model of sixty photos learns from all of them; none is held out. Its grade is that of
-cross-validation: of heads that had not learned from the photo that they were asked about. Those
-answers travel with the bundle, so that whoever grades it on its own photos, or compares it with
-another one there, gets them instead of what it has learned by heart.
+A model of sixty photos learns from all of them; none is held out. So it is graded by
+cross-validation: each photo is predicted by a head that had not learned from it. The bundle carries
+these predictions. Whoever grades it on its own photos, or compares it with another bundle on them,
+gets these instead of what it has memorised.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """How one label fared.
+    """How often one label was found and right.
 
     Attributes:
         label: The label.
@@ -67,7 +67,7 @@ class LabelScore:
     precision: float | None
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.label, str), "labels.label", "a text", self.label)
+        _require(isinstance(self.label, str), "labels.label", "a string", self.label)
         _require(_is_count(self.images), "labels.images", "a whole number", self.images)
         _require(_is_rate(self.recall), "labels.recall", "0 to 1 or null", self.recall)
         _require(_is_rate(self.precision), "labels.precision", "0 to 1 or null", self.precision)
@@ -122,7 +122,7 @@ class QualityTable:
         }
 
     def bin_for(self, confidence: float) -> ReliabilityBin | None:
-        """Return how answers of about this confidence (0 to 1) fared, None where not measured."""
+        """Return how often answers of about this confidence (0 to 1) were right, if measured."""
         return next((row for row in self.reliability if row.holds(confidence)), None)
 
     def least_found(self, labels: Sequence[str]) -> list[LabelScore]:

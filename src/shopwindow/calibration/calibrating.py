@@ -89,7 +89,7 @@ def calibrate(
     Args:
         validation_sets: The main data set first; no image of them was trained on.
         families: By kind of family, the family of each label of the main column.
-        precision: The share of right labels, 0 to 1, among those that are sure.
+        precision: The fraction of right labels, 0 to 1, among those that are sure.
     """
     columns = list(validation_sets[0].logits)
     main = columns[0]

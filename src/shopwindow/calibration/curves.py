@@ -77,7 +77,7 @@ def _inputs(confidences: NDArray[np.float64]) -> NDArray[np.float64]:
 def fit_beta_calibration(
     confidences: NDArray[np.floating], right: NDArray[np.bool_]
 ) -> BetaCalibration:
-    """Return the likeliest curve.
+    """Return the most likely curve.
 
     A weak prior for the curve that changes nothing is added to the likelihood, as for temperatures:
     where all answers are right, the likelihood alone has no maximum.

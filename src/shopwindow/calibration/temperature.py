@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes softmax mean what it says.
+"""Temperature scaling: one number that calibrates softmax.
 
 It is fitted on validation images: never on those that the network was trained on, where it is
 nearly always right and nearly always certain.

@@ -1,4 +1,4 @@
-"""From which confidence on an answer is sure."""
+"""The confidence from which an answer is sure."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def choose_threshold(
     Args:
         confidences: (N,) confidence of each answer, 0 to 1.
         correct: (N,) whether the answer was right.
-        precision: The share of right answers, 0 to 1, that is asked of the sure ones.
+        precision: The fraction of right answers, 0 to 1, that is asked of the sure ones.
         weights: (N,) what each answer counts, above 0; 1 each where left out.
 
     Returns:
-        The threshold with the precision that it reached, and the share of answers above it, both
+        The threshold with the precision that it reached, and the fraction of answers above it, both
         as `weights` count. Where even the most confident answers are wrong too often, or fewer than
         `MIN_SURE_ANSWERS` would be sure, nothing is: the threshold is 1.0 with coverage 0 and
         precision 0.

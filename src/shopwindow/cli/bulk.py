@@ -30,7 +30,7 @@ class StoppedError(BulkError):
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Write this file, in one step at the end, instead of to the screen.",
+    help="File to write, in one step at the end.  [default: the screen]",
 )
 @click.option(
     "--format",
@@ -134,7 +134,7 @@ def predict(
 
 
 @click.command(
-    short_help="What predict wrote: labels, confidence, the least sure.",
+    short_help="Summarise predictions: labels, confidence, the least sure.",
     epilog=example("shopwindow summary labels.csv"),
 )
 @click.argument("output", metavar="OUTPUT", type=click.Path(exists=True, path_type=Path))
@@ -153,7 +153,7 @@ def predict(
     help="How many of the least sure predictions to show.",
 )
 def summary(output: Path, out: Path, least_sure: int) -> None:
-    """Count what is in OUTPUT, which predict wrote (CSV, JSON lines, Parquet), and make a page."""
+    """Summarise OUTPUT, which predict wrote (CSV, JSON lines or Parquet), and make a page."""
     from shopwindow.bulk.run_summary import format_summary, summarise, write_summary_page
 
     found = summarise(output, least_sure=least_sure)

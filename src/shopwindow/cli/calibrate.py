@@ -34,11 +34,11 @@ def calibrate(
     cache_dir: Path | None,
     **_: Any,
 ) -> None:
-    """Make the bundle MODEL as sure as it is often right on DATA.
+    """Make the confidences of the bundle MODEL match how often it is right on DATA.
 
-    For a model from elsewhere, which nobody has measured, or for other photos than those a model
-    was measured on. DATA has the model's labels, on images that it has not learned from; of its own
-    training data, only the held-out images are used. MODEL stays as it is.
+    For an imported model, which nobody has measured, or for photos unlike those that a model
+    was measured on. DATA needs the model's labels, on images that it has not learned from; of its
+    own training data, only the held-out images are used. MODEL is not changed.
     """
     from shopwindow.bundle import read_bundle
     from shopwindow.calibration.calibrating import calibrate_bundle
@@ -74,7 +74,7 @@ def calibrate(
             f"Note: {bundle.info.name} was trained on data called {data.resolve().name} too, but "
             "these are not the same images, or not with the same labels. If it has learned from "
             "some of them, its confidences are now too high: leave those out, or give the data as "
-            "they were."
+            "it was."
         )
     if dataset.dropped:
         click.echo(
@@ -83,12 +83,12 @@ def calibrate(
     sure = info.threshold
     if sure.coverage > 0:
         click.echo(
-            f"Sure from confidence {sure.min_confidence:.3f} on: {percent(sure.coverage)} of the "
-            f"answers, {percent(sure.precision)} of them right."
+            f"Sure from a confidence of {sure.min_confidence:.3f}: {percent(sure.coverage)} of the "
+            f"predictions, {percent(sure.precision)} of them right."
         )
     else:
         click.echo(
-            f"Never sure: that takes {MIN_SURE_ANSWERS} answers or more, "
+            f"Never sure: that takes {MIN_SURE_ANSWERS} predictions or more, "
             f"{percent(SURE_PRECISION)} of them right."
         )
     click.echo(f"{out}: serve it with shopwindow serve --model {out}")

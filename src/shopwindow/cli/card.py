@@ -19,7 +19,8 @@ _TOP = 5  # with fewer labels, the right one is always among the first five
 
 
 @click.command(
-    short_help="What a bundle is.", epilog=example("shopwindow card runs/photos/model.onnx")
+    short_help="What a bundle says about itself.",
+    epilog=example("shopwindow card runs/photos/model.onnx"),
 )
 @click.argument(
     "model", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -30,7 +31,7 @@ _TOP = 5  # with fewer labels, the right one is always among the first five
 def card(model: Path | None, as_json: bool) -> None:
     """Print what the bundle MODEL is: what it can recognise, how well, and what it was made from.
 
-    Without MODEL, print that of the one that comes with shopwindow.
+    Without MODEL, describe the bundled model.
     """
     from shopwindow.bundle import bundled_model_path, read_bundle
 
@@ -63,25 +64,26 @@ def _card_text(bundle: Bundle) -> str:
     for families in info.families:
         kinds = len(set(families.of))
         rows.append(
-            (families.name, f"{kinds:,} families of them, shown where the label is not sure")
+            (families.name, f"{kinds:,} families of labels, shown when the label is not sure")
         )
     if quality.get("images"):
         rows.append(("accuracy", _measured(quality, data, len(info.main.labels))))
         if isinstance(quality.get("macro_f1"), int | float):
             rows.append(("macro-F1", f"{quality['macro_f1']:.4f}"))
     else:
-        rows.append(("accuracy", "not measured: shopwindow calibrate does"))
+        rows.append(("accuracy", "not measured; measure it with shopwindow calibrate"))
     threshold = info.threshold
     if threshold.coverage > 0:
         rows.append(
             (
                 "sure",
-                f"from confidence {threshold.min_confidence:.3f} on: {percent(threshold.coverage)} "
-                f"of the answers, {percent(threshold.precision)} of them right",
+                f"from a confidence of {threshold.min_confidence:.3f}: "
+                f"{percent(threshold.coverage)} of the predictions, "
+                f"{percent(threshold.precision)} of them right",
             )
         )
     else:
-        rows.append(("sure", "never: no confidence was found from which answers can be relied on"))
+        rows.append(("sure", "never: no confidence was found above which it can be relied on"))
     rows.append(("recipe", _facts(training, ("recipe", "arch", "weights"))))
     if source := data.get("source"):
         rows.append(("trained on", f"{source}{_counts(data, quality.get('folds'))}"))
@@ -96,11 +98,11 @@ def _card_text(bundle: Bundle) -> str:
 def _counts(data: dict[str, Any], measured_in: object) -> str:
     match data:
         case {"train": int(train), "out_of_fold": {"folds": int(folds)}} if folds == measured_in:
-            return f", {train:,} images; its figures are those of cross-validation in {folds} parts"
+            return f", {train:,} images; its figures are from cross-validation in {folds} parts"
         case {"train": int(train), "out_of_fold": _}:
             return f", {train:,} images"
         case {"train": int(train), "valid": int(valid)}:
-            return f", {train:,} images; {valid:,} others were held out to judge it"
+            return f", {train:,} images; {valid:,} others were held out to evaluate it"
     return ""  # a bundle that was imported, or made by another program
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--part",
     type=click.Choice(["valid", "all"]),
-    help="Which images.  [default: those that neither learned from, as far as they say]",
+    help="Images to use.  [default: those that neither is known to have learned from]",
 )
 @click.option(
     "--out",
@@ -52,10 +52,10 @@ def compare(
     cache_dir: Path | None,
     **_: Any,
 ) -> None:
-    """Say whether the bundle B is better than A on DATA, by how much, and whether by chance.
+    """Say whether bundle B is better than A on DATA, by how much, and whether that may be chance.
 
-    Both answer the same images, those with labels that both know. DATA is read as it was for the
-    training of A, as far as it has those columns, and as the options say.
+    Both are tested on the same images: those with labels that both know. DATA is read as in the
+    training of A, as far as it has those columns, unless the options say otherwise.
     """
     from shopwindow.atomic_write import write_atomically
     from shopwindow.bundle import read_bundle

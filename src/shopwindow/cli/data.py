@@ -46,7 +46,7 @@ def inspect(
 ) -> None:
     """Print what is in DATA, and write a page about it.
 
-    The page has a contact sheet, the sizes of the labels, duplicates, and every row and image that
+    The page has a contact sheet, the images per label, duplicates, and every row and image that
     was left out, with the reason.
     """
     from shopwindow.data.inspection import summarise_dataset, write_inspection
@@ -70,7 +70,7 @@ def inspect(
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for it.  [default: NAME, here]",
+    help="Folder to put it in.  [default: NAME]",
 )
 def download(name: str, out: Path | None) -> None:
     """Fetch the public data set NAME, such as fashion-product-images-small."""

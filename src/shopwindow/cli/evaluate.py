@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--part",
     type=click.Choice(["valid", "all"]),
-    help="Which images.  [default: valid where DATA is what MODEL was trained on, else all]",
+    help="Images to use.  [default: valid where DATA is what MODEL was trained on, else all]",
 )
 @click.option(
     "--out",
@@ -59,8 +59,8 @@ def evaluate(
     """Grade MODEL on DATA.
 
     MODEL is a bundle (.onnx), graded through the predictor that serves it, or a run folder, whose
-    trained model itself is graded. DATA is read by the columns of the training, as far as it has
-    them, and as the options say; --label-column, --also and --label-map choose other labels.
+    trained model itself is graded. DATA is read as in training, as far as it has the same columns,
+    unless the options say otherwise; --label-column, --also and --label-map choose other labels.
     """
     from shopwindow.bundle import read_bundle
     from shopwindow.evaluation.grading import grade_bundle
@@ -73,7 +73,7 @@ def evaluate(
         bundle_path = model / "model.onnx"
         if not bundle_path.exists():
             raise TrainingError(
-                f"{model}: expected a finished run, found no model.onnx in it; go on with: "
+                f"{model}: expected a finished run, found no model.onnx in it; continue with: "
                 f"shopwindow train --resume --out {model}"
             )
     bundle = read_bundle(bundle_path)

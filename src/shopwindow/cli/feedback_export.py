@@ -36,7 +36,9 @@ def feedback() -> None:
     "own file]",
 )
 @model_option
-@click.option("--all", "unreviewed", is_flag=True, help="Include what has not been reviewed.")
+@click.option(
+    "--all", "unreviewed", is_flag=True, help="Include feedback that is not yet reviewed."
+)
 def export(folder: Path, where: str | None, model: Path | None, unreviewed: bool) -> None:
     """Write reviewed feedback with photos to DIR, as a table and images that train reads.
 

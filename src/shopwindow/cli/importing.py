@@ -56,11 +56,13 @@ def _parse_channels(
 
 @click.command(
     "import",
-    short_help="A model from elsewhere, as a bundle.",
+    short_help="Make a bundle from a model made elsewhere.",
     epilog=example("shopwindow import export.pkl --trust --preview photos/ --out shoes.onnx"),
 )
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--trust", is_flag=True, help="I trust who made this .pkl: reading it runs its code.")
+@click.option(
+    "--trust", is_flag=True, help="I trust whoever made this .pkl: reading it runs its code."
+)
 @click.option(
     "--labels",
     metavar="FILE",
@@ -70,18 +72,18 @@ def _parse_channels(
 )
 @click.option("--arch", help="The torchvision or timm name of the network, for weights.")
 @click.option(
-    "--size", callback=parse_size, metavar="S or HxW", help="What the network sees, in pixels."
+    "--size", callback=parse_size, metavar="S or HxW", help="Input size of the network in pixels."
 )
 @click.option(
     "--resize",
     metavar="METHOD",
-    help="How a photo gets there: shorter-side, squish, crop, pad, crop-first or pad-first.",
+    help="How photos reach --size: shorter-side, squish, crop, pad, crop-first, pad-first.",
 )
 @click.option(
     "--scaled",
     callback=parse_size,
     metavar="S or HxW",
-    help="Pixels to which --resize scales before the centre of --size is cut.  [default: --size]",
+    help="Size that --resize scales to before it cuts out the centre.  [default: --size]",
 )
 @click.option("--filter", "filter", help="Pillow's filter, such as bicubic.  [default: bilinear]")
 @click.option("--fill", help="What pad-first adds: white, black, edge, mirror.  [default: white]")
@@ -89,15 +91,22 @@ def _parse_channels(
     "--mean",
     callback=_parse_channels,
     metavar="R,G,B",
-    help="Subtracted from pixels from 0 to 1; or imagenet.",
+    help="Mean to subtract, of pixels from 0 to 1; or imagenet.",
 )
 @click.option(
-    "--std", callback=_parse_channels, metavar="R,G,B", help="Then divided by; or imagenet."
+    "--std",
+    callback=_parse_channels,
+    metavar="R,G,B",
+    help="Standard deviation to divide by; or imagenet.",
 )
-@click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order.  [default: rgb]")
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="If an .onnx does not say it.")
-@click.option("--column", default="label", show_default=True, help="What the labels are about.")
-@click.option("--name", help="Of the model.  [default: the name of MODEL]")
+@click.option(
+    "--channels", type=click.Choice(["rgb", "bgr"]), help="Channel order.  [default: rgb]"
+)
+@click.option(
+    "--layout", type=click.Choice(["nchw", "nhwc"]), help="Axis order, if an .onnx lacks it."
+)
+@click.option("--column", default="label", show_default=True, help="Name of the label column.")
+@click.option("--name", help="Name of the model.  [default: the name of MODEL]")
 @click.option(
     "--card",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -109,11 +118,11 @@ def _parse_channels(
     type=click.Path(exists=True, path_type=Path),
     help="Show predictions for ten of these images before the bundle is written.",
 )
-@click.option("--yes", is_flag=True, help="Write it without asking.")
+@click.option("--yes", is_flag=True, help="Write the bundle without asking.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The bundle.  [default: NAME.onnx, here; NAME-bundle.onnx of an .onnx]",
+    help="The bundle.  [default: NAME.onnx; NAME-bundle.onnx if MODEL is an .onnx]",
 )
 @click.pass_context
 def import_model(
@@ -129,10 +138,11 @@ def import_model(
     out: Path | None,
     **_: Any,
 ) -> None:
-    """Make a bundle of MODEL, and prove that it answers like it.
+    """Make a bundle from MODEL, and check that it predicts the same.
 
     MODEL is a fastai learner (.pkl), weights of a torchvision or timm network (.pth, .pt, .ckpt,
-    .bin, .safetensors), or an ONNX classifier (.onnx). What its file does not say is asked for.
+    .bin, .safetensors), or an ONNX classifier (.onnx). You are asked for whatever the file does not
+    say.
     """
     options = given(context)
     _check(model, options, trust)
@@ -183,7 +193,7 @@ def import_model(
     click.echo(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(info.main.labels):,} labels, {info.rule}\n"
         f"Serve it: shopwindow serve --model {out}\n"
-        "It is never sure before it has been measured on labelled photos of yours: "
+        "It is never sure until it has been measured on your own labelled photos: "
         f"shopwindow calibrate {out} DATA"
     )
 
@@ -207,7 +217,7 @@ def _check(model: Path, options: dict[str, Any], trust: bool) -> None:
     useless = _NOT_FOR_LEARNERS if kind == ".pkl" else ("arch",) if kind == ".onnx" else ("layout",)
     for name in useless:
         if name in options:
-            raise UsageError(f"--{name} has no effect on {kind}, which says it itself")
+            raise UsageError(f"--{name} has no effect on {kind}, which already says it")
     if kind == ".pkl" and not trust:
         raise UsageError(
             f"{model.name} is a pickle, and reading a pickle runs whatever code somebody put into "

@@ -92,10 +92,10 @@ def data_options(*, default_min_images: str | None = "2") -> Callable[[Command],
             "labels_file",
             metavar="FILE",
             type=click.Path(path_type=Path),
-            help="The table of labels, here or in DATA; not needed where DATA has only one.",
+            help="The table of labels, here or in DATA; not needed if DATA holds only one.",
         ),
-        click.option("--image-column", metavar="C", help="Its column that names the image."),
-        click.option("--label-column", metavar="C", help="Its column with the label."),
+        click.option("--image-column", metavar="C", help="Column that names the image."),
+        click.option("--label-column", metavar="C", help="Column with the label."),
         click.option(
             "--also",
             callback=parse_names,
@@ -111,7 +111,7 @@ def data_options(*, default_min_images: str | None = "2") -> Callable[[Command],
         click.option(
             "--group-column",
             metavar="C",
-            help="Column of what images share, such as the sender; a split keeps them together.",
+            help="Column that groups images, such as the sender; a split keeps groups together.",
         ),
         click.option(
             "--cache-dir",
@@ -136,8 +136,8 @@ def bars_option(command: Command) -> Command:
     return click.option(
         "--bars",
         type=click.Choice(["any", "path", "several"]),
-        help="What A|B in a cell means: any of these is right, or it is one label, B below A. "
-        "Several at once cannot be learned.  [default: as the cells look]",
+        help="What A|B in a cell means: any of these is right, or it is one label, B within A. "
+        "Several at once cannot be learned.  [default: inferred from the cells]",
     )(command)
 
 
@@ -153,12 +153,12 @@ def model_option(command: Command) -> Command:
     return click.option(
         "--model",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="A bundle (.onnx); the one that comes with shopwindow where left out.",
+        help="A bundle (.onnx).  [default: the bundled model]",
     )(command)
 
 
 def given(context: click.Context) -> dict[str, Any]:
-    """Return the parameters that stood on the command line, so that code has the only defaults."""
+    """Return the parameters given on the command line, so that only the code has defaults."""
     return {
         name: value
         for name, value in context.params.items()
@@ -174,7 +174,7 @@ def wanted_reading(options: Mapping[str, Any], bundle: Bundle, data: Path) -> Da
     """Return how to read the data: as the options say, and else as the bundle recorded it.
 
     Args:
-        options: What stood on the command line.
+        options: What was given on the command line.
         bundle: Knows how its own training data was read.
         data: What is to be read.
     """

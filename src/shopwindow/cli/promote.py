@@ -1,4 +1,4 @@
-"""promote and rollback: put a bundle in service, and return to the one before."""
+"""promote and rollback: put a bundle in service, and return to the previous one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _in_service = click.option(
     "--margin",
     metavar="POINTS",
     type=click.FloatRange(0, 100),
-    help="Points of accuracy that NEW may lose where it may be chance.  [default: 0.5]",
+    help="Points of accuracy that NEW may lose if that may be chance.  [default: 0.5]",
 )
 @click.pass_context
 def promote(
@@ -60,11 +60,11 @@ def promote(
     cache_dir: Path | None,
     **_: Any,
 ) -> None:
-    """Put the bundle NEW in service, if it is no worse than the one there.
+    """Put the bundle NEW in service, if it is no worse than the current one.
 
     NEW is refused if it is worse on the held-out images by more than chance (the 95 % interval of
     the difference lies below 0), or by more points than --margin, or if it is right on fewer of
-    the corrections. The one before is kept; rollback returns to it.
+    the corrections. The old bundle is kept; rollback returns to it.
     """
     from shopwindow.bundle import read_bundle
     from shopwindow.evaluation.history import ModelHistory
@@ -76,7 +76,7 @@ def promote(
     with history.locked():
         current = read_bundle(in_service)
         if candidate.sha256 == current.sha256:
-            click.echo(f"{in_service}: {_title(candidate)} is in service already.")
+            click.echo(f"{in_service}: {_title(candidate)} is already in service.")
             return
         options = given(context)
         with TemporaryDirectory(prefix="shopwindow-") as scratch:
@@ -101,20 +101,18 @@ def promote(
         if found.objections:
             raise PromotionError(f"{new} is not put in service: {'; '.join(found.objections)}")
         history.promote(candidate, current, found.as_json())
-    click.echo(
-        f"In service: {new}. Back to the one before: shopwindow rollback --model {in_service}"
-    )
+    click.echo(f"In service: {new}. To go back: shopwindow rollback --model {in_service}")
 
 
 @click.command(
-    short_help="Return to the model before.",
+    short_help="Return to the previous model.",
     epilog=example("shopwindow rollback --model model.onnx"),
 )
 @_in_service
 def rollback(in_service: Path) -> None:
-    """Put the bundle in service again that was there before the last promote.
+    """Put back the bundle that was in service before the last promote.
 
-    Run it again to go back one more. What was in service is kept.
+    Run it again to go back one step further. What was in service is kept.
     """
     from shopwindow.evaluation.history import ModelHistory
 

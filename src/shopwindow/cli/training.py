@@ -45,7 +45,7 @@ def network_options(command: Command) -> Command:
             click.option(
                 "--weights",
                 metavar="[imagenet|none|bundled|FILE]",
-                help="What the network starts from; bundled is the one in this package.  "
+                help="Weights to start from; bundled takes those of the bundled model.  "
                 "[default: the recipe's]",
             ),
             click.option(
@@ -57,14 +57,14 @@ def network_options(command: Command) -> Command:
             click.option(
                 "--batch-size",
                 type=click.IntRange(2),
-                help="Images in a step.  [default: the recipe's]",
+                help="Images per training step.  [default: the recipe's]",
             ),
             click.option(
                 "--split",
                 type=click.Choice(["grouped", "random"]),
-                help="Keep duplicates on one side, or split blindly.  [default: grouped]",
+                help="Keep duplicates in one part, or ignore them.  [default: grouped]",
             ),
-            click.option("--seed", type=int, help="Of all random choices.  [default: 42]"),
+            click.option("--seed", type=int, help="Seed for all random choices.  [default: 42]"),
         ),
     )
 
@@ -94,15 +94,15 @@ def network_options(command: Command) -> Command:
 @click.option(
     "--lr",
     type=float,
-    help="Peak learning rate; with finetune that of the first layers, a quarter of the head's.  "
-    "[default: the recipe's choice]",
+    help="Peak learning rate; with finetune, that of the first layers: a quarter of the head's.  "
+    "[default: the recipe's]",
 )
 @click.option(
     "--family",
     "families",
     callback=parse_names,
     metavar="C,C",
-    help="Columns of --also that name the label more coarsely, the finest first.",
+    help="Columns of --also with broader categories of the label, the narrowest first.",
 )
 @click.option(
     "--with",
@@ -116,7 +116,7 @@ def network_options(command: Command) -> Command:
     "--start-from",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Train on from this bundle, with its labels, size, options and held-out images.",
+    help="Continue training from this bundle, with its labels, size, options and held-out images.",
 )
 @click.option(
     "--with-feedback",
@@ -124,14 +124,14 @@ def network_options(command: Command) -> Command:
     metavar="[URL|DIR]",
     is_flag=False,
     flag_value="",
-    help="Learn from corrections too: of a store, or an exported folder.  [default: the setting "
+    help="Also learn from corrections: a store, or an exported folder.  [default: the setting "
     "feedback, else the file of --start-from]",
 )
 @click.option(
     "--balance",
     metavar="POWER",
     type=click.FloatRange(0, 1),
-    help="Draw rare labels more often: 0 not at all, 0.5 by the square root, 1 all equally.  "
+    help="Draw rare labels more often: 0 is off, 0.5 the square root, 1 all labels equally.  "
     "[default: 0]",
 )
 @click.option(
@@ -139,19 +139,19 @@ def network_options(command: Command) -> Command:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="TOML file with the texts of the model's card.",
 )
-@click.option("--name", help="Of the model.  [default: the name of DATA]")
+@click.option("--name", help="Name of the model.  [default: the name of DATA]")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     help="The run's folder.  [default: runs/NAME]",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out where it stopped.")
 @click.pass_context
 def train(context: click.Context, /, **_: Any) -> None:
     """Train a classifier on DATA and export it as a bundle.
 
     DATA is a folder with one folder per label, or a folder with a table of labels (CSV, TSV,
-    Parquet), or such a table. Ctrl-C saves; --resume goes on.
+    Parquet), or such a table. Ctrl-C saves; --resume continues.
     """
     options = given(context)
     if options.pop("resume", False):
@@ -207,7 +207,7 @@ def _trainer_of(recipe: str) -> Callable[[Run], Path]:
 )
 @click.pass_context
 def find_lr(context: click.Context, /, **_: Any) -> None:
-    """Try rising learning rates on DATA for transfer, draw the loss and suggest one."""
+    """Try rising learning rates for transfer on DATA, plot the loss and suggest one."""
     from shopwindow.runs import TrainingOptions
 
     options = TrainingOptions(recipe="transfer", **given(context))
@@ -218,7 +218,7 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
 
 
 @click.command(
-    short_help="Make a bundle of a finished run.",
+    short_help="Make a bundle from a finished run.",
     epilog=example("shopwindow export runs/photos --out photos.onnx"),
 )
 @click.argument("source", metavar="RUN|MODEL", type=click.Path(exists=True, path_type=Path))
@@ -226,7 +226,7 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
 @click.option(
     "--int8",
     is_flag=True,
-    help="In 8 bits: half the size and faster; refused if it loses over 0.3 points of accuracy.",
+    help="Export in 8 bits: half the size, faster; refused if accuracy falls by over 0.3 points.",
 )
 @click.option(
     "--with",
@@ -239,15 +239,15 @@ def find_lr(context: click.Context, /, **_: Any) -> None:
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The bundle.  [default: in RUN, model.onnx or model-int8.onnx; of MODEL, NAME-int8.onnx]",
+    help="The bundle.  [default: model.onnx or model-int8.onnx in RUN; NAME-int8.onnx for MODEL]",
 )
 def export(
     source: Path, data: Path | None, int8: bool, extras: tuple[Path, ...], out: Path | None
 ) -> None:
-    """Export the trained model of RUN as one file, and check that it answers like the model.
+    """Export the trained model of RUN as one file, and check that it predicts the same.
 
-    With --int8, also of a bundle, MODEL; DATA is what it was trained on. Its validation part shows
-    that 8 bits are right as often, and confidences are fitted anew.
+    With --int8, this also works on a bundle, MODEL; DATA is what it was trained on. Its validation
+    part shows that accuracy holds in 8 bits, and confidences are calibrated again.
     """
     if source.is_dir():
         if data is not None or extras:
@@ -310,7 +310,7 @@ def _resume(options: dict[str, Any]) -> None:
     """Go on with a run. Its data may have been moved; other options have no effect."""
     folder = options.pop("out", None)
     if folder is None:
-        raise UsageError("--resume: expected the folder of the run to go on with, as --out RUN")
+        raise UsageError("--resume: expected the folder of the run to continue, as --out RUN")
     corrections = options.pop("feedback", "")
     if corrections and Path(corrections).is_dir():  # those of a store were copied to the run
         options["feedback"] = Path(corrections)
@@ -335,7 +335,7 @@ def _resume(options: dict[str, Any]) -> None:
     run.move({name: options[name] for name in _PLACES if name in options})
     if not run.options.data.exists():
         raise UsageError(
-            f"{run.options.data} is not there any more: where is it now? shopwindow train DATA "
+            f"{run.options.data} no longer exists; say where it is now: shopwindow train DATA "
             f"--resume --out {folder}"
         )
     with training_stack():
@@ -343,7 +343,7 @@ def _resume(options: dict[str, Any]) -> None:
     train_run(run)
 
 
-# What may have been moved when a run goes on.
+# What may have been moved when a run continues.
 _PLACES = ("data", "labels_file", "cache_dir")
 
 

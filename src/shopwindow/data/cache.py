@@ -50,7 +50,7 @@ class ImageCache:
     """All images of a catalogue, decoded and resized.
 
     Attributes:
-        folder: Where it lies.
+        folder: Where it is.
         images_nhwc: uint8 (N, S, T, 3), RGB, 0 to 255, read-only; all 0 where decoding failed.
         failures: Index of each image that could not be decoded, with the reason.
         digests: uint64 (N,), `digest_of` each image's file; 0 where it could not be read.
@@ -87,7 +87,7 @@ class ImageCache:
             building.unlink(missing_ok=True)
             raise DataError(
                 f"The features of the images cannot be written to {self.folder.parent}: "
-                f"{error.strerror or error}. Set SHOPWINDOW_CACHE_DIR to a folder that can."
+                f"{error.strerror or error}. Set SHOPWINDOW_CACHE_DIR to a writable folder."
             ) from error
 
 
@@ -106,7 +106,7 @@ def default_cache_dir() -> Path:
     except RuntimeError:
         raise DataError(
             "This user has no home folder to keep decoded images in: set SHOPWINDOW_CACHE_DIR to a "
-            "folder that can be written."
+            "writable folder."
         ) from None
 
 

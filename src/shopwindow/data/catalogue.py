@@ -1,4 +1,4 @@
-"""Labelled images as they lie on disk: a table and a folder, class folders, or Parquet.
+"""Labelled images as they are on disk: a table and a folder, class folders, or Parquet.
 
 Nothing is decoded here. Every row and every image file that is left out has its reason.
 """

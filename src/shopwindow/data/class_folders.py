@@ -60,7 +60,7 @@ def read_class_folders(folder: ImageFolder) -> LabelledImages:
     for name in folder.images:
         part, label, rest = _place_in(parts, name)
         if part is None or not label:
-            dropped.append(DroppedRow("file", name, "not in a class folder"))
+            dropped.append(DroppedRow("file", name, "not in the folder of a label"))
         elif not _is_unicode(label):
             dropped.append(DroppedRow("file", name, "the name of its folder is not UTF-8"))
         else:
@@ -113,7 +113,7 @@ def _read_parts_below(below: Mapping[str, str], role_by_name: dict[str, Role]) -
     path = name[: name.index(f"/{folder}/") + 1 + len(folder)]
     return [
         f"{counted(len(below), 'image')} in folders below those of the labels, such as {path}: "
-        "these folders do not count as labels; to use them, name one of the upper folders as DATA"
+        "these folders do not count as labels; to use them, name a folder above them as DATA"
     ]
 
 

@@ -123,7 +123,7 @@ class Dataset:
 
     @property
     def digests(self) -> NDArray[np.uint64]:
-        """(N,) `digest_of` each image's file, which identifies it wherever it lies."""
+        """(N,) `digest_of` each image's file, which identifies it wherever it is."""
         return self._cache.digests[self._positions]
 
     def cell_names(self, column: str) -> list[str]:
@@ -285,7 +285,7 @@ def _name_copies(dataset: Dataset) -> Iterator[str]:
     if known.any():
         yield (
             f"{int(known.sum()):,} of the {len(known):,} held-out images show the same picture as "
-            "an image to learn from, so the grade will be too good"
+            "a training image, so the grade will be too good"
         )
 
 

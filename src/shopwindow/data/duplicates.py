@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from shopwindow.atomic_write import write_atomically
 from shopwindow.data.cache import ImageCache
 
-# Root mean square difference of two thumbnails, as a share of their contrast.
+# Root mean square difference of two thumbnails, as a fraction of their contrast.
 LIMIT = 0.05
 _MAX_BRIGHTNESS_DIFFERENCE = 20.0  # of 255, between the means of two images
 _MAX_CONTRAST_RATIO = 1.2
@@ -118,7 +118,7 @@ def _thumbnails(images_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _area_weights(pixels: int) -> NDArray[np.float32]:
-    """Return (16, pixels): the share of each pixel in each of 16 equal parts of a line."""
+    """Return (16, pixels): the fraction of each pixel in each of 16 equal parts of a line."""
     edges = np.linspace(0, pixels, _SIDE + 1)
     pixel = np.arange(pixels)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)

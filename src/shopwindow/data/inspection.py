@@ -168,7 +168,7 @@ def _duplicate_lines(findings: Findings) -> list[str]:
 
 def _dropped_lines(findings: Findings, *, is_whole: bool) -> list[str]:
     if not findings.dropped:
-        return ["Nothing left out" if is_whole else "No row and no image left out"]
+        return ["Nothing left out" if is_whole else "No rows or images left out"]
     total = sum(map(len, findings.dropped.values()))
     lines = [f"{total:,} rows and image files left out" if total > 1 else "1 row or file left out"]
     for kind, rows in findings.dropped.items():

@@ -1,4 +1,4 @@
-"""Labels as numbers, also where one image allows several: a cell such as `Tshirts|Tops`.
+"""Labels as numbers, including where one image allows several: a cell such as `Tshirts|Tops`.
 
 A code below C is one of a column's C labels. A code from C on is a set of labels, any of which may
 be right (a "partial label"); the row `code - C` of the column's table of sets says which. The empty

@@ -1,4 +1,4 @@
-"""Images with their labels as they lie on disk, and what was left out of them."""
+"""Images with their labels as they are on disk, and what was left out of them."""
 
 from __future__ import annotations
 

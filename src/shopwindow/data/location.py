@@ -1,4 +1,4 @@
-"""Where a data set lies: the folder with its images, and the table that says what they show."""
+"""Where a data set is: the folder with its images, and the table that says what they show."""
 
 from __future__ import annotations
 

@@ -61,12 +61,12 @@ def _without_zeros(name: str) -> str:
 
 
 _RULES = (
-    _Rule(_composed, "with accents written in another way of Unicode", sure=True),
-    _Rule(_folded, "written in capitals here and in small letters there", sure=True),
+    _Rule(_composed, "with accents in another Unicode form", sure=True),
+    _Rule(_folded, "by ignoring case", sure=True),
     _Rule(_stem, "with another extension"),
-    _Rule(_without_zeros, "with zeros in front of their number"),
+    _Rule(_without_zeros, "with leading zeros"),
     _Rule(_stem, "", path=False),
-    _Rule(_without_zeros, "with zeros in front of their number and", path=False),
+    _Rule(_without_zeros, "with leading zeros and", path=False),
 )
 
 

@@ -29,7 +29,7 @@ class Split:
         method: `grouped`: stratified by main label, duplicates on one side. `random`: neither.
             `given`: the data set brought its own part to be judged by.
         seed: Of the shuffle.
-        valid_fraction: The share that was asked for, between 0 and 1.
+        valid_fraction: The fraction that was asked for, between 0 and 1.
     """
 
     train: NDArray[np.int64]
@@ -155,7 +155,7 @@ def split_images(
     if (given := dataset.given_split) is not None:
         return _split_as_given(*given, method, seed)
     if method == "given":
-        raise UsageError("split method given: the data set has no part of its own to judge by.")
+        raise UsageError("split method given: the data set has no validation part of its own.")
     order = np.array(sorted(range(len(dataset)), key=dataset.references.__getitem__), np.int64)
     shuffled = order[np.random.default_rng(seed).permutation(len(order))]
     if method == "random":

@@ -18,7 +18,7 @@ _LABEL_CHARS = 20
 _CHAR_PX = 6.3  # mean width of a character at the picture's 11 px font
 # Column labels stand at 60 degrees: they need this much height, and lean this far to the right.
 _SLANT = math.radians(60)
-FULL_SHARE = 0.5  # the share from which a confusion has the strongest colour
+FULL_SHARE = 0.5  # the fraction from which a confusion has the strongest colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _join(left: list[int], right: list[int], likeness: NDArray[np.float64]) -> l
 
 
 def confusion_picture(grades: Grades, max_labels: int = MAX_LABELS) -> ConfusionPicture | None:
-    """Work out the confusion picture, or return None where nothing was confused.
+    """Calculate the confusion picture, or return None where nothing was confused.
 
     Args:
         grades: The figures of one label column.
@@ -202,7 +202,7 @@ def _marks(grades: Grades, order: NDArray[np.int64], cell_px: float) -> tuple[Ma
 
 
 def colour_strength(share: float) -> float:
-    """Return the opacity (0 to 1) for a share (0 to 1): by its square root, full from 50 % on."""
+    """Return the opacity (0 to 1) for a fraction (0 to 1): its square root, full from 50 % on."""
     # The faintest is still to be seen, on a dark page too.
     return round(0.12 + 0.88 * math.sqrt(min(1.0, share / FULL_SHARE)), 3)
 

@@ -1,4 +1,4 @@
-"""Compare two bundles on a data set: read it, find what is fair to both, ask both, add up."""
+"""Compare two bundles on a data set: read it, choose images fair to both, predict, and count."""
 
 from __future__ import annotations
 
@@ -188,8 +188,8 @@ def _with_labels_of_both(
     for name, alone in (("A", known[0] - known[1]), ("B", known[1] - known[0])):
         if alone:
             notes.append(
-                f"{name} alone knows {len(alone):,} more labels, and every answer with one of "
-                "them is wrong here"
+                f"{name} alone knows {len(alone):,} more labels, and each time it predicts one "
+                "of them counts as wrong here"
             )
     return indices[kept], notes
 

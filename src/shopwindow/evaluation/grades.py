@@ -1,4 +1,4 @@
-"""The figures of one label column, each worked out from the counts that it is about."""
+"""The figures of one label column, each calculated from its counts."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Grades:
         labels: The column's C labels, in the order of the model's output.
         missing: Images left out because they have no label in this column.
         confusion: int64 (C, C) counts: row = true label, column = predicted label.
-        top3_accuracy: Share of images whose label is among the three most probable, 0 to 1.
-        top5_accuracy: Share of images whose label is among the five most probable, 0 to 1.
+        top3_accuracy: Fraction of images whose label is among the three most probable, 0 to 1.
+        top5_accuracy: Fraction of images whose label is among the five most probable, 0 to 1.
         log_loss: Mean of -ln(probability of the true label), in nats.
         reliability: The bins behind `ece`, from low to high confidence.
     """
@@ -59,7 +59,7 @@ class Grades:
             raise ValueError(f"reliability: expected {self.images} images in all, got {binned}")
         if not self.accuracy <= self.top3_accuracy <= self.top5_accuracy <= 1:
             raise ValueError(
-                "accuracy, top-3 and top-5: expected rising shares, got "
+                "accuracy, top-3 and top-5: expected rising fractions, got "
                 f"{self.accuracy}, {self.top3_accuracy}, {self.top5_accuracy}"
             )
         if not 0 <= self.log_loss < np.inf:
@@ -77,7 +77,7 @@ class Grades:
 
     @property
     def accuracy(self) -> float:
-        """Share of images whose most probable label is right, 0 to 1."""
+        """Fraction of images whose most probable label is right, 0 to 1."""
         return self.correct / self.images
 
     @property
@@ -129,7 +129,7 @@ class Grades:
     def confusions(self) -> tuple[Confusion, ...]:
         """Every pair of labels that was confused at least once, most frequent first.
 
-        Pairs of the same count are sorted by their share of the true label, then by the labels'
+        Pairs of the same count are sorted by their fraction of the true label, then by the labels'
         order.
         """
         support = self.confusion.sum(axis=1)
@@ -212,12 +212,12 @@ class SureAnswers:
 
     @property
     def precision(self) -> float | None:
-        """Share of the sure answers that is right, 0 to 1; None if no answer is sure."""
+        """Fraction of the sure answers that are right, 0 to 1; None if no answer is sure."""
         return self.sure_correct / self.sure if self.sure else None
 
     @property
     def coverage(self) -> float:
-        """Share of all answers that is sure, 0 to 1."""
+        """Fraction of all answers that are sure, 0 to 1."""
         return self.sure / self.images
 
     def as_json(self) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class SureAnswers:
 
 
 def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % interval (low, high), 0 to 1, of a share seen as `hits` of `trials`.
+    """Return the 95 % interval (low, high), 0 to 1, of a fraction seen as `hits` of `trials`.
 
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
     """

@@ -1,4 +1,4 @@
-"""Grade a model on a data set: read the data, find its validation part, ask the model, add up."""
+"""Grade a model on a data set: read the data, find its validation part, predict, and count."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _main_targets(
     if nothing.all():
         raise DataError(
             f"expected images with labels to grade, found {len(nothing):,} that show none of "
-            "the labels; shopwindow predict says which answers are sure"
+            "the labels; shopwindow predict says which predictions are sure"
         )
     if not (targets >= 0).any():
         advice = "name the column with --label-column" if has_table else "map them with --label-map"
@@ -145,7 +145,7 @@ def _main_targets(
         sure = [bundle.info.threshold.is_sure(float(row.max())) for row in probs[nothing]]
         notes.append(
             f"{counted(len(sure), 'image')} without any of the labels: not graded; "
-            f"{percent(1 - sum(sure) / len(sure))} of their answers are not sure"
+            f"{percent(1 - sum(sure) / len(sure))} of their predictions are not sure"
         )
     if unknown:
         ungraded = int(((targets < 0) & ~nothing).sum())
@@ -171,7 +171,7 @@ def _grade_attributes(
         if (targets >= 0).any():
             attributes[column.name] = grade(probs, targets, column.labels)
     if lacking and dataset.catalogue.image_column is not None:
-        return attributes, [f"{', '.join(lacking)}: not graded, as the data have no such column"]
+        return attributes, [f"{', '.join(lacking)}: not graded, as the data has no such column"]
     return attributes, []
 
 

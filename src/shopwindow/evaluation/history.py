@@ -1,4 +1,4 @@
-"""The file that is served, and those that were served before it.
+"""The model file that is served, and those that were served before it.
 
 ::
 
@@ -97,13 +97,13 @@ class ModelHistory:
         write_atomically(self.path, new.model)
 
     def rollback(self) -> Bundle:
-        """Put the bundle in service that was there before, and return it.
+        """Put the previous bundle back in service, and return it.
 
         The one in service need not be readable.
 
         Raises:
             PromotionError: Nothing was in service before it, or promote did not put it there.
-            BundleError: The one before is damaged; the one in service stays.
+            BundleError: The previous bundle is damaged; the current one stays.
         """
         sha256 = self._sha256()
         before = self._before(sha256)
@@ -130,7 +130,7 @@ class ModelHistory:
                 f"{path}: expected the record that shopwindow promote wrote, found {error!r}"
             ) from error
         if self._place(sha256, ".onnx").exists():
-            raise PromotionError(f"{self.path}: nothing was in service before what is there now")
+            raise PromotionError(f"{self.path}: nothing was in service before the current bundle")
         kept = sorted(path.name for path in self.folder.glob("*.onnx"))
         raise PromotionError(
             f"{self.path}: expected a bundle that shopwindow promote put there, found another, so "

@@ -29,7 +29,7 @@ class Exposure:
 
     Attributes:
         learned: (N,) bool, it has learned from them.
-        out_of_fold: (N,) bool, some of those: it carries out-of-fold answers to them.
+        out_of_fold: (N,) bool, some of those: it carries out-of-fold predictions for them.
         held_out: (N,) bool, they measured it. No image is both this and `learned`.
         knows_all: Whether it is certain that all other images are new to it.
     """
@@ -100,8 +100,8 @@ def choose_images(
         if not chosen.any():
             raise UsageError(
                 "--part valid: expected images that were held out of the model's training, found "
-                "none (an older model knows them only by their names, labels and options then); "
-                "without --part valid, all images are graded"
+                "none (an older model knows them only by the names, labels and options of its "
+                "training); without --part valid, all images are graded"
             )
     elif part is None and (exposure.knows_all or exposure.seen.any()):
         chosen = exposure.fair
@@ -127,7 +127,7 @@ def _notes(bundle: Bundle, exposure: Exposure, chosen: NDArray[np.bool_], left: 
     if cross_validated := int((exposure.out_of_fold & chosen).sum()):
         notes.append(
             f"the model was trained on {cross_validated:,} of these images; they are graded by "
-            "cross-validation: each answer is from a model that had not seen the image"
+            "cross-validation: each prediction is from a model that had not seen the image"
         )
     if biased := int((exposure.learned & ~exposure.out_of_fold & chosen).sum()):
         notes.append(f"the model learned from {biased:,} of these images, so the grade is too good")
@@ -136,7 +136,7 @@ def _notes(bundle: Bundle, exposure: Exposure, chosen: NDArray[np.bool_], left: 
     elif left:
         notes.append(
             f"{left:,} images were not graded, as the model may have learned from them, and "
-            "carries no out-of-fold answers to them"
+            "carries no out-of-fold predictions for them"
         )
     if exposure.knows_all and not exposure.seen.any():
         notes.append(

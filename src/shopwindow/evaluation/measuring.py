@@ -1,4 +1,4 @@
-"""The figures that a bundle carries, from the answers of the bundle itself."""
+"""The figures that a bundle carries, from the predictions of the bundle itself."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def quality_of(
 
 
 def commonest(targets: NDArray[np.integer], labels: Sequence[str]) -> dict[str, Any]:
-    """Return the label that most images have, and the share of images that have it.
+    """Return the label that most images have, and the fraction of images that have it.
 
     Args:
         targets: (N,) codes; those below 0 have no label.
@@ -97,14 +97,14 @@ def verdict(info: BundleInfo, path: Path) -> str:
     label, share = quality["commonest"]["label"], percent(quality["commonest"]["share"], 1)
     if is_no_better_than_commonest(info):
         lines.append(
-            f"THIS MODEL HAS LEARNED NOTHING OF USE: always answering {label!r} would be right on "
+            f"THIS MODEL HAS LEARNED NOTHING USEFUL: always predicting {label!r} would be right on "
             f"{share}. Do not serve it. Look at the photos with shopwindow inspect: are the labels "
             "right, and can a person tell them apart? Then add photos"
         )
         return "\n".join(lines)
     if low <= quality["commonest"]["share"]:
         lines.append(
-            f"Too few images to tell whether it is better than always answering {label!r}, which "
+            f"Too few images to tell whether it is better than always predicting {label!r}, which "
             f"is right on {share}; add images"
         )
     return "\n".join([*lines, f"Serve it: shopwindow serve --model {path}"])

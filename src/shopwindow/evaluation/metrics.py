@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 
 def grade(probabilities: ArrayLike, targets: ArrayLike, labels: Sequence[str]) -> Grades:
-    """Work out every figure of one label column.
+    """Calculate every figure of one label column.
 
     Args:
         probabilities: Float (N, C).
@@ -64,7 +64,7 @@ def grade(probabilities: ArrayLike, targets: ArrayLike, labels: Sequence[str]) -
 
 
 def top_k_accuracy(probabilities: ArrayLike, targets: ArrayLike, k: int) -> float:
-    """Return the share of images (0 to 1) whose label is among the k most probable.
+    """Return the fraction of images (0 to 1) whose label is among the k most probable.
 
     Equal probabilities rank in the order of the labels, so that k = 1 agrees with argmax. With k
     labels or fewer the answer is 1.

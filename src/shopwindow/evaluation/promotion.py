@@ -35,7 +35,7 @@ _TITLES = ("in service", "new", "difference")
 
 @dataclass(frozen=True)
 class PromotionReport:
-    """How a new bundle fared beside the one in service.
+    """How a new bundle did compared with the one in service.
 
     Attributes:
         held_out: On the held-out images.
@@ -65,8 +65,8 @@ class PromotionReport:
             )
         elif points < -self.margin_points:
             lost.append(
-                f"it loses {-points:.2f} points on the held-out images, and {self.margin_points:g} "
-                "may be lost"
+                f"it loses {-points:.2f} points on the held-out images; at most "
+                f"{self.margin_points:g} may be lost"
             )
         if self.corrections is not None and self.corrections.counts.difference < 0:
             counts = self.corrections.counts
@@ -137,7 +137,7 @@ def compare_for_promotion(
         commonest = new.info.quality["commonest"]["label"]
         raise PromotionError(
             f"{new.info.name} {new.info.version}: expected a model that has learned something, but "
-            f"by its own figures it is right no more often than always answering {commonest!r}; "
+            f"by its own figures it is right no more often than always predicting {commonest!r}; "
             "train it on more, or on better labelled, photos"
         )
     asked = open_predictor(in_service, engine), open_predictor(new, engine)  # fails early
@@ -205,7 +205,7 @@ def _held_out(
     if not exposure.validation.any():
         raise PromotionError(
             f"--data {data}: expected the images that {in_service.info.name} was trained on, with "
-            "the held-out ones that its card names, found others; give the data as they were then"
+            "the held-out ones that its card names, found others; give the data as it was then"
         )
     # To a cross-validated bundle, photos that came later are fair too. Of any other, only the
     # held-out images count, since the new bundle may well have learned from the rest.

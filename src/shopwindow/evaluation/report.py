@@ -254,9 +254,9 @@ def format_summary(evaluation: Evaluation) -> str:
     grades, sure = evaluation.grades, evaluation.sure
     low, high = grades.accuracy_interval
     if sure.min_confidence is None:
-        sure_text = f"{'none':>8}   this model never says that it is sure"
+        sure_text = f"{'none':>8}   this model is never sure"
     elif sure.precision is None:
-        sure_text = f"{'none':>8}   no answer has a confidence of {sure.min_confidence:.3f} or more"
+        sure_text = f"{'none':>8}   no prediction reaches a confidence of {sure.min_confidence:.3f}"
     else:
         sure_text = (
             f"{percent(sure.precision, 2):>8}   right where sure: {percent(sure.coverage)} of "
@@ -287,7 +287,7 @@ def format_summary(evaluation: Evaluation) -> str:
             (pair.label, "→", pair.taken_for, f"{pair.images:,}", percent(pair.share))
             for pair in grades.confusions[:10]
         ]
-        header = ("confused: is", "", "taken for", "images", "share")
+        header = ("confused: is", "", "taken for", "images", "of label")
         lines += ["", *aligned([header, *pairs], "<<<>>")]
     if evaluation.attributes:
         rows = [

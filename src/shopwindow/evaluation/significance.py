@@ -28,7 +28,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class PairedCounts:
-    """How two models fared on the same images.
+    """How often two models were right on the same images.
 
     Attributes:
         images: How many.
@@ -49,12 +49,12 @@ class PairedCounts:
 
     @property
     def accuracy_a(self) -> float:
-        """Share of images on which A is right, 0 to 1."""
+        """Fraction of images on which A is right, 0 to 1."""
         return (self.both + self.only_a) / self.images
 
     @property
     def accuracy_b(self) -> float:
-        """Share of images on which B is right, 0 to 1."""
+        """Fraction of images on which B is right, 0 to 1."""
         return (self.both + self.only_b) / self.images
 
     @property

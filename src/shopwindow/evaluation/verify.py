@@ -72,7 +72,7 @@ def write_verified_bundle(
                 break
         else:
             raise TrainingError(
-                "export: expected the bundle to answer like the trained model, but probabilities "
+                "export: expected the bundle to predict like the trained model, but probabilities "
                 f"of {column} differ by up to {difference:.4f} (allowed: {allowed}); "
                 "nothing written"
             )

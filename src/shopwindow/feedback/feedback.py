@@ -1,4 +1,4 @@
-"""One feedback: what the model said, what a visitor said, what a reviewer decided."""
+"""A piece of feedback: what the model said, what a visitor said, what a reviewer decided."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def open_configured_store(settings: Settings, info: BundleInfo) -> FeedbackStore
     for other in others:
         _log.warning(
             "%s may hold feedback on this model, but on other labels or from an older version; "
-            "set SHOPWINDOW_FEEDBACK=%s to go on with it.",
+            "set SHOPWINDOW_FEEDBACK=%s to keep using it.",
             other,
             other,
         )

@@ -65,7 +65,7 @@ class Receipts:
         model: tuple[str, str, str],
         photo_sha256s: Collection[str],
     ) -> str:
-        """Return the receipt of an answer, as a text of letters, digits and `-_.`.
+        """Return the receipt of an answer, as a string of letters, digits and `-_.`.
 
         Args:
             prediction: With at least two labels in `top`, where the model has two.

@@ -17,11 +17,11 @@ _log = logging.getLogger(__name__)
 
 
 def delete_old_photos(store: FeedbackStore) -> None:
-    """Delete the photos whose time is over; an error is logged, and the next call tries again."""
+    """Delete the photos whose time is up; an error is logged, and the next call tries again."""
     try:
         count = store.delete_old_photos(datetime.now(UTC))
     except FeedbackError as error:
-        _log.error("Old photos are not deleted yet: %s", error)
+        _log.error("Old photos could not be deleted yet: %s", error)
         return
     if count:
-        _log.info("%s photos were deleted: their time was over, or they were discarded", count)
+        _log.info("%s photos were deleted: their time was up, or they were discarded", count)

@@ -180,7 +180,7 @@ class FeedbackService:
         if label and label != receipt.predicted and label not in main.labels:
             raise RefusedFeedbackError(
                 f"label: expected one of the {len(main.labels)} labels of {main.name}, or an empty "
-                f"text for none of them; found {label[:60]!r}."
+                f"string for none of them; found {label[:60]!r}."
             )
 
     def _check_room(self, receipt: Receipt) -> None:

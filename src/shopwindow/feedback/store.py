@@ -123,14 +123,14 @@ class FeedbackStore:
         return None if row is None else _as_feedback(row)
 
     def photo(self, feedback_id: str) -> Photo | None:
-        """Return the photo of a feedback, if there is one."""
+        """Return the photo of some feedback, if there is one."""
         query = select(photos.c.content, photos.c.media_type)
         with self._reading() as connection:
             row = connection.execute(query.where(photos.c.feedback_id == feedback_id)).first()
         return None if row is None else Photo(bytes(row.content), row.media_type)
 
     def kept_until(self, feedback_id: str) -> datetime | None:
-        """Return until when a photo is kept, as promised to its sender.
+        """Return the time until which a photo is kept, as promised to its sender.
 
         None if there is none, or if it is kept as long as the feedback.
         """

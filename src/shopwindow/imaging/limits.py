@@ -1,4 +1,4 @@
-"""What is refused before it is decoded, and every number behind that.
+"""What is refused before it is decoded, and the limits behind it.
 
 Sizes and formats are the user's choice (`ImageLimits`). The other limits are about time and memory,
 and each is far beyond what cameras and editors write.

@@ -1,4 +1,4 @@
-"""The last step of every way in: a source becomes a bundle, if the bundle answers like it."""
+"""The last step of every way in: a source becomes a bundle, if the bundle predicts the same."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def write_import(
         source: What to write.
         images: The image files that `source.expected` is about.
         out: Where the bundle goes.
-        name: Of the model.
+        name: Name of the model.
         card: Texts for people.
         approve: Called with the draft before the bundle is written; what it raises stops that.
 

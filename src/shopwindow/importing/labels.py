@@ -94,7 +94,7 @@ def settle_labels(
     Args:
         stated: From the file.
         given: From `--labels`; where only the spelling differs, these are taken.
-        name: Of the model's file.
+        name: Name of the model's file.
 
     Raises:
         UsageError: There are none, or they contradict each other.
@@ -128,7 +128,7 @@ def settle_labels(
 def require_as_many(
     labels: Sequence[str], scores: int, name: str, stated: Sequence[FoundLabels]
 ) -> None:
-    """Refuse another number of labels than the model has scores.
+    """Refuse labels whose number is not that of the model's scores.
 
     Raises:
         TrainingError: With both numbers, and where the labels came from.

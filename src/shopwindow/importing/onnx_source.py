@@ -123,7 +123,7 @@ def _scores(
         raise TrainingError(
             f"{classifier.path.name}: expected one row of scores per image as output, found "
             f"{answers[0].dtype} {list(shape)} for {len(batches[0])} image(s)"
-            + ("; a model that finds things in a photo is no classifier" if per_image[1:] else "")
+            + ("; a model that detects objects is not a classifier" if per_image[1:] else "")
         )
     rows = answers[0] if classifier.batch is None else np.stack([answer[0] for answer in answers])
     return rows.reshape(len(rows), -1).astype(np.float32)

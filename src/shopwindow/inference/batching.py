@@ -35,7 +35,7 @@ DropReason = Literal["full", "late", "gone"]
 
 
 class Observer:
-    """Hears of events as they happen, in the thread where they happen; this one does nothing.
+    """Is told of events as they happen, in the thread where they happen; this one does nothing.
 
     Methods are called from many threads, which wait for them: they must be quick and thread-safe,
     and raise nothing.
@@ -56,7 +56,7 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """Until when an answer is worth something.
+    """The time after which an answer is of no use.
 
     Attributes:
         deadline_s: On the clock of `time.monotonic`.
@@ -129,7 +129,7 @@ class Batcher:
         """Count a request for which there is no room, and return its error."""
         self.observer.dropped("full")
         return BusyError(
-            "More people are asking than this server can answer: its line of "
+            "This server has more requests than it can answer: its queue of "
             f"{self._max_waiting} is full. Please try again in a moment.",
             at_once=True,
         )
@@ -271,7 +271,7 @@ class Admission:
         if time.monotonic() + needed_s >= self._deadline.deadline_s:
             self._batcher.observer.dropped("late")
             raise BusyError(
-                "This took too long, as more people are asking than this server can answer. "
+                "This took too long, because this server has more requests than it can answer. "
                 "Please try again in a moment."
             )
 

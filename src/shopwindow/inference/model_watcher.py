@@ -59,10 +59,10 @@ class ModelWatcher:
         try:
             self._try_load()
         except ShopwindowError as error:
-            _log.error("The new model is refused, the old one goes on: %s", error)
+            _log.error("The new model was refused; the old one stays in service: %s", error)
             self._on_refusal()
         except Exception:
-            _log.exception("The new model is refused, the old one goes on")
+            _log.exception("The new model was refused; the old one stays in service")
             self._on_refusal()
 
     def _try_load(self) -> None:

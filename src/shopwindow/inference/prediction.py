@@ -1,4 +1,4 @@
-"""The answer about an image that the page, the API, the command line and bulk output all show."""
+"""The prediction for an image, which the page, the API, the command line and bulk all show."""
 
 from __future__ import annotations
 

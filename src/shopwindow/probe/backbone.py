@@ -30,7 +30,7 @@ class Backbone:
 
     Attributes:
         name: Of the network, such as "EfficientNet-Lite0".
-        arch: timm's name of it, from which fine-tuning builds it anew.
+        arch: timm's name of it, from which fine-tuning rebuilds it.
         rule: Size of the images that it takes.
         weights: Where they come from, and their licence.
         model: The whole file.

@@ -139,7 +139,7 @@ def _opening(mix: TrainingMix, backbone: Backbone) -> str:
     how = (
         "graded by cross-validation"
         if split.method == CROSS_VALIDATED
-        else f"{len(split.train):,} to learn from, {len(split.valid):,} to grade it by"
+        else f"{len(split.train):,} to train on, {len(split.valid):,} to evaluate on"
     )
     further = "".join(
         f"; {counted(len(extra.train), 'image')} of {extra.spec.data.name} as well"

@@ -98,7 +98,7 @@ class ExtraDataset:
                 raise UsageError(f"{path}: expected the key {key}, found none")
         for key in ("data", "labels", "image_column", "label_column", "label_map", "group_column"):
             if not isinstance(content.get(key, ""), str):
-                raise UsageError(f"{path}: expected a text for {key}, found {content[key]!r}")
+                raise UsageError(f"{path}: expected a string for {key}, found {content[key]!r}")
         for key in _PATHS:
             if key in content:
                 content[key] = path.parent / Path(content[key]).expanduser()

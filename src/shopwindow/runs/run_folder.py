@@ -1,4 +1,4 @@
-"""The run folder: all that a training leaves behind, and all that it needs to go on.
+"""The run folder: all that a training leaves behind, and all that it needs to continue.
 
 ::
 
@@ -41,7 +41,8 @@ class StoppedError(TrainingError):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"stopped and saved in {folder}; go on with: shopwindow train --resume --out {folder}"
+            f"stopped and saved in {folder}; continue with: "
+            f"shopwindow train --resume --out {folder}"
         )
 
 

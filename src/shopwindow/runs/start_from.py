@@ -1,4 +1,4 @@
-"""Train on from a bundle: the options that its card settles, and what must agree with it.
+"""Continue training from a bundle: the options that its card settles, and what must agree with it.
 
 `shopwindow promote` compares a bundle with the one that it started from. So both need the same
 labels in the same order and the same input size, and neither may have learned from the held-out
@@ -56,7 +56,7 @@ def settle_options(given: dict[str, Any]) -> TrainingOptions:
     if settled["recipe"] != "probe" and given.get("recipe") == "probe":
         raise UsageError(
             f"--start-from {path}: expected the recipe {settled['recipe']}, as it was made, got "
-            "probe; leave --start-from out, since a probe is fitted anew in seconds"
+            "probe; leave --start-from out, since a probe is fitted again in seconds"
         )
     if settled["recipe"] == "probe" and given.get("recipe", "probe") != "probe":
         raise UsageError(
@@ -78,7 +78,7 @@ def settle_options(given: dict[str, Any]) -> TrainingOptions:
 def note_start_and_card(run: Run) -> None:
     """Note in a run the bundle that it starts from, and the texts of its card.
 
-    They are read once: the files may be gone when the run goes on.
+    They are read once: the files may be gone when the run continues.
 
     Raises:
         BundleError: The file to start from is no bundle.
@@ -103,7 +103,7 @@ def _describe_start(bundle: Bundle) -> dict[str, Any]:
         "columns": {column.name: list(column.labels) for column in info.columns},
         "split": info.data["split"],
         "card": info.card,
-        # A probe is fitted anew, and knows nothing of what another one has learned from.
+        # A probe is fitted again, and knows nothing of what another one has learned from.
         **(found.as_json() if found is not None and recipe != "probe" else {}),
     }
 

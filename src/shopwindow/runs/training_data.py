@@ -73,7 +73,7 @@ def open_mix(
     """Read the further data sets and the corrections, as they were when the run was started.
 
     Args:
-        run: Notes what was found; when it goes on, anything else is refused.
+        run: Notes what was found; when it continues, anything else is refused.
         dataset: The main data set.
         split: Its split.
         batch_size: Corrections get at least one image of so many.

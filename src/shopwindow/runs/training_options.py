@@ -49,7 +49,7 @@ class TrainingOptions:
         image_column: Column that names the image.
         label_column: Column of the main label.
         also: Further label columns, trained as extra heads on the same body.
-        families: Columns of `also` that name the main label more coarsely, the finest first.
+        families: Columns of `also` with broader categories of the main label, the narrowest first.
         label_map: JSON file that says what the labels mean in others; see `read_label_map`.
         group_column: Images with the same value stay on one side of the split.
         bars: What a bar in a cell means; see `load_dataset`.
@@ -158,7 +158,7 @@ class TrainingOptions:
         return self.out or Path("runs") / self.model_name
 
     def resolved(self) -> TrainingOptions:
-        """Return the same options with whole paths, so that a run goes on from any folder."""
+        """Return the same options with whole paths, so that a run continues from any folder."""
         labels = self.labels_file
         return replace(
             self,
@@ -233,6 +233,6 @@ def read_card(path: Path) -> dict[str, Any]:
         except (TypeError, ValueError):
             raise UsageError(
                 f"{path}: expected texts, numbers or lists of them, found {value!r} for {key}; "
-                'write it as a text, in "quotes"'
+                'write it as a string, in "quotes"'
             ) from None
     return content

@@ -28,7 +28,7 @@ class WeightAverage(Callback):  # type: ignore[misc]
         return [tensor.data for tensor in state.values() if tensor.is_floating_point()]
 
     def before_fit(self) -> None:
-        """Start from the current weights, or go on with a loaded average."""
+        """Start from the current weights, or continue with a loaded average."""
         if self.average:
             self.average = [
                 a.to(t.device) for a, t in zip(self.average, self._tensors(), strict=True)
@@ -72,7 +72,7 @@ class WeightAverage(Callback):  # type: ignore[misc]
 
 
 class KeepStatistics(Callback):  # type: ignore[misc]
-    """Freezes the statistics of batch normalisation; its scales and shifts go on learning.
+    """Freezes the statistics of batch normalisation; its scales and shifts keep learning.
 
     Those of ImageNet are better than estimates from small batches of few images, and a network that
     starts from a bundle has none any more.

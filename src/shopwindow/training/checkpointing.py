@@ -1,4 +1,4 @@
-"""Exact checkpoints: a run that was stopped at any moment goes on as if it had not been."""
+"""Exact checkpoints: a run that was stopped at any moment continues as if it had never stopped."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def open_finished(folder: Path) -> Trainer:
     state = load_state(folder, LAST_STAGE)
     if state is None:
         raise TrainingError(
-            f"{folder}: expected a finished run, found no {LAST_STAGE}.pt; go on with: "
+            f"{folder}: expected a finished run, found no {LAST_STAGE}.pt; continue with: "
             f"shopwindow train --resume --out {folder}"
         )
     trainer.model.load_state_dict(state["model"])

@@ -32,7 +32,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def train(run: Run) -> Path:
-    """Train a classifier and export it, or go on from the last checkpoint of a run.
+    """Train a classifier and export it, or continue from the last checkpoint of a run.
 
     Args:
         run: A new run, or one that was opened, of a recipe that trains a network.

@@ -184,7 +184,7 @@ def _quantise(bundle: Bundle, mix: TrainingMix, out: Path) -> Path:
         precision=SURE_PRECISION,
     )
     # Build metadata of Semantic Versioning: the same model, built differently. With the date, since
-    # thresholds and confidences are fitted anew each time.
+    # thresholds and confidences are fitted again each time.
     version_of_build = f"{bundle.info.version}+int8.{datetime.now(UTC):%Y%m%d}"
     info = recalibrated(bundle.info, calibration, version=version_of_build)
     whole = Predictor(bundle, engine="onnxruntime")

@@ -26,7 +26,7 @@ class CachedLoader(DataLoader):  # type: ignore[misc]
     """A fastai loader that reads whole batches out of image caches, reproducibly.
 
     Order, augmentation and dropout of a batch depend only on the seed, the stage, the epoch and the
-    number of the batch. So a run that goes on in the middle of an epoch sees the same batches as
+    number of the batch. So a run that continues in the middle of an epoch sees the same batches as
     one that was never stopped.
 
     A batch is `(images, codes)`: float32 (B, 3, H, W) in [0, 1], channels last in memory, and

@@ -48,7 +48,7 @@ def open_trainer(run: Run) -> Trainer:
     options, defaults = run.options, DEFAULTS[run.options.recipe]
     note_start_and_card(run)
     weights = _start_weights(options)
-    if "arch" not in run.facts:  # noted, since a bundle may be gone when the run goes on
+    if "arch" not in run.facts:  # noted, since a bundle may be gone when the run continues
         run.facts["arch"] = options.arch or arch_of(weights) or defaults.arch
     size_px = options.size or defaults.size
 
@@ -171,7 +171,7 @@ class Trainer:
         device: Where the network is trained.
         model: The network.
         splitter: Divides its parameters into groups with learning rates of their own.
-        state: The checkpoint to go on from.
+        state: The checkpoint to continue from.
         history: A row for each epoch, of all stages.
         has_begun: Whether the run has weights of its own; those it started from may be gone.
         epochs_left: Epochs of the stages that are not finished.
@@ -284,7 +284,7 @@ class Trainer:
         lr: float | slice,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        """Train for one cycle, go on where a killed run stopped, or load what is finished.
+        """Train for one cycle, continue where a killed run stopped, or load what is finished.
 
         Args:
             learn: The learner, with the right layers frozen.

@@ -24,7 +24,7 @@ _PREFIX, _HALF, _QUANTISED, _FOLDED_BIAS = "model.", "_half", "_quantized", "wei
 
 
 def is_bundle(weights: str) -> bool:
-    """Return whether these weights are a bundle, by the name of the file."""
+    """Return whether these weights are a bundle, judging by the file name."""
     return Path(weights).suffix.lower() == ".onnx"
 
 

@@ -141,7 +141,7 @@ def _read_feedback() -> tuple[str, str, bytes | None]:
     receipt, label = fields.get("receipt"), fields.get("label")
     if not isinstance(receipt, str) or not isinstance(label, str):
         raise BadRequest(
-            "Expected two texts: 'receipt', which came with the answer, and 'label', which is "
+            "Expected two strings: 'receipt', which came with the answer, and 'label', which is "
             "empty for none of the labels."
         )
     if len(files) > 1:

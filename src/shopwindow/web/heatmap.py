@@ -1,4 +1,4 @@
-"""The activation map as a picture that lies over the photo."""
+"""The activation map as a picture to lay over the photo."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def request_id_of(given: str) -> str:
 def log_answer(
     method: str, path: str, status: int, seconds: float, kinds: list[str], *, request_id: str
 ) -> None:
-    """Log the one line of a request, with the kinds of errors in its answer."""
+    """Log one line for a request, with the kinds of errors in its response."""
     fields = {
         "method": method,
         "path": path[:_MAX_PATH_CHARS],

@@ -238,7 +238,7 @@ def feedback_words(keep_days: int) -> FeedbackWords:
         noted_right="Noted: that is right.",
         noted_other="Noted: it is {}.",
         noted_none="Noted: none of the labels.",
-        undone="Withdrawn. Nothing of it is kept.",
+        undone="Withdrawn. None of it is kept.",
         kept=f"{says} not the photo itself, nor who you are.",
         kept_photo=f"{says} the photo itself {for_days}, without where and when it was taken.",
         kept_until=f"{says} the photo itself until {{}}, without where and when it was taken.",

@@ -1,4 +1,4 @@
-"""Errors as answers: RFC 9457 `application/problem+json` for programs, a page for people."""
+"""Errors as responses: RFC 9457 `application/problem+json` for programs, a page for people."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Problem:
         }
 
     def as_response(self) -> Response:
-        """Return the problem as the answer to the current request."""
+        """Return the problem as the response to the current request."""
         return Response(
             json.dumps(self.as_json(), ensure_ascii=False),
             status=self.status,
@@ -93,7 +93,7 @@ def handle_http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def handle_busy(error: BusyError) -> ResponseReturnValue:
-    """Ask a client to come back, as there is no room or no time for its request."""
+    """Ask a client to try again later: there is no room or no time for its request."""
     return handle_http_error(as_http_error(error))
 
 
@@ -104,7 +104,7 @@ def handle_feedback_error(error: FeedbackError) -> ResponseReturnValue:
     current_app.logger.error("A request about feedback failed: %s", error)
     if request.blueprint != "review":
         app_state().metrics.count_feedback("failed")
-    sentence = "The feedback store cannot be used just now. Please try again in a moment."
+    sentence = "The feedback store cannot be used right now. Please try again in a moment."
     return handle_http_error(ServiceUnavailable(sentence, retry_after=5))
 
 

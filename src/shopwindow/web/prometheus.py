@@ -92,7 +92,7 @@ class Metrics(Observer):
         self._run_seconds = histogram("run_seconds", "Time of one run of the model.", _WORK_SECONDS)
         self._model = Info("shopwindow_model", "The model that is served.", registry=self.registry)
         self._replacements = counter(
-            "model_replacements_total", "New model files, by whether they were taken.", "outcome"
+            "model_replacements_total", "New model files, by whether they were accepted.", "outcome"
         )
         self._feedback_on = Gauge(
             "shopwindow_feedback_on",
@@ -102,7 +102,7 @@ class Metrics(Observer):
         self._feedback = counter(
             "feedback_total", "Feedback, by what it said or what happened to it.", "outcome"
         )
-        self._feedback_photos = counter("feedback_photos_total", "Photos kept, as visitors agreed.")
+        self._feedback_photos = counter("feedback_photos_total", "Photos kept, by consent.")
         self._reviews = counter("reviews_total", "Feedback that was reviewed.", "outcome")
         self._logins = counter("review_logins_total", "Attempts to log in to /review.", "outcome")
         # A counter that appears with its first event has no rate to alert on.
@@ -170,7 +170,7 @@ class Metrics(Observer):
     def count_answer(
         self, endpoint: str, method: str, status: int, seconds: float | None, kinds: Iterable[str]
     ) -> None:
-        """Count an answer, and the kinds of errors in it.
+        """Count a response, and the kinds of errors in it.
 
         Args:
             endpoint: The rule of its address.
@@ -194,7 +194,7 @@ def show_metrics() -> Response:
 
 
 def count_response(response: Response) -> Response:
-    """Count the current request and its answer."""
+    """Count the current request and its response."""
     endpoint = request.url_rule.rule if request.url_rule else "other"
     method = request.method if request.method in _METHODS else "other"
     status = response.status_code

@@ -132,7 +132,7 @@ def log_out() -> ResponseReturnValue:
 
 @bp.post("/<feedback_id>")
 def judge(feedback_id: str) -> ResponseReturnValue:
-    """Record a decision, and go on to the next feedback."""
+    """Record a decision, and show the next feedback."""
     skip = _read_skip(request.form.get("skip"))
     decision = request.form.get("decision", "")
     if decision == "later":
@@ -161,7 +161,7 @@ def judge(feedback_id: str) -> ResponseReturnValue:
 
 @bp.get("/photo/<feedback_id>")
 def show_photo(feedback_id: str) -> Response:
-    """Return the photo of a feedback."""
+    """Return the photo of some feedback."""
     photo = _store().photo(feedback_id)
     if photo is None:
         raise NotFound("This photo is not stored any more.")

@@ -1,4 +1,4 @@
-"""Who is let in, how often, and what a browser may do with the answer."""
+"""Who is let in, how often, and what a browser may do with the response."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def check_access() -> None:
 
 
 def add_security_headers(response: Response) -> Response:
-    """Add the headers that every answer has."""
+    """Add the headers that every response has."""
     response.headers.update(SECURITY_HEADERS)
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")

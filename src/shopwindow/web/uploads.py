@@ -34,7 +34,7 @@ class UploadRequest(Request):
 
 
 def deadline() -> Deadline:
-    """Return until when the current request is worth answering."""
+    """Return the time until which the current request is worth answering."""
     # Waitress's own addition to WSGI; under other servers, nobody notices that a client has gone.
     is_gone = request.environ.get("waitress.client_disconnected", lambda: False)
     return Deadline(time.monotonic() + app_state().settings.deadline_s, is_gone)
@@ -52,7 +52,7 @@ def read_files(field: str) -> list[tuple[str, bytes]]:
     if request.mimetype == "multipart/form-data" and not request.mimetype_params.get("boundary"):
         raise BadRequest(
             "This multipart form has no boundary: send 'Content-Type: multipart/form-data; "
-            "boundary=...'. Clients do so by themselves if you leave the content type to them."
+            "boundary=...'. Clients add it if you do not set the content type."
         )
     files = []
     for part in request.files.getlist(field):

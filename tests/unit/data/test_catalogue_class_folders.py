@@ -28,7 +28,7 @@ def test_image_outside_of_the_class_folders_is_listed(
 ) -> None:
     write_pictures(tmp_path, "Heels/a.jpg", "stray.jpg")
     (dropped,) = read_catalogue(DataSpec(tmp_path)).dropped
-    assert (dropped.reference, dropped.reason) == ("stray.jpg", "not in a class folder")
+    assert (dropped.reference, dropped.reason) == ("stray.jpg", "not in the folder of a label")
 
 
 def test_hidden_files_are_passed_over_and_others_are_named(

@@ -202,6 +202,6 @@ def test_picture_on_both_sides_of_a_given_split_is_told(
         tmp_path / "pets", rule=rule, min_images=1, cache_dir=tmp_path / "cache", progress=False
     )
     assert dataset.notes[-1] == (
-        "1 of the 2 held-out images show the same picture as an image to learn from, "
+        "1 of the 2 held-out images show the same picture as a training image, "
         "so the grade will be too good"
     )

@@ -384,9 +384,9 @@ def test_bundle_that_is_never_sure_is_graded_as_such(photos: Path, tmp_path: Pat
         never, photos, spec=by_table(photos), cache_dir=tmp_path / "cache", progress=False
     )
     assert (graded.sure.sure, graded.sure.min_confidence) == (0, None)
-    assert "this model never says that it is sure" in format_summary(graded)
+    assert "this model is never sure" in format_summary(graded)
     page, _ = write_report(tmp_path / "report", graded)
-    assert "No answer of this model is marked sure" in page.read_text()
+    assert "This model marks no prediction as sure" in page.read_text()
 
 
 def test_pictures_that_show_nothing_are_not_counted_as_unknown(

@@ -96,7 +96,7 @@ def test_a_threshold_that_no_answer_reaches_is_said_so(tmp_path: Path) -> None:
         attributes={},
     )
     html, figures = write_report(tmp_path, evaluation)
-    assert "No answer reaches the confidence of 0.900" in Page(html).text
+    assert "No prediction reaches 0.900" in Page(html).text
     assert json.loads(figures.read_text(encoding="utf-8"))["sure"]["precision"] is None
 
 

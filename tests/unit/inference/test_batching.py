@@ -159,7 +159,7 @@ def test_caller_beyond_the_limit_is_refused_and_those_inside_are_not(
     with held_stream(batcher) as pool:
         answers = [wait_in_line(batcher, pool, colour) for colour in ("red", "blue")]
         assert batcher.full
-        with pytest.raises(BusyError, match="its line of 3 is full"):
+        with pytest.raises(BusyError, match="its queue of 3 is full"):
             ask(batcher, "green")
     assert [answer.result() for answer in answers] == [["red"], ["blue"]]
     assert record.reasons == ["full"]

@@ -88,7 +88,9 @@ def test_broken_file_is_refused_once_with_a_sentence_and_the_next_good_one_taken
     assert (served.version, served.refused) == ("1.0", 1)
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert "The new model is refused, the old one goes on: The model" in record.getMessage()
+    assert (
+        "The new model was refused; the old one stays in service: The model" in record.getMessage()
+    )
     assert record.exc_info is None
     write_version(path, "2.0")
     served.check_until_settled()

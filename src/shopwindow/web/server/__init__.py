@@ -1,1 +1,1 @@
-"""What lies under the app: waitress, its connections, their limits. docs/server.md draws it."""
+"""What runs under the app: waitress, its connections, their limits. docs/server.md draws it."""

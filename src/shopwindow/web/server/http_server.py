@@ -94,7 +94,7 @@ class HttpServer:
             if not any(connection.busy for connection in connections):
                 return
             self.turn(timeout_s=0.05)
-        _log.warning("Some requests were not finished within %s seconds and are cut off", max_s)
+        _log.warning("Some requests were not finished within %s seconds and were cut off", max_s)
 
     def close(self) -> None:
         """Stop the threads and close every connection."""
@@ -154,7 +154,7 @@ def _why_not(error: OSError | ValueError, settings: Settings) -> str:
     if error.errno == errno.EACCES:
         return f"This user may not listen on {where}; ports from 1024 are allowed: --port 5000"
     return (
-        f"{where} cannot be listened on ({error.strerror}); --host takes an address of this "
+        f"Cannot listen on {where} ({error.strerror}); --host takes an address of this "
         "machine, such as 127.0.0.1 or 0.0.0.0"
     )
 

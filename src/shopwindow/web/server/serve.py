@@ -167,7 +167,7 @@ def _retry_feedback(app: Flask, stores: contextlib.ExitStack) -> None:
         _log.debug("Feedback is still off: %s", error)
         return
     _use_store(app, store, stores)
-    _log.warning("Feedback is on from now: it is kept in %s", store.where)
+    _log.warning("Feedback is now on: it is kept in %s", store.where)
 
 
 def _use_store(app: Flask, store: FeedbackStore, stores: contextlib.ExitStack) -> None:

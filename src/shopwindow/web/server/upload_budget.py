@@ -99,7 +99,7 @@ class UploadBudget:
                 self._first, self._first_since_s = first, now_s
             elif now_s - self._first_since_s > TURN_S:
                 _log.warning(
-                    "Uploads hold %.0f MB: one that kept others waiting for over %.0f s is cut off",
+                    "Uploads hold %.0f MB: one that kept others waiting over %.0f s was cut off",
                     self.held_bytes / 1e6,
                     TURN_S,
                 )
