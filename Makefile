@@ -51,7 +51,7 @@ format: dev-environment  ## rewrite the code as `make check` wants it
 train-fashion: dev-environment  ## train the bundled model, or go on; DATA, PHONES, MINUTES: scripts/train-fashion
 	@DATA="$(DATA)" PHONES="$(PHONES)" MINUTES="$(MINUTES)" scripts/train-fashion
 
-install-fashion-model: dev-environment  ## make what train-fashion trained the bundled model
+install-fashion-model: dev-environment  ## install the model of train-fashion as the bundled one
 	.venv-dev/bin/shopwindow export runs/fashion-lite0 --int8 --out src/shopwindow/models/fashion.onnx
 	@echo "Its page is written by benchmarks/model.py, the pictures of docs by: SCREENS=docs/screens make test-slow ARGS=tests/browser/test_screens.py"
 

@@ -51,7 +51,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelScore:
+class LabelQuality:
     """How often one label was found and right.
 
     Attributes:
@@ -110,7 +110,7 @@ class QualityTable:
     """The rows of a bundle's `quality`; each list is empty where the bundle does not have it."""
 
     reliability: tuple[ReliabilityBin, ...] = ()
-    labels: tuple[LabelScore, ...] = ()
+    labels: tuple[LabelQuality, ...] = ()
     confusions: tuple[Confusion, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -125,14 +125,14 @@ class QualityTable:
         """Return how often answers of about this confidence (0 to 1) were right, if measured."""
         return next((row for row in self.reliability if row.holds(confidence)), None)
 
-    def least_found(self, labels: Sequence[str]) -> list[LabelScore]:
+    def least_found(self, labels: Sequence[str]) -> list[LabelQuality]:
         """Return a row for each label: the lowest recall first, labels without images last."""
         known = {row.label: row for row in self.labels}
-        rows = [known.get(label) or LabelScore(label, 0, None, None) for label in labels]
+        rows = [known.get(label) or LabelQuality(label, 0, None, None) for label in labels]
         return sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall)
 
 
-_Row = TypeVar("_Row", ReliabilityBin, LabelScore, Confusion)
+_Row = TypeVar("_Row", ReliabilityBin, LabelQuality, Confusion)
 
 
 def read_quality(quality: Mapping[str, Any]) -> QualityTable:
@@ -146,7 +146,7 @@ def read_quality(quality: Mapping[str, Any]) -> QualityTable:
         _require(row.accuracy is not None, "reliability.accuracy", "0 to 1", None)
     return QualityTable(
         bins,
-        _read_rows(LabelScore, quality, "labels", _LABEL_KEYS),
+        _read_rows(LabelQuality, quality, "labels", _LABEL_KEYS),
         _read_rows(Confusion, quality, "confusions", _CONFUSION_KEYS),
     )
 

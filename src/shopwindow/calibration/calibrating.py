@@ -30,11 +30,8 @@ from shopwindow.errors import DataError
 from shopwindow.evaluation.asking import Probs, ValidationSet, ask
 from shopwindow.evaluation.leakage import out_of_fold_answers
 from shopwindow.evaluation.measuring import quality_of
-from shopwindow.evaluation.verify import write_verified_bundle
+from shopwindow.evaluation.verify import MAX_DIFFERENCE, write_verified_bundle
 from shopwindow.inference.predictor import Predictor
-
-# The same is done to the answers, here in numpy and there in the graph: to within rounding.
-_ALLOWED_DIFFERENCE = 0.001
 
 
 @dataclass(frozen=True)
@@ -229,7 +226,7 @@ def calibrate_bundle(
             info,
             quality=quality_of(validation, draft.predictor, draft.answers, calibration.threshold),
         ),
-        allowed=_ALLOWED_DIFFERENCE,
+        allowed=MAX_DIFFERENCE,
     )
 
 

@@ -86,7 +86,7 @@ def export_store(
         store.close()
     if not found.photos:
         more = (
-            ""
+            ","
             if unreviewed
             else ", reviewed at /review or included by shopwindow feedback export --all,"
         )

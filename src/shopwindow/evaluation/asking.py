@@ -35,7 +35,7 @@ class ValidationSet:
         dataset: Where they come from; its main column has the labels of the network's.
         indices: (n,) which images.
         logits: By label column of the network, (n, C) float32.
-        weight: What its images count together, above 0 to 1; see `batch_fractions`.
+        weight: What its images count together, above 0 to 1; its part of a batch.
     """
 
     name: str

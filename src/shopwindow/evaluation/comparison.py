@@ -101,9 +101,12 @@ def compare_bundles(
     fair = np.array([i for i in chosen_a if dataset.references[i] in fair_to_b], np.int64)
     indices, label_notes = _with_labels_of_both(a, b, dataset, fair)
     if not len(indices):
+        advice = "compare on other data"
+        if part != "all" and not len(fair):
+            advice += ", or on all of it with --part all"
         raise DataError(
             "expected images that neither model learned from, with labels that both know, found "
-            f"none in {data}; compare on other data, or on all of it with --part all"
+            f"none in {data} ({counted(len(fair), 'image')} without regard to labels); {advice}"
         )
     comparison = ask_both(*asked, dataset, indices, progress=progress)
     part_text = part_a if part_a == part_b else f"{part_a} for A and {part_b} for B"
@@ -175,14 +178,14 @@ def _with_labels_of_both(
     known = [set(bundle.info.main.labels) for bundle in (a, b)]
     kept, notes = allowed.any(axis=1), []
     if count := int((~kept).sum()):
-        notes.append(f"{count:,} images were left out: they show none of the labels")
+        notes.append(f"{counted(count, 'image')} left out: none of the labels is shown")
     for name, its_labels in zip("AB", known, strict=True):
         unknown = allowed & np.array([label not in its_labels for label in labels], np.bool_)
         kept &= ~unknown.any(axis=1)
         if count := int(unknown.any(axis=1).sum()):
             names = [labels[code] for code in np.flatnonzero(unknown.any(axis=0))]
             notes.append(
-                f"{count:,} images were left out: {name} does not know their labels "
+                f"{counted(count, 'image')} left out: with labels that {name} does not know "
                 f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
             )
     for name, alone in (("A", known[0] - known[1]), ("B", known[1] - known[0])):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle.quality import Confusion, LabelScore, ReliabilityBin, rows_as_json
+from shopwindow.bundle.quality import Confusion, LabelQuality, ReliabilityBin, rows_as_json
 
 # By the key in a report's JSON, the attribute.
 _LABEL_KEYS = {
@@ -86,11 +86,11 @@ class Grades:
         return wilson_interval(self.correct, self.images)
 
     @cached_property
-    def per_class(self) -> tuple[LabelScore, ...]:
+    def per_class(self) -> tuple[LabelQuality, ...]:
         """A score for each label, in the order of `labels`."""
         support, predicted = self.confusion.sum(axis=1).tolist(), self.confusion.sum(axis=0)
         return tuple(
-            LabelScore(
+            LabelQuality(
                 label,
                 images,
                 recall=correct / images if images else None,

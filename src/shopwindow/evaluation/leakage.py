@@ -132,10 +132,10 @@ def _notes(bundle: Bundle, exposure: Exposure, chosen: NDArray[np.bool_], left: 
     if biased := int((exposure.learned & ~exposure.out_of_fold & chosen).sum()):
         notes.append(f"the model learned from {biased:,} of these images, so the grade is too good")
     if left and exposure.knows_all:
-        notes.append(f"{left:,} images were not graded, as the model has learned from them")
+        notes.append(f"{counted(left, 'image')} not graded, as the model has learned from them")
     elif left:
         notes.append(
-            f"{left:,} images were not graded, as the model may have learned from them, and "
+            f"{counted(left, 'image')} not graded, as the model may have learned from them, and "
             "carries no out-of-fold predictions for them"
         )
     if exposure.knows_all and not exposure.seen.any():

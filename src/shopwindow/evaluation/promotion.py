@@ -44,6 +44,8 @@ class PromotionReport:
         notes: What else a reader must know.
         engines: What computed the answers, of the bundle in service and of the new one; see
             `Predictor.engine_name`.
+        cross_validated: Whether the bundle in service has learned from the held-out images, and is
+            graded on them by its out-of-fold predictions.
     """
 
     held_out: PairedTest
@@ -51,6 +53,12 @@ class PromotionReport:
     margin_points: float
     notes: tuple[str, ...]
     engines: tuple[str, str]
+    cross_validated: bool = False
+
+    @property
+    def images(self) -> str:
+        """What kind of images decide, in words."""
+        return "cross-validated images" if self.cross_validated else "held-out images"
 
     @property
     def objections(self) -> tuple[str, ...]:
@@ -60,12 +68,12 @@ class PromotionReport:
         low, high = (100 * edge for edge in self.held_out.interval)
         if high < 0:
             lost.append(
-                f"it is worse on the held-out images, by {-points:.2f} points (95 % interval of "
+                f"it is worse on the {self.images}, by {-points:.2f} points (95 % interval of "
                 f"the difference {low:+.2f} to {high:+.2f})"
             )
         elif points < -self.margin_points:
             lost.append(
-                f"it loses {-points:.2f} points on the held-out images; at most "
+                f"it loses {-points:.2f} points on the {self.images}; at most "
                 f"{self.margin_points:g} may be lost"
             )
         if self.corrections is not None and self.corrections.counts.difference < 0:
@@ -91,7 +99,7 @@ class PromotionReport:
         """Return what a person wants to see in a terminal, as aligned lines."""
         lines = [
             f"with {' and '.join(dict.fromkeys(self.engines))}, on "
-            f"{self.held_out.counts.images:,} held-out images"
+            f"{self.held_out.counts.images:,} {self.images}"
         ]
         lines += figure_lines(self.held_out, _TITLES)
         if self.corrections is None:
@@ -158,6 +166,7 @@ def compare_for_promotion(
         margin_points=margin_points,
         notes=tuple(notes),
         engines=(asked[0].engine_name, asked[1].engine_name),
+        cross_validated=bool(exposure_of(in_service, dataset).out_of_fold[held_out].any()),
     )
 
 

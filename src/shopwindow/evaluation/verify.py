@@ -16,6 +16,11 @@ from shopwindow.errors import TrainingError
 from shopwindow.evaluation.asking import Probs
 from shopwindow.inference.predictor import Predictor
 
+# Between a source and its bundle. Where nothing is rounded on the way, a larger difference means
+# another resize, normalisation or order of labels; 16-bit weights move a probability by more.
+MAX_DIFFERENCE = 0.001
+MAX_ROUNDED_DIFFERENCE = 0.01
+
 
 @dataclass(frozen=True)
 class Draft:

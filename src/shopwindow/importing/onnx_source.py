@@ -14,16 +14,11 @@ from onnx import TensorProto
 
 from shopwindow.bundle import INPUT_NAME
 from shopwindow.errors import TrainingError
+from shopwindow.evaluation.verify import MAX_DIFFERENCE, MAX_ROUNDED_DIFFERENCE
 from shopwindow.importing.labels import one_number_note, require_as_many
 from shopwindow.importing.onnx_graph import Meaning, as_bundle_graph, for_any_number, with_prefix
 from shopwindow.importing.onnx_reading import FLOATS, OnnxClassifier
-from shopwindow.importing.source import (
-    MAX_DIFFERENCE,
-    MAX_ROUNDED_DIFFERENCE,
-    Preparation,
-    Source,
-    prepare,
-)
+from shopwindow.importing.source import Preparation, Source, prepare
 
 _FEW_BITS = {TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT8, TensorProto.UINT8}
 # Steps that change how numbers are laid out or stored, not what they mean.

@@ -10,13 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from shopwindow.evaluation.verify import MAX_DIFFERENCE
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.preprocess import ResizeRule, preprocess
-
-# Nothing is rounded on the way: a larger difference means another resize or normalisation.
-MAX_DIFFERENCE = 0.001
-# A model of 8 or 16 bits rounds at each step, before and as a bundle.
-MAX_ROUNDED_DIFFERENCE = 0.01
 
 
 @dataclass(frozen=True)

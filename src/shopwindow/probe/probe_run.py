@@ -29,7 +29,7 @@ from shopwindow.data.split import Split, split_images
 from shopwindow.errors import DataError
 from shopwindow.evaluation.asking import ask
 from shopwindow.evaluation.measuring import quality_of, verdict
-from shopwindow.evaluation.verify import Draft, write_verified_bundle
+from shopwindow.evaluation.verify import MAX_ROUNDED_DIFFERENCE, Draft, write_verified_bundle
 from shopwindow.inference.engine import EngineName
 from shopwindow.plain_text import counted, printable
 from shopwindow.probe.backbone import Backbone, open_backbone
@@ -45,8 +45,6 @@ from shopwindow.runs.training_data import check_labels, open_dataset, open_mix
 CROSS_VALIDATED_BELOW = 1000
 # Labels with fewer images are listed before the training.
 FEW_IMAGES = 10
-# fp16 features move a probability by less; a wrong label order moves it by far more.
-MAX_DIFFERENCE = 0.01
 _CORRECTIONS_BATCH = 64  # of which corrections get their fraction, as in fine-tuning
 
 
@@ -237,7 +235,7 @@ def _write_bundle(
         calibration.probs(logits),
         lambda predictor: ask(predictor, dataset, main.indices),
         finish,
-        allowed=MAX_DIFFERENCE,
+        allowed=MAX_ROUNDED_DIFFERENCE,
     )
     return out
 

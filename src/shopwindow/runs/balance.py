@@ -24,7 +24,7 @@ def expected_draws(
     show none of the labels count as one more label.
 
     Args:
-        codes: (N,) main labels; see `dataset.label_sets`.
+        codes: (N,) main labels; see `data.label_sets`.
         sets: (K, C) bool, the column's table of sets.
         power: 0 draws every image once, 1 every label equally often.
 

@@ -245,11 +245,11 @@ def open_extra(
         UsageError: A path or column that is not there.
         DataError: No image with a label that the main data set knows.
     """
-    if strange := [name for name in spec.also if name not in main.label_columns[1:]]:
+    if unknown := [name for name in spec.also if name not in main.label_columns[1:]]:
         raise UsageError(
             f"also of {spec.data.name}: expected label columns that the main data set has "
             f"besides {main.label_columns[0]} ({', '.join(main.label_columns[1:]) or 'none'}), "
-            f"found {', '.join(strange)}; name them with --also too, or leave them out"
+            f"found {', '.join(unknown)}; name them with --also too, or leave them out"
         )
     vocabularies = {name: main.vocabularies[name] for name in spec.also}
     vocabularies[spec.label_column or "label"] = main.vocabularies[main.label_columns[0]]

@@ -44,7 +44,7 @@ class TrainingOptions:
     """The choices of a user, with everything that was left to the recipe as None.
 
     Attributes:
-        data: Folder of images, or a CSV, TSV or Parquet file (see `dataset.catalogue`).
+        data: Folder of images, or a CSV, TSV or Parquet file (see `data.catalogue`).
         labels_file: The table of labels, where `data` is only the folder of images.
         image_column: Column that names the image.
         label_column: Column of the main label.
@@ -110,9 +110,9 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
             raise UsageError(f"recipe: expected one of {', '.join(RECIPES)}, got {self.recipe!r}")
-        if strangers := [name for name in self.families if name not in self.also]:
+        if unknown := [name for name in self.families if name not in self.also]:
             raise UsageError(
-                f"families: expected columns named in --also, got {', '.join(strangers)}"
+                f"families: expected columns named in --also, got {', '.join(unknown)}"
             )
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed: expected a whole number of 0 or more, got {self.seed}")
@@ -122,18 +122,18 @@ class TrainingOptions:
             raise UsageError(f"size: expected 8 to 2048 pixels a side, got {self.size}")
         if self.epochs is not None and (not self.epochs or any(n < 1 for n in self.epochs)):
             raise UsageError(f"epochs: expected whole numbers of 1 or more, got {self.epochs}")
-        usually = {field.name: field.default for field in fields(self)}
-        strange = [name for name in _OF_TRAINING if getattr(self, name) != usually[name]]
-        if self.recipe == "probe" and strange:
+        defaults = {field.name: field.default for field in fields(self)}
+        ignored = [name for name in _OF_TRAINING if getattr(self, name) != defaults[name]]
+        if self.recipe == "probe" and ignored:
             raise UsageError(
-                f"--{strange[0].replace('_', '-')} has no effect on a linear probe, which trains "
+                f"--{ignored[0].replace('_', '-')} has no effect on a linear probe, which trains "
                 "no network; choose --recipe finetune"
             )
-        usual = DEFAULTS[self.recipe].epochs
-        if self.epochs is not None and len(self.epochs) != len(usual):
+        stages = DEFAULTS[self.recipe].epochs
+        if self.epochs is not None and len(self.epochs) != len(stages):
             raise UsageError(
                 f"epochs: expected one number for each stage of {self.recipe}, such as "
-                f"{','.join(map(str, usual))}, got {','.join(map(str, self.epochs))}"
+                f"{','.join(map(str, stages))}, got {','.join(map(str, self.epochs))}"
             )
         if self.batch_size is not None and self.batch_size < 2:
             raise UsageError(

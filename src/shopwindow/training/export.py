@@ -21,7 +21,7 @@ from shopwindow.data.dataset import Dataset
 from shopwindow.errors import TrainingError
 from shopwindow.evaluation.asking import Probs, ask
 from shopwindow.evaluation.measuring import quality_of, verdict
-from shopwindow.evaluation.verify import write_verified_bundle
+from shopwindow.evaluation.verify import MAX_ROUNDED_DIFFERENCE, write_verified_bundle
 from shopwindow.runs import Run
 from shopwindow.runs.record import describe_bundle
 from shopwindow.training.checkpointing import load_state
@@ -29,9 +29,6 @@ from shopwindow.training.network import Classifier, logits_of, pooled_answer
 from shopwindow.training.to_onnx import to_onnx
 from shopwindow.training.trainer import LAST_STAGE, Trainer, open_trainer
 
-# fp16 weights move a probability by less; a wrong label order or a forgotten normalisation moves it
-# by far more.
-MAX_DIFFERENCE = 0.01
 _PACKAGES = ("shopwindow", "fastai", "torch", "torchvision", "timm", "onnx", "onnxruntime")
 
 
@@ -180,7 +177,7 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
                 validation_sets, draft.predictor, draft.answers, calibration.threshold
             ),
         ),
-        allowed=MAX_DIFFERENCE,
+        allowed=MAX_ROUNDED_DIFFERENCE,
     )
     print(verdict(info, out), flush=True)
     return out

@@ -51,12 +51,12 @@ from shopwindow.evaluation.grading import read_dataset
 from shopwindow.evaluation.leakage import find_split
 from shopwindow.evaluation.measuring import quality_of
 from shopwindow.evaluation.metrics import grade
-from shopwindow.evaluation.verify import Draft, write_verified_bundle
+from shopwindow.evaluation.verify import MAX_ROUNDED_DIFFERENCE, Draft, write_verified_bundle
 from shopwindow.inference.predictor import Predictor
 from shopwindow.plain_text import aligned, percent, printable
 from shopwindow.runs.mix import ExtraDataset, TrainingMix, combine, open_extra
 from shopwindow.runs.training_data import keep_apart
-from shopwindow.training.export import MAX_DIFFERENCE, export_trained, open_finished
+from shopwindow.training.export import export_trained, open_finished
 
 MAX_LOSS = 0.003  # of accuracy, 0 to 1
 CALIBRATION_IMAGES = 256
@@ -223,7 +223,7 @@ def _quantise(bundle: Bundle, mix: TrainingMix, out: Path) -> Path:
         calibration.probs(validation_sets[0].logits),
         lambda predictor: ask(predictor, dataset, valid),
         finish,
-        allowed=MAX_DIFFERENCE,
+        allowed=MAX_ROUNDED_DIFFERENCE,
     )
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB of {len(bundle.model) / 1e6:.1f}", flush=True)
     return out

@@ -63,7 +63,7 @@ def test_labels_that_one_of_them_lacks_are_left_out_and_named(photos: Path, tmp_
     b = make_bundle(tmp_path / "b.onnx", ("red", "green", "navy", "black", "white"))
     found = compare(a, b, photos)
     assert found.comparison.overall.counts.images == 24
-    assert "12 images were left out: B does not know their labels (blue)" in found.notes
+    assert "12 images left out: with labels that B does not know (blue)" in found.notes
     assert any(note.startswith("A alone knows 1 more labels") for note in found.notes)
     assert any(note.startswith("B alone knows 1 more labels") for note in found.notes)
     assert "Neither is shown to be better" in format_comparison(found)
@@ -116,4 +116,4 @@ def test_pictures_that_show_no_label_are_left_out_and_counted(photos: Path, tmp_
     a, b = make_bundle(tmp_path / "a.onnx"), make_bundle(tmp_path / "b.onnx")
     found = compare(a, b, photos)
     assert found.comparison.overall.counts.images == 24
-    assert "12 images were left out: they show none of the labels" in found.notes
+    assert "12 images left out: none of the labels is shown" in found.notes

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from shopwindow.bundle.quality import LabelScore, QualityTable
+from shopwindow.bundle.quality import LabelQuality, QualityTable
 from shopwindow.errors import DataError
 from shopwindow.evaluation.grades import expected_calibration_error, wilson_interval
 from shopwindow.evaluation.metrics import (
@@ -66,7 +66,7 @@ def test_scores_that_are_not_defined_are_none_rather_than_zero() -> None:
     hat, belt, scarf, nowhere = grade(
         confused, [2, 0, 0], ["hat", "belt", "scarf", "tie"]
     ).per_class
-    assert hat == LabelScore("hat", images=2, recall=0.5, precision=0.5)
+    assert hat == LabelQuality("hat", images=2, recall=0.5, precision=0.5)
     assert hat.f1 == pytest.approx(0.5)
     assert (belt.precision, belt.recall, belt.f1) == (0, None, 0)
     assert (scarf.precision, scarf.recall, scarf.f1) == (None, 0, 0)

@@ -171,7 +171,7 @@ def test_new_photos_among_those_of_the_training_are_graded_and_learned_ones_not(
         table.writelines(rows)
     graded = grade_bundle(knowing, photos, cache_dir=tmp_path / "cache", progress=False)
     assert (graded.images, graded.split) == (10, "10 of 34 images")
-    assert "24 images were not graded, as the model has learned from them" in graded.notes[0]
+    assert "24 images not graded, as the model has learned from them" in graded.notes[0]
     again = grade_bundle(
         knowing, photos, part="valid", cache_dir=tmp_path / "cache", progress=False
     )
