@@ -317,7 +317,7 @@ def test_labels_that_no_one_could_learn_are_told_and_not_promoted(
     quality = bundle.info.quality
     assert quality["accuracy"] <= quality["commonest"]["share"]
     said = capsys.readouterr().out
-    assert "THIS MODEL HAS LEARNED NOTHING USEFUL: always answering 'this' would be" in said
+    assert "THIS MODEL HAS LEARNED NOTHING USEFUL: always predicting 'this' would be" in said
     assert "Serve it" not in said
     reading = DataSpec.from_record(folder, bundle.info.data)
     with pytest.raises(PromotionError, match="expected a model that has learned something"):

@@ -64,8 +64,13 @@ class ModelHistory:
                     f"{self.path}: another promote or rollback is changing it; wait until that has "
                     "finished"
                 ) from None
-            self._remove_leftovers()
-            yield  # the lock ends with the file, also where the process is killed
+            try:
+                self._remove_leftovers()
+                yield
+            finally:
+                # A kill ends it with the file. This ends it, too, where a process that was forked
+                # meanwhile still holds the file.
+                fcntl.flock(lock, fcntl.LOCK_UN)
 
     def promote(self, new: Bundle, before: Bundle, judged: dict[str, Any]) -> None:
         """Put a bundle in service.
