@@ -9,6 +9,7 @@ other colours.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from shopwindow.bundle import (
     LabelColumn,
     Threshold,
 )
+from shopwindow.bundle.embedding_output import append_embedding
 from shopwindow.imaging.preprocess import ResizeRule
 
 HEIGHT_PX, WIDTH_PX = 8, 6
@@ -165,15 +167,25 @@ def colour_graph() -> onnx.GraphProto:
 
 
 def write_colour_bundle(
-    path: Path, *, metadata: str | None = "", graph: onnx.GraphProto | None = None
+    path: Path,
+    *,
+    metadata: str | None = "",
+    graph: onnx.GraphProto | None = None,
+    info: BundleInfo | None = None,
+    embedding: bool = False,
 ) -> Path:
-    """Write the bundle, with another metadata text (None: without any) or another graph."""
+    """Write the bundle, with another metadata text (None: without any) or another graph.
+
+    The embedding is the mean colour, at unit length.
+    """
     model = helper.make_model(
         graph or colour_graph(), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
     )
+    if embedding:
+        info = replace(colour_info(), embedding=append_embedding(model, "colour"))
     if metadata is not None:
         helper.set_model_props(
-            model, {METADATA_KEY: metadata or json.dumps(colour_info().as_json())}
+            model, {METADATA_KEY: metadata or json.dumps((info or colour_info()).as_json())}
         )
     path.write_bytes(model.SerializeToString())
     return path

@@ -100,6 +100,12 @@ def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def embedding_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of colours with its embedding."""
+    return write_colour_bundle(tmp_path_factory.mktemp("bundle") / "e.onnx", embedding=True)
+
+
+@pytest.fixture(scope="session")
 def predictor(colour_bundle: Path) -> Predictor:
     return load_predictor(colour_bundle, threads=1)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from live_server import running_server
-from shopwindow.inference.predictor import Predictor
+from shopwindow.inference.predictor import Predictor, load_predictor
 
 MakeImage = Callable[..., bytes]
 RAW = {"Content-Type": "application/octet-stream"}
@@ -55,6 +57,42 @@ def test_answer_is_explained_on_request_and_not_otherwise(
     problem = http.post("/api/v1/predict?explain=yes", content=blob, headers=RAW)
     assert problem.status_code == 400
     assert problem.json()["detail"] == "explain: expected true or false, got 'yes'."
+
+
+def test_embedding_comes_on_request_and_as_the_document_says(
+    embedding_bundle: Path, image_bytes: MakeImage
+) -> None:
+    blob = image_bytes((200, 40, 90))
+    (expected,) = load_predictor(embedding_bundle, threads=1).predict_bytes([blob], embed=True)
+    with running_server(embedding_bundle) as url, httpx.Client(base_url=url) as http:
+
+        def ask(query: str) -> dict[str, Any]:
+            answer = http.post(f"/api/v1/predict{query}", content=blob, headers=RAW)
+            (entry,) = answer.json()["predictions"]
+            return entry
+
+        plain, embedded = ask(""), ask("?embedding=true")
+        assert "embedding" not in plain
+        np.testing.assert_allclose(embedded.pop("embedding"), expected.embedding, atol=1e-6)
+        assert embedded == plain == expected.as_json()
+        assert http.get("/api/v1/model").json()["embedding"] == 3
+        schema = http.get("/openapi.json").json()["components"]["schemas"]["Prediction"]
+        assert schema["properties"]["embedding"]["maxItems"] == 3
+
+
+def test_embedding_of_a_model_without_one_is_refused(
+    http: httpx.Client, image_bytes: MakeImage
+) -> None:
+    for query, said in (
+        ("true", "embedding: expected a model that gives embeddings; this one does not."),
+        ("yes", "embedding: expected true or false, got 'yes'."),
+    ):
+        problem = http.post(
+            f"/api/v1/predict?embedding={query}", content=image_bytes("red"), headers=RAW
+        )
+        assert (problem.status_code, problem.json()["detail"]) == (400, said)
+    document = http.get("/openapi.json").json()
+    assert "embedding" not in document["components"]["schemas"]["Prediction"]["properties"]
 
 
 def test_several_pictures_are_answered_in_order(http: httpx.Client, image_bytes: MakeImage) -> None:

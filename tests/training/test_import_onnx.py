@@ -247,6 +247,32 @@ def test_classifier_from_elsewhere_becomes_a_bundle_that_answers_like_it(
     assert len(set(expected.argmax(axis=1))) > 1
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(found, expected, atol=tolerance)
+    if change is for_exactly_one_image:  # it runs inside a loop, from which nothing else comes
+        assert "It gives no embeddings" in capsys.readouterr().out
+    else:
+        assert_embeds_like(
+            exported, tmp_path / "bundle.onnx", normal, photos, 0.9 if change is to_int8 else 0.99
+        )
+
+
+def assert_embeds_like(
+    exported: Path, bundle: Path, normal: np.ndarray, photos: list[Path], least: float
+) -> None:
+    """What the last layer of the float network sees, asked by hand."""
+    network = onnx.load(exported)
+    last = [node for node in network.graph.node if node.op_type == "Gemm"][-1]
+    network.graph.output.append(
+        helper.make_tensor_value_info(last.input[0], TensorProto.FLOAT, None)
+    )
+    session = onnxruntime.InferenceSession(network.SerializeToString())
+    (features,) = session.run([last.input[0]], {"images": normal.transpose(0, 3, 1, 2)})
+    answers = load_predictor(bundle, engine="onnxruntime").predict_bytes(
+        [path.read_bytes() for path in photos], embed=True
+    )
+    for answer, row in zip(answers, features, strict=True):
+        assert isinstance(answer, Prediction)
+        assert answer.embedding is not None
+        assert answer.embedding @ row / np.linalg.norm(row) > least
 
 
 def with_two_outputs(model: onnx.ModelProto, path: Path) -> None:

@@ -17,6 +17,7 @@ from elsewhere import run
 from onnx import numpy_helper
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, Threshold, arithmetic_of, read_bundle
+from shopwindow.bundle.embedding_output import append_embedding
 from shopwindow.bundle.writing import with_info
 from shopwindow.calibration.calibrated_graph import with_temperatures
 from shopwindow.calibration.temperature import fit_temperature
@@ -65,7 +66,8 @@ def learned(
     fit_linear_head(model, combine(dataset, split))
     outputs = [*dataset.label_columns, ACTIVATION_OUTPUT]
     graph = to_onnx(Servable(model.eval(), [1.0, 1.0], mapped=True), dataset.rule, outputs)
-    (run_folder / "model.onnx").write_bytes(with_info(graph, bundle.info))
+    info = replace(bundle.info, embedding=append_embedding(graph, dataset.label_columns[0]))
+    (run_folder / "model.onnx").write_bytes(with_info(graph, info))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOPWINDOW_CACHE_DIR", str(shapes_options.cache_dir))
         yield run_folder
@@ -97,13 +99,19 @@ def test_int8_bundle_is_one_small_file_with_the_same_outputs(
     assert after.info.columns == before.info.columns
     assert after.info.rule == before.info.rule
     assert re.fullmatch(re.escape(before.info.version) + r"\+int8\.\d{8}", after.info.version)
-    expected = Predictor(before, engine="onnxruntime").probabilities(images, with_activation=True)
-    found = Predictor(after, engine="onnxruntime").probabilities(images, with_activation=True)
+    expected, found = (
+        Predictor(one, engine="onnxruntime").probabilities(
+            images, with_activation=True, with_embedding=True
+        )
+        for one in (before, after)
+    )
     assert {n: r.shape for n, r in found.items()} == {n: r.shape for n, r in expected.items()}
     for column in ("shape", "colour"):
         assert (found[column].argmax(1) == expected[column].argmax(1)).mean() >= 0.97
     maps = (found["activation_map"].ravel(), expected["activation_map"].ravel())
     assert np.corrcoef(*maps)[0, 1] > 0.95
+    cosines = (found["embedding"] * expected["embedding"]).sum(axis=1)
+    assert cosines.min() > 0.95
 
 
 def test_both_engines_give_the_same_first_answer(quantised: Path, images: np.ndarray) -> None:

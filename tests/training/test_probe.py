@@ -13,7 +13,7 @@ import pytest
 from drawing import SHAPES, draw, write_drawings, write_table
 from PIL import Image
 
-from shopwindow.bundle import ACTIVATION_OUTPUT, Bundle, read_bundle
+from shopwindow.bundle import ACTIVATION_OUTPUT, EMBEDDING_OUTPUT, Bundle, read_bundle
 from shopwindow.cli import main
 from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError, PromotionError, UsageError
@@ -24,6 +24,7 @@ from shopwindow.evaluation.promotion import compare_for_promotion
 from shopwindow.evaluation.report import Evaluation
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.probe import probe_run
+from shopwindow.probe.backbone import open_backbone
 from shopwindow.probe.probe_run import CROSS_VALIDATED_BELOW, train_probe
 from shopwindow.runs import Run, TrainingOptions, settle_options
 
@@ -125,6 +126,16 @@ def test_activation_map_lies_over_the_image_and_varies(probed: Bundle) -> None:
     assert found.std() > 0.01
     # Its mean is the lead of the answer's logit over the mean logit, but for the bias.
     assert found.mean() > 0
+
+
+def test_embedding_is_the_features_of_the_backbone_at_unit_length(probed: Bundle) -> None:
+    predictor = Predictor(probed, engine="onnxruntime")
+    images = np.stack([np.asarray(draw(s, "red", 2000).resize((192, 192))) for s in SHAPES])
+    found = predictor.probabilities(images, with_embedding=True)[EMBEDDING_OUTPUT]
+    features = open_backbone(engine="onnxruntime").features(images)
+    assert found.shape == (len(SHAPES), probed.info.embedding) == features.shape
+    expected = features / np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=0.002)
 
 
 def test_card_says_what_it_stands_on(probed: Bundle) -> None:

@@ -23,7 +23,7 @@ from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.inference.predictor import load_predictor
 from shopwindow.runs import Run, TrainingOptions
 from shopwindow.training import export
-from shopwindow.training.export import export_run, run_probabilities
+from shopwindow.training.export import export_run, open_finished, run_probabilities
 from shopwindow.training.fine_tuning import train
 
 
@@ -94,6 +94,22 @@ def test_bundle_maps_what_its_linear_layer_weighs(
     temperature = weighed / above
     assert temperature == pytest.approx(np.full(5, temperature[0]), rel=0.02)
     assert temperature[0] > 0
+
+
+def test_bundle_embeds_what_its_linear_layer_sees(
+    shapes_run: Path, shapes_options: TrainingOptions
+) -> None:
+    predictor = load_predictor(shapes_run / "model.onnx", engine="onnxruntime")
+    images = np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    model = open_finished(shapes_run).model.eval().cpu()
+    body, _ = model.net
+    with torch.inference_mode():
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+        features = body((pixels - model.mean) / model.std).mean((2, 3)).numpy()
+    found = predictor.probabilities(images, with_embedding=True)["embedding"]
+    assert found.shape == (5, predictor.bundle.info.embedding) == features.shape
+    expected = features / np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_allclose((found * expected).sum(1), 1, atol=1e-3)
 
 
 def test_bundle_tells_its_quality_in_detail(shapes_run: Path) -> None:

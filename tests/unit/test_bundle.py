@@ -178,6 +178,8 @@ Change = Callable[[dict[str, Any]], object]
         (lambda data: data["resize"].update(height_px=0), "height_px: expected a whole number"),
         (lambda data: data["resize"].update(method="stretch"), "method: expected squish"),
         (lambda data: data.update(resize="pad"), "resize rule: expected"),
+        (lambda data: data.update(embedding=-1), "embedding: expected a number from 0 to 65,536"),
+        (lambda data: data.update(embedding=True), "embedding: expected a number from 0 to"),
         (lambda data: data.update(activation_map=1), "activation_map: expected true or false"),
         (
             lambda data: data["columns"][1].update(name="activation_map"),
@@ -286,13 +288,14 @@ def test_another_size_than_the_input_is_refused(tmp_path: Path) -> None:
 
 def test_a_bundle_without_a_map_and_details_is_read_as_before(tmp_path: Path) -> None:
     data = colour_info().as_json()
-    del data["activation_map"]
+    del data["activation_map"], data["embedding"]
     for name in ("reliability", "labels", "confusions"):
         del data["quality"][name]
     graph = graph_with(keep_the_map_to_itself)
     path = write_colour_bundle(tmp_path / "old.onnx", metadata=json.dumps(data), graph=graph)
     info = read_bundle(path).info
     assert not info.activation_map
+    assert info.embedding == 0
     assert info.quality_table == QualityTable()
 
 

@@ -23,6 +23,7 @@ class JobSpec:
     fmt: RowFormat
     engine: ChosenEngine  # chosen once: all machines use the same
     top: int = 5
+    embeddings: bool = False
 
 
 class ShardResult(NamedTuple):
@@ -48,9 +49,15 @@ class ShardPredictor:
 
     def predict(self, shard: Shard, inputs: list[Input]) -> ShardResult:
         """Return the rows of one shard."""
-        rows = list(predict_inputs(self._predictor, inputs, top=self._job.top, cells=self._cells))
+        job = self._job
+        rows = list(
+            predict_inputs(
+                self._predictor, inputs, top=job.top, cells=self._cells, embed=job.embeddings
+            )
+        )
         failed = sum(row.error is not None for row in rows)
-        return ShardResult(shard, encode_rows(rows, self._job.fmt), failed)
+        width = job.bundle.info.embedding if job.embeddings else 0
+        return ShardResult(shard, encode_rows(rows, job.fmt, embedding=width), failed)
 
 
 class Runner(Protocol):

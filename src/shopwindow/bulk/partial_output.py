@@ -112,7 +112,8 @@ class PartialOutput:
             "format": FORMAT,
             "model": {"name": info.name, "version": info.version, "sha256": job.bundle.sha256},
             "inputs": {"count": manifest.count, "sha256": manifest.sha256},
-            "output": {"format": job.fmt, "top": job.top},
+            "output": {"format": job.fmt, "top": job.top}
+            | ({"embeddings": "with embeddings"} if job.embeddings else {}),
             "engine": job.engine,
             "shard_inputs": shard_size(manifest.count),
         }

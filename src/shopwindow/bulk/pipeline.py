@@ -37,6 +37,7 @@ def predict_inputs(
     top: int = 5,
     batch_size: int = 64,
     cells: TableCells | None = None,
+    embed: bool = False,
 ) -> Iterator[Row]:
     """Yield one row for each input, in order, even if it cannot be read.
 
@@ -49,13 +50,14 @@ def predict_inputs(
         top: How many labels to list; more than there are means all.
         batch_size: Images in one run of the model.
         cells: The open table of images of the last call, so that this one continues in it.
+        embed: Whether predictions carry their embedding, where the bundle can.
 
     Raises:
         ValueError: `top` or `batch_size` is below 1.
     """
     if top < 1 or batch_size < 1:
         raise ValueError(f"top and batch_size: expected at least 1, got {top} and {batch_size}")
-    return _predict(predictor, inputs, top, batch_size, cells or TableCells())
+    return _predict(predictor, inputs, top, batch_size, cells or TableCells(), embed)
 
 
 def read_input(item: Input, cells: TableCells | None = None) -> bytes:
@@ -158,7 +160,12 @@ class TableCells:
 
 
 def _predict(
-    predictor: Predictor, inputs: Iterable[Input], top: int, batch_size: int, cells: TableCells
+    predictor: Predictor,
+    inputs: Iterable[Input],
+    top: int,
+    batch_size: int,
+    cells: TableCells,
+    embed: bool,
 ) -> Iterator[Row]:
     inputs = iter(inputs)
     first = list(islice(inputs, batch_size))
@@ -181,17 +188,19 @@ def _predict(
                 return
             batch = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
             yield from _predict_batch(
-                predictor, [(item, future.result()) for item, future in batch], top
+                predictor, [(item, future.result()) for item, future in batch], top, embed
             )
     finally:  # also when the caller stops early, or Ctrl-C is pressed
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _predict_batch(
-    predictor: Predictor, batch: list[tuple[Input, Prepared]], top: int
+    predictor: Predictor, batch: list[tuple[Input, Prepared]], top: int, embed: bool
 ) -> Iterator[Row]:
     images = [prepared for _, prepared in batch if not isinstance(prepared, str)]
-    predictions = iter(predictor.predict_images(np.stack(images), top=top) if images else [])
+    predictions = iter(
+        predictor.predict_images(np.stack(images), top=top, embed=embed) if images else []
+    )
     for item, prepared in batch:
         if isinstance(prepared, str):
             yield Row(str(item), error=prepared)

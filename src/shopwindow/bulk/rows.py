@@ -6,16 +6,21 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from shopwindow.bundle import BundleInfo
 from shopwindow.errors import MissingExtraError, UsageError
 from shopwindow.inference.prediction import Prediction
 from shopwindow.plain_text import escape_formula
 
 COLUMNS = ("path", "label", "confidence", "sure", "top", "attributes", "error")
+EMBEDDING_COLUMN = "embedding"  # after these, on request, in Parquet only
 
 RowFormat = Literal["csv", "jsonl", "parquet"]
 
@@ -86,11 +91,36 @@ def format_of(output: Path | None, fmt: str | None) -> RowFormat:
     return cast(RowFormat, chosen)
 
 
-def encode_rows(rows: Iterable[Row], fmt: RowFormat) -> bytes:
-    """Return rows as one part: CSV without its header, JSON lines, or a whole Parquet file."""
+def require_embeddings(fmt: RowFormat, info: BundleInfo) -> None:
+    """Refuse to write embeddings in another format than Parquet, or of a bundle without them.
+
+    Raises:
+        UsageError: Of these two.
+    """
+    if fmt != "parquet":
+        raise UsageError(
+            f"--embeddings: expected Parquet, which holds numbers as such, found {fmt}; give a "
+            "name that ends in .parquet with --output."
+        )
+    if not info.embedding:
+        raise UsageError(
+            f"--embeddings: expected a model that gives embeddings, but {info.name} {info.version} "
+            "does not; train it again, or leave --embeddings out."
+        )
+
+
+def encode_rows(rows: Sequence[Row], fmt: RowFormat, *, embedding: int = 0) -> bytes:
+    """Return rows as one part: CSV without its header, JSON lines, or a whole Parquet file.
+
+    Args:
+        rows: To write.
+        fmt: The format.
+        embedding: D, where Parquet gets a column of embeddings; all predictions must have one.
+    """
     records = (row.as_json() for row in rows)
     if fmt == "parquet":
-        return _encode_parquet(records)
+        vectors = [None if r.prediction is None else r.prediction.embedding for r in rows]
+        return _encode_parquet(records, vectors, embedding)
     text = io.StringIO()
     if fmt == "csv":
         writer = csv.writer(text, lineterminator="\n")
@@ -123,7 +153,8 @@ def is_output(path: Path) -> bool:
     if start.startswith(b"PAR1"):
         _, parquet = _import_parquet()
         try:
-            return tuple(parquet.read_schema(path).names) == COLUMNS
+            names = tuple(parquet.read_schema(path).names)
+            return names in (COLUMNS, (*COLUMNS, EMBEDDING_COLUMN))
         except (OSError, ValueError):  # pyarrow's errors are ValueErrors
             return False
     beginnings = (header_of("csv"), header_of("csv", saved=True), b'{"path": ')
@@ -144,7 +175,11 @@ def join_parts(parts: Sequence[Path], file: IO[bytes], fmt: RowFormat) -> None:
         file.write(part.read_bytes())
 
 
-def _encode_parquet(records: Iterator[dict[str, Any]]) -> bytes:
+def _encode_parquet(
+    records: Iterator[dict[str, Any]],
+    vectors: Sequence[NDArray[np.float32] | None],
+    width: int,
+) -> bytes:
     arrow, parquet = _import_parquet()
     score = arrow.struct([("label", arrow.string()), ("confidence", arrow.float64())])
     types = {
@@ -160,8 +195,19 @@ def _encode_parquet(records: Iterator[dict[str, Any]]) -> bytes:
         if record["attributes"] is not None:
             record["attributes"] = list(record["attributes"].items())  # Arrow maps take pairs
         gathered.append(record)
+    table = arrow.Table.from_pylist(gathered, schema=schema)
+    if width:
+        # 16 bits hold a number of a unit vector to one part in 2,000, in half the space.
+        none = np.zeros(width, np.float16)
+        values = [none if vector is None else vector.astype(np.float16) for vector in vectors]
+        column = arrow.FixedSizeListArray.from_arrays(
+            arrow.array(np.concatenate([none[:0], *values])),
+            width,
+            mask=arrow.array([vector is None for vector in vectors], arrow.bool_()),
+        )
+        table = table.append_column(EMBEDDING_COLUMN, column)
     file = io.BytesIO()
-    parquet.write_table(arrow.Table.from_pylist(gathered, schema=schema), file)
+    parquet.write_table(table, file)
     return file.getvalue()
 
 

@@ -5,6 +5,7 @@ The layout is described, for other tools too, in docs/bundle.md.
 
 from shopwindow.bundle.info import (
     ACTIVATION_OUTPUT,
+    EMBEDDING_OUTPUT,
     MAX_LABEL_CHARS,
     MAX_LABELS,
     BundleInfo,
@@ -26,6 +27,7 @@ from shopwindow.bundle.reading import (
 
 __all__ = [
     "ACTIVATION_OUTPUT",
+    "EMBEDDING_OUTPUT",
     "INPUT_NAME",
     "MAX_BUNDLE_BYTES",
     "MAX_LABELS",

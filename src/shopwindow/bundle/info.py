@@ -14,11 +14,13 @@ from shopwindow.errors import BundleError
 from shopwindow.imaging.preprocess import ResizeRule
 
 FORMAT = 1
-# An output that a bundle may have after those of its label columns; see docs/bundle.md.
+# Outputs that a bundle may have after those of its label columns, in this order; docs/bundle.md.
 ACTIVATION_OUTPUT = "activation_map"
+EMBEDDING_OUTPUT = "embedding"
 
 MAX_LABELS = 100_000
 MAX_LABEL_CHARS = 500
+MAX_EMBEDDING = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class BundleInfo:
         training: How the model was trained.
         card: Texts for people: title, summary, licence, limits.
         activation_map: Whether the graph also has a map of which places speak for its label.
+        embedding: D, if the graph also has an embedding of each image, (N, D); 0 if it has none.
     """
 
     name: str
@@ -129,6 +132,7 @@ class BundleInfo:
     training: dict[str, Any] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
     activation_map: bool = False
+    embedding: int = 0
 
     def __post_init__(self) -> None:
         for key in ("name", "version", "created"):
@@ -149,12 +153,15 @@ class BundleInfo:
             _require(isinstance(value, dict), key, "a JSON object", type(value).__name__)
         mapped = isinstance(self.activation_map, bool)
         _require(mapped, ACTIVATION_OUTPUT, "true or false", self.activation_map)
-        _require(
-            not self.activation_map or ACTIVATION_OUTPUT not in names,
-            "columns",
-            f"no column {ACTIVATION_OUTPUT!r} beside the output of that name",
-            names,
-        )
+        counted = type(self.embedding) is int and 0 <= self.embedding <= MAX_EMBEDDING
+        _require(counted, EMBEDDING_OUTPUT, f"a number from 0 to {MAX_EMBEDDING:,}", self.embedding)
+        for output in self.further_outputs:
+            _require(
+                output not in names,
+                "columns",
+                f"no column {output!r} beside the output of that name",
+                names,
+            )
         try:
             _ = self.quality_table
         except ValueError as error:
@@ -164,6 +171,12 @@ class BundleInfo:
     def quality_table(self) -> QualityTable:
         """The rows of `quality`: by confidence, by label, and confusions."""
         return read_quality(self.quality)
+
+    @property
+    def further_outputs(self) -> tuple[str, ...]:
+        """The outputs of the graph after those of the label columns."""
+        wanted = {ACTIVATION_OUTPUT: self.activation_map, EMBEDDING_OUTPUT: self.embedding}
+        return tuple(name for name, has in wanted.items() if has)
 
     @property
     def main(self) -> LabelColumn:
@@ -188,6 +201,7 @@ class BundleInfo:
             "training": self.training,
             "card": self.card,
             "activation_map": self.activation_map,
+            "embedding": self.embedding,
         }
 
     @classmethod
@@ -219,7 +233,6 @@ class BundleInfo:
             raise BundleError(f"The bundle's metadata lack the key {error}.") from error
         except (TypeError, ValueError) as error:
             raise BundleError(f"The bundle's metadata are wrong: {error}.") from error
-        mapped = data.get(ACTIVATION_OUTPUT, False)
         return cls(
             **texts,
             rule=rule,
@@ -227,7 +240,8 @@ class BundleInfo:
             threshold=threshold,
             families=families,
             **tables,
-            activation_map=mapped,
+            activation_map=data.get(ACTIVATION_OUTPUT, False),
+            embedding=data.get(EMBEDDING_OUTPUT, 0),
         )
 
 

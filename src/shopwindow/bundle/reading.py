@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from shopwindow.bundle.info import ACTIVATION_OUTPUT, BundleInfo
+from shopwindow.bundle.info import ACTIVATION_OUTPUT, EMBEDDING_OUTPUT, BundleInfo
 from shopwindow.errors import BundleError
 
 METADATA_KEY = "shopwindow"
@@ -183,20 +183,24 @@ def _check_input(inputs: list[Any], info: BundleInfo, path: Path) -> None:
 def _check_outputs(outputs: list[Any], info: BundleInfo, path: Path) -> None:
     found = [node.name for node in outputs]
     expected = [column.name for column in info.columns]
-    expected += [ACTIVATION_OUTPUT] if info.activation_map else []
+    expected += info.further_outputs
     if found != expected:
+        titles = {ACTIVATION_OUTPUT: "the activation map", EMBEDDING_OUTPUT: "the embedding"}
+        then = "".join(f", then {titles[name]}" for name in info.further_outputs)
         raise BundleError(
-            f"{path}: expected the outputs {expected} (the label columns"
-            f"{', then the activation map' if info.activation_map else ''}), found {found}."
+            f"{path}: expected the outputs {expected} (the label columns{then}), found {found}."
         )
-    if info.activation_map:
-        *outputs, node = outputs
-        if node.type != "tensor(float)" or len(node.shape) != 3 or isinstance(node.shape[0], int):
+    for node in outputs[len(info.columns) :]:
+        shape = node.shape
+        embeds = node.name == EMBEDDING_OUTPUT
+        fits = list(shape[1:]) == [info.embedding] if embeds else len(shape) == 3
+        if node.type != "tensor(float)" or not fits or isinstance(shape[0], int):
+            expected_shape = f"[N, {info.embedding}]" if embeds else "[N, rows, columns]"
             raise BundleError(
-                f"{path}: expected the output {ACTIVATION_OUTPUT} to be tensor(float) "
-                f"[N, rows, columns], found {node.type} {node.shape}."
+                f"{path}: expected the output {node.name} to be tensor(float) "
+                f"{expected_shape}, found {node.type} {shape}."
             )
-    for node, column in zip(outputs, info.columns, strict=True):
+    for node, column in zip(outputs, info.columns, strict=False):  # further ones are checked above
         shape = node.shape
         if (
             node.type != "tensor(float)"

@@ -40,6 +40,9 @@ class StoppedError(BulkError):
 )
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Labels per row.")
 @click.option(
+    "--embeddings", is_flag=True, help="Add a column with the embedding of each image; in Parquet."
+)
+@click.option(
     "--image-column",
     metavar="C",
     help="Column of tables with paths, URLs or bytes of images.  [default: as in training]",
@@ -69,6 +72,7 @@ def predict(
     output: Path | None,
     format_name: str | None,
     top: int,
+    embeddings: bool,
     image_column: str | None,
     workers: int | None,
     runner: str,
@@ -88,7 +92,7 @@ def predict(
     from shopwindow.bulk.local import start_local
     from shopwindow.bulk.partial_output import begun_engine
     from shopwindow.bulk.predict import predict_to_file, predict_to_stream
-    from shopwindow.bulk.rows import format_of
+    from shopwindow.bulk.rows import format_of, require_embeddings
     from shopwindow.inference.engine import choose_engine
     from shopwindow.inference.predictor import load_bundle
 
@@ -98,11 +102,13 @@ def predict(
         raise UsageError("--ray-address has no effect without --runner ray.")
     fmt = format_of(output, format_name)
     bundle = load_bundle(model)
+    if embeddings:
+        require_embeddings(fmt, bundle.info)
     # Chosen once, and kept when the run continues: machines differ, and a run has one engine.
     wanted: EngineName | ChosenEngine = wanted_engine()
     if wanted == "auto":
         wanted = begun_engine(output) or wanted
-    job = JobSpec(bundle, fmt, choose_engine(bundle.model, wanted), top)
+    job = JobSpec(bundle, fmt, choose_engine(bundle.model, wanted), top, embeddings)
     read = bundle.info.data.get("read")
     usual = read.get("image_column") if isinstance(read, dict) else None
     notes = Notes()

@@ -190,6 +190,8 @@ def import_model(
             _confirm(out)
 
     info = write_import(source, images, out, name=name or model.stem, card=texts, approve=approve)
+    if not info.embedding:
+        click.echo("It gives no embeddings: its last layer was not recognised in its graph.")
     click.echo(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(info.main.labels):,} labels, {info.rule}\n"
         f"Serve it: shopwindow serve --model {out}\n"

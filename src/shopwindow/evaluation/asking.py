@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from shopwindow.bundle import Bundle
+from shopwindow.bundle import EMBEDDING_OUTPUT, Bundle
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import NO_LABEL, allowed_labels, likeliest_allowed
 from shopwindow.errors import BundleError, ImageError, ShopwindowError
@@ -85,6 +85,17 @@ def open_predictor(bundle: Bundle, engine: EngineName) -> Predictor:
 def ask(predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64]) -> Probs:
     """Return (n, C) probabilities per label column, asked about the decoded images of a cache."""
     return _ask(predictor, indices, dataset.images, progress=None)
+
+
+def embeddings_of(
+    predictor: Predictor, dataset: Dataset, indices: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the (n, D) embeddings of decoded images of a cache; all of them at once.
+
+    Raises:
+        KeyError: The bundle has none.
+    """
+    return predictor.probabilities(dataset.images(indices), with_embedding=True)[EMBEDDING_OUTPUT]
 
 
 def ask_as_served(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from shopwindow.atomic_write import write_atomically
 from shopwindow.bundle import BundleInfo, read_bundle
@@ -20,6 +21,7 @@ from shopwindow.inference.predictor import Predictor
 # another resize, normalisation or order of labels; 16-bit weights move a probability by more.
 MAX_DIFFERENCE = 0.001
 MAX_ROUNDED_DIFFERENCE = 0.01
+EMBEDDINGS_COMPARED = 256  # images: a wrong layer shows in each
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,37 @@ class Draft:
     Attributes:
         predictor: Serves it.
         answers: What it said about the images of the comparison, (n, C) per label column.
-        difference: The largest difference from a probability of the source, 0 to 1.
+        difference: The largest difference from a probability of the source (0 to 1), or of an
+            embedding: 1 less the cosine of the angle.
     """
 
     predictor: Predictor
     answers: Probs
     difference: float
+
+
+@dataclass(frozen=True)
+class EmbeddingCheck:
+    """What a bundle must say about some images beside its answers.
+
+    Attributes:
+        expected: (n, D) what the last layer of the source sees, of any length.
+        ask: Returns the (n, D) embeddings of the same images.
+    """
+
+    expected: NDArray[np.float32]
+    ask: Callable[[Predictor], NDArray[np.float32]]
+
+    def difference(self, predictor: Predictor) -> float:
+        """Return 1 less the least cosine between expected and served, 0 to 1; never a NaN."""
+        lengths = np.linalg.norm(self.expected, axis=1)
+        served = self.ask(predictor)
+        if served.shape != self.expected.shape:
+            return 1.0
+        cosines = (self.expected * served).sum(axis=1) / np.maximum(lengths, 1e-12)
+        # Where there is no direction, there must be none in the bundle either.
+        cosines = np.where(lengths > 0, cosines, ~served.any(axis=1))
+        return float(np.clip(np.nan_to_num(1 - cosines, nan=1.0), 0, 1).max(initial=0))
 
 
 def write_verified_bundle(
@@ -46,6 +73,7 @@ def write_verified_bundle(
     finish: Callable[[Draft], BundleInfo],
     *,
     allowed: float,
+    embeddings: EmbeddingCheck | None = None,
 ) -> BundleInfo:
     """Write the first graph as a bundle whose answers are those of its source, or nothing.
 
@@ -57,7 +85,8 @@ def write_verified_bundle(
         ask: Asks a predictor about the same images.
         finish: Called with the draft, before there is any file `out`; returns what the bundle says
             about itself in the end. What it raises stops the writing.
-        allowed: By how much a probability may differ, 0 to 1.
+        allowed: By how much a probability may differ, 0 to 1; an embedding by its cosine.
+        embeddings: What else to compare; None where the graphs have no embedding.
 
     Returns:
         What the bundle says about itself.
@@ -72,13 +101,17 @@ def write_verified_bundle(
             write_atomically(draft, with_info(graph, info))
             predictor = Predictor(read_bundle(draft), engine="onnxruntime")
             answers = ask(predictor)
-            difference, column = _largest_difference(expected, answers)
+            difference, what = _largest_difference(expected, answers)
+            if embeddings is not None:
+                turned = embeddings.difference(predictor)
+                if turned > difference:
+                    difference, what = turned, "embeddings"
             if difference <= allowed:
                 break
         else:
             raise TrainingError(
-                "export: expected the bundle to predict like the trained model, but probabilities "
-                f"of {column} differ by up to {difference:.4f} (allowed: {allowed}); "
+                "export: expected the bundle to predict like the trained model, but "
+                f"{what} differ by up to {difference:.4f} (allowed: {allowed}); "
                 "nothing written"
             )
         info = finish(Draft(predictor, answers, difference))
@@ -97,4 +130,4 @@ def _largest_difference(expected: Probs, served: Probs) -> tuple[float, str]:
         for name, rows in expected.items()
     }
     column = max(differences, key=differences.__getitem__)
-    return differences[column], column
+    return differences[column], f"probabilities of {column}"

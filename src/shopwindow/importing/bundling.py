@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from shopwindow.bundle import BundleInfo, LabelColumn, Threshold
+from shopwindow.bundle.embedding_output import append_embedding
 from shopwindow.errors import ImageError, UsageError
 from shopwindow.evaluation.asking import Probs
 from shopwindow.evaluation.verify import Draft, write_verified_bundle
@@ -82,7 +83,7 @@ def write_import(
     """Write a source as a bundle, once its answers are proven and approved of.
 
     Args:
-        source: What to write.
+        source: What to write; where its graph has an embedding, it becomes an output.
         images: The image files that `source.expected` is about.
         out: Where the bundle goes.
         name: Name of the model.
@@ -107,6 +108,8 @@ def write_import(
             "versions": source.facts.get("versions", {}) | {"shopwindow": version("shopwindow")},
         },
         card=card,
+        # Its features are those behind the probabilities, which are compared below.
+        embedding=append_embedding(source.graph, source.column),
     )
 
     def ask(predictor: Predictor) -> Probs:

@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle import ACTIVATION_OUTPUT
+from shopwindow.bundle import ACTIVATION_OUTPUT, EMBEDDING_OUTPUT
 from shopwindow.errors import BusyError, ImageError
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import Predictor, predict_files
@@ -74,11 +74,20 @@ class _Entry:
     admission: Admission
     images_nhwc: NDArray[np.uint8]
     explain: bool
+    embed: bool
     is_leader: bool = False
     scores: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     error: BaseException | None = None
     # Taken from the start, and released once: when the entry is answered, or is to lead.
     turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, scores: dict[str, NDArray[np.float32]], rows: slice) -> None:
+        """Set `scores` to some rows of a batch's, without what only others of it asked for."""
+        unwanted = {
+            *(() if self.explain else (ACTIVATION_OUTPUT,)),
+            *(() if self.embed else (EMBEDDING_OUTPUT,)),
+        } & set(self.admission.predictor.bundle.info.further_outputs)
+        self.scores = {name: part[rows] for name, part in scores.items() if name not in unwanted}
 
 
 class Batcher:
@@ -170,10 +179,10 @@ class Batcher:
             self.observer.line_changed(length)
 
     def _run(
-        self, admission: Admission, images_nhwc: NDArray[np.uint8], *, explain: bool
+        self, admission: Admission, images_nhwc: NDArray[np.uint8], *, explain: bool, embed: bool
     ) -> dict[str, NDArray[np.float32]]:
         """Return what `Predictor.probabilities` does; the images may share a run with others."""
-        entry = _Entry(admission, images_nhwc, explain)
+        entry = _Entry(admission, images_nhwc, explain, embed)
         entry.turn.acquire()
         with self._lock:
             if self._streams_left:
@@ -229,7 +238,9 @@ class Batcher:
             images_nhwc = np.concatenate([entry.images_nhwc for entry in wanted])
             start = time.perf_counter()
             scores = wanted[0].admission.predictor.probabilities(
-                images_nhwc, with_activation=any(entry.explain for entry in wanted)
+                images_nhwc,
+                with_activation=any(entry.explain for entry in wanted),
+                with_embedding=any(entry.embed for entry in wanted),
             )
             self._run_s = time.perf_counter() - start
             self.observer.ran(len(images_nhwc), self._run_s)
@@ -240,11 +251,7 @@ class Batcher:
         end = 0
         for entry in wanted:
             start_row, end = end, end + len(entry.images_nhwc)
-            entry.scores = {
-                name: rows[start_row:end]
-                for name, rows in scores.items()
-                if entry.explain or name != ACTIVATION_OUTPUT
-            }
+            entry.take(scores, slice(start_row, end))
 
 
 class Admission:
@@ -304,7 +311,7 @@ class Admission:
         return image
 
     def predict_bytes(
-        self, blobs: Sequence[bytes], *, top: int, explain: bool = False
+        self, blobs: Sequence[bytes], *, top: int, explain: bool = False, embed: bool = False
     ) -> list[Prediction | ImageError]:
         """See `Predictor.predict_bytes`.
 
@@ -316,11 +323,16 @@ class Admission:
         return predict_files(
             blobs,
             lambda blob: self.decode(self.predictor.prepare, blob, identify=identify),
-            lambda images: self.predict(images, top=top, explain=explain),
+            lambda images: self.predict(images, top=top, explain=explain, embed=embed),
         )
 
     def predict(
-        self, images: Sequence[NDArray[np.uint8]], *, top: int, explain: bool = False
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        *,
+        top: int,
+        explain: bool = False,
+        embed: bool = False,
     ) -> list[Prediction]:
         """Return one prediction per image.
 
@@ -328,6 +340,7 @@ class Admission:
             images: Each (height_px, width_px, 3) uint8, RGB, already brought to size.
             top: How many labels to list; more than there are means all.
             explain: Whether to fill in `activation`, where the bundle can.
+            embed: Whether to fill in `embedding`, where the bundle can.
 
         Raises:
             BusyError: See `check`.
@@ -340,5 +353,5 @@ class Admission:
         images_nhwc = np.stack(images)
         # Here it is the error of one request; in a batch it would be that of all.
         self.predictor.check(images_nhwc)
-        scores = self._batcher._run(self, images_nhwc, explain=explain)
+        scores = self._batcher._run(self, images_nhwc, explain=explain, embed=embed)
         return self.predictor.describe(scores, top=top)

@@ -11,13 +11,14 @@ import os
 import re
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME, arithmetic_of
+from shopwindow.bundle import INPUT_NAME, arithmetic_of
 from shopwindow.errors import MissingExtraError
 
 EngineName = Literal["auto", "onnxruntime", "openvino"]
@@ -50,19 +51,17 @@ class Engine(ABC):
 
     @abstractmethod
     def run(
-        self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
+        self, images_nhwc: NDArray[np.uint8], outputs: Sequence[str] | None = None
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the probabilities of each label column.
+        """Return what the model says about images.
 
         Args:
             images_nhwc: (N, H, W, 3) uint8, RGB, at the size of the bundle's resize rule; N may
                 be 0.
-            with_activation: Whether to return the activation map too; only for a bundle that has
-                one.
+            outputs: The names of those to return; None returns all. The others are not copied.
 
         Returns:
-            By label column, (N, C) float32; each row sums to 1. Under `ACTIVATION_OUTPUT`,
-            (N, rows, columns) float32: see `Prediction.activation`.
+            By name of the output, float32; docs/bundle.md has their shapes.
 
         Raises:
             ValueError: Another shape or dtype.
@@ -199,24 +198,23 @@ class OnnxRuntimeEngine(Engine):
         self._running = 0
         self._lock = threading.Lock()  # of the count
         self.input_shape = tuple(self._alone.get_inputs()[0].shape[1:])
-        names = [node.name for node in self._alone.get_outputs()]
-        self._output_names = [name for name in names if name != ACTIVATION_OUTPUT]
+        self._output_names = [node.name for node in self._alone.get_outputs()]
 
     def run(
-        self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
+        self, images_nhwc: NDArray[np.uint8], outputs: Sequence[str] | None = None
     ) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
         self.check(images_nhwc)
-        names = self._output_names + ([ACTIVATION_OUTPUT] if with_activation else [])
+        names = self._output_names if outputs is None else outputs
         with self._lock:
             session = self._side_by_side if self._running else self._alone
             self._running += 1
         try:
-            outputs = session.run(names, {INPUT_NAME: images_nhwc})
+            found = session.run(names, {INPUT_NAME: images_nhwc})
         finally:
             with self._lock:
                 self._running -= 1
-        return dict(zip(names, outputs, strict=True))
+        return dict(zip(names, found, strict=True))
 
 
 def _open_session(model: bytes, threads: int) -> Any:

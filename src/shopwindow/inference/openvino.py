@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle import ACTIVATION_OUTPUT, INPUT_NAME, arithmetic_of
+from shopwindow.bundle import INPUT_NAME, arithmetic_of
 from shopwindow.errors import BundleError
 from shopwindow.inference.engine import Engine
 
@@ -59,7 +60,7 @@ class OpenVinoEngine(Engine):
         self._lock = threading.Lock()
 
     def run(
-        self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
+        self, images_nhwc: NDArray[np.uint8], outputs: Sequence[str] | None = None
     ) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
         self.check(images_nhwc)
@@ -70,8 +71,7 @@ class OpenVinoEngine(Engine):
             # Copies, since the next run writes to the same memory.
             return {
                 name: np.array(request.get_tensor(name).data, np.float32)
-                for name in self._output_names
-                if with_activation or name != ACTIVATION_OUTPUT
+                for name in (self._output_names if outputs is None else outputs)
             }
         finally:
             with self._lock:

@@ -52,6 +52,9 @@ class Prediction:
         activation: (rows, columns) float32 over the model's input, if requested and the bundle has
             it: how much each place speaks for `label` (above 0) or against it. For display only;
             comparisons and `as_json` leave it out.
+        embedding: (D,) float32 of length 1, if requested and the bundle has it: what the last layer
+            of the network saw. The more two images look alike to it, the nearer to 1 is the dot
+            product. Comparisons and `as_json` leave it out.
     """
 
     label: str
@@ -61,6 +64,7 @@ class Prediction:
     attributes: dict[str, LabelScore] = field(default_factory=dict)
     family: LabelScore | None = None
     activation: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.top or self.top[0] != LabelScore(self.label, self.confidence):

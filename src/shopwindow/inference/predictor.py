@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import (
     ACTIVATION_OUTPUT,
+    EMBEDDING_OUTPUT,
     Bundle,
     BundleInfo,
     Families,
@@ -86,31 +87,47 @@ class Predictor:
         self._engine.check(images_nhwc)
 
     def probabilities(
-        self, images_nhwc: NDArray[np.uint8], *, with_activation: bool = False
+        self,
+        images_nhwc: NDArray[np.uint8],
+        *,
+        with_activation: bool = False,
+        with_embedding: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
         """Return the probabilities of all labels.
 
         Args:
             images_nhwc: (N, height_px, width_px, 3) uint8, RGB, already brought to size.
             with_activation: Whether to return the activation map too, where the bundle has one.
+            with_embedding: Whether to return the embedding too, where the bundle has one.
 
         Returns:
             By label column, (N, C) float32 in the order of the column's labels; under
-            `ACTIVATION_OUTPUT` (N, rows, columns) float32, see `Prediction.activation`.
+            `ACTIVATION_OUTPUT` (N, rows, columns) float32, see `Prediction.activation`; under
+            `EMBEDDING_OUTPUT` (N, D) float32, see `Prediction.embedding`.
 
         Raises:
             ValueError: Another shape or dtype.
         """
         starts = range(0, max(1, len(images_nhwc)), MAX_BATCH)
-        mapped = with_activation and self.bundle.info.activation_map
+        info = self.bundle.info
+        unwanted = {
+            *(() if with_activation else (ACTIVATION_OUTPUT,)),
+            *(() if with_embedding else (EMBEDDING_OUTPUT,)),
+        }
+        further = (name for name in info.further_outputs if name not in unwanted)
+        outputs = [*(column.name for column in info.columns), *further]
         parts = [
-            self._engine.run(images_nhwc[start : start + MAX_BATCH], with_activation=mapped)
-            for start in starts
+            self._engine.run(images_nhwc[start : start + MAX_BATCH], outputs) for start in starts
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def predict_images(
-        self, images_nhwc: NDArray[np.uint8], *, top: int = 5, explain: bool = False
+        self,
+        images_nhwc: NDArray[np.uint8],
+        *,
+        top: int = 5,
+        explain: bool = False,
+        embed: bool = False,
     ) -> list[Prediction]:
         """Return one prediction per image.
 
@@ -118,13 +135,15 @@ class Predictor:
             images_nhwc: (N, height_px, width_px, 3) uint8, RGB, already brought to size.
             top: How many labels to list; more than there are means all.
             explain: Whether to fill in `activation`, where the bundle can.
+            embed: Whether to fill in `embedding`, where the bundle can.
 
         Raises:
             ValueError: Another shape or dtype, or `top` below 1.
         """
         if top < 1:
             raise ValueError(f"top: expected at least 1, got {top}")
-        return self.describe(self.probabilities(images_nhwc, with_activation=explain), top=top)
+        scores = self.probabilities(images_nhwc, with_activation=explain, with_embedding=embed)
+        return self.describe(scores, top=top)
 
     def describe(self, scores: dict[str, NDArray[np.float32]], *, top: int) -> list[Prediction]:
         """Return one prediction per row of what `probabilities` returned.
@@ -141,7 +160,12 @@ class Predictor:
         ]
 
     def predict_bytes(
-        self, blobs: Sequence[bytes], *, top: int = 5, explain: bool = False
+        self,
+        blobs: Sequence[bytes],
+        *,
+        top: int = 5,
+        explain: bool = False,
+        embed: bool = False,
     ) -> list[Prediction | ImageError]:
         """Return an entry per image file, in order: the prediction, or why there is none.
 
@@ -149,6 +173,7 @@ class Predictor:
             blobs: The contents of image files.
             top: How many labels to list; more than there are means all.
             explain: Whether to fill in `activation`, where the bundle can.
+            embed: Whether to fill in `embedding`, where the bundle can.
 
         Raises:
             ValueError: `top` is below 1.
@@ -158,7 +183,7 @@ class Predictor:
             blobs,
             self.prepare,
             lambda images: self.predict_images(
-                np.array(images, np.uint8).reshape(shape), top=top, explain=explain
+                np.array(images, np.uint8).reshape(shape), top=top, explain=explain, embed=embed
             ),
         )
 
@@ -176,7 +201,8 @@ class Predictor:
             attributes={
                 column.name: _best(column, scores[column.name], 1)[0] for column in further
             },
-            activation=scores.get(ACTIVATION_OUTPUT),
+            activation=scores.get(ACTIVATION_OUTPUT) if info.activation_map else None,
+            embedding=scores.get(EMBEDDING_OUTPUT) if info.embedding else None,
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, BundleInfo, read_bundle
+from shopwindow.bundle.embedding_output import append_embedding
 from shopwindow.bundle.out_of_fold import MAX_ANSWERS, OutOfFoldAnswers
 from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.bundle.writing import in_half_precision
@@ -27,9 +28,15 @@ from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import name_twins
 from shopwindow.data.split import Split, split_images
 from shopwindow.errors import DataError
-from shopwindow.evaluation.asking import ask
+from shopwindow.evaluation.asking import ask, embeddings_of
 from shopwindow.evaluation.measuring import quality_of, verdict
-from shopwindow.evaluation.verify import MAX_ROUNDED_DIFFERENCE, Draft, write_verified_bundle
+from shopwindow.evaluation.verify import (
+    EMBEDDINGS_COMPARED,
+    MAX_ROUNDED_DIFFERENCE,
+    Draft,
+    EmbeddingCheck,
+    write_verified_bundle,
+)
 from shopwindow.inference.engine import EngineName
 from shopwindow.plain_text import counted, printable
 from shopwindow.probe.backbone import Backbone, open_backbone
@@ -214,9 +221,11 @@ def _write_bundle(
         answers = OutOfFoldAnswers(dataset.digests[main.indices], probs, fitted.folds)
         info = replace(info, data=info.data | answers.as_json())
     graph = probe_graph(backbone, fitted.heads, calibration.temperatures, mapped=mapped)
+    info = replace(info, embedding=append_embedding(graph, dataset.label_columns[0]))
     graph = with_confidence(
         in_half_precision(graph), calibration.confidence, list(dataset.label_columns)
     )
+    compared = main.indices[:EMBEDDINGS_COMPARED]
     logits = {name: head(features[main.indices]) for name, head in fitted.heads.items()}
 
     def finish(draft: Draft) -> BundleInfo:
@@ -236,6 +245,11 @@ def _write_bundle(
         lambda predictor: ask(predictor, dataset, main.indices),
         finish,
         allowed=MAX_ROUNDED_DIFFERENCE,
+        embeddings=EmbeddingCheck(
+            features[compared], lambda predictor: embeddings_of(predictor, dataset, compared)
+        )
+        if info.embedding
+        else None,
     )
     return out
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shopwindow.bundle import ACTIVATION_OUTPUT
+from shopwindow.bundle.embedding_output import append_embedding
 from shopwindow.bundle.writing import in_half_precision
 from shopwindow.calibration.calibrated_graph import with_confidence
 from shopwindow.calibration.calibrating import calibrate, families_of
@@ -19,13 +20,18 @@ from shopwindow.calibration.curves import softmax
 from shopwindow.calibration.thresholds import SURE_PRECISION
 from shopwindow.data.dataset import Dataset
 from shopwindow.errors import TrainingError
-from shopwindow.evaluation.asking import Probs, ask
+from shopwindow.evaluation.asking import Probs, ask, embeddings_of
 from shopwindow.evaluation.measuring import quality_of, verdict
-from shopwindow.evaluation.verify import MAX_ROUNDED_DIFFERENCE, write_verified_bundle
+from shopwindow.evaluation.verify import (
+    EMBEDDINGS_COMPARED,
+    MAX_ROUNDED_DIFFERENCE,
+    EmbeddingCheck,
+    write_verified_bundle,
+)
 from shopwindow.runs import Run
 from shopwindow.runs.record import describe_bundle
 from shopwindow.training.checkpointing import load_state
-from shopwindow.training.network import Classifier, logits_of, pooled_answer
+from shopwindow.training.network import Classifier, features_of, logits_of, pooled_answer
 from shopwindow.training.to_onnx import to_onnx
 from shopwindow.training.trainer import LAST_STAGE, Trainer, open_trainer
 
@@ -158,9 +164,12 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         packages=_PACKAGES,
         mapped=mapped,
     )
+    compared = valid[:EMBEDDINGS_COMPARED]
+    features = features_of(trainer.model, dataset, compared)
     temperatures = list(calibration.temperatures.values())
     servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
     graph = to_onnx(servable, dataset.rule, columns + ([ACTIVATION_OUTPUT] if mapped else []))
+    info = replace(info, embedding=append_embedding(graph, columns[0]))
     info = write_verified_bundle(
         out,
         # Half precision is enough for nearly every network; the others keep full precision.
@@ -178,6 +187,11 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
             ),
         ),
         allowed=MAX_ROUNDED_DIFFERENCE,
+        embeddings=EmbeddingCheck(
+            features, lambda predictor: embeddings_of(predictor, dataset, compared)
+        )
+        if info.embedding
+        else None,
     )
     print(verdict(info, out), flush=True)
     return out

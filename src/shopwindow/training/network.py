@@ -105,6 +105,20 @@ def logits_of(
     return [part.numpy() for part in parts]
 
 
+def features_of(
+    model: Classifier, dataset: Dataset, indices: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the (n, D) features that the last linear layer of a network sees; see `logits_of`."""
+    *_, last = (layer for layer in model.net[1].modules() if isinstance(layer, nn.Linear))
+    seen: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, given: seen.append(given[0].float().cpu()))
+    try:
+        logits_of(model, dataset, indices)
+    finally:
+        hook.remove()
+    return torch.cat(seen).numpy()
+
+
 def pooled_answer(model: Classifier) -> nn.Linear | None:
     """Return the only layer of a head that is linear on averaged features; else None.
 

@@ -27,13 +27,20 @@ def predict() -> ResponseReturnValue:
     """Return one entry for each image: a prediction, or its problem."""
     state = app_state()
     state.batcher.require_room()  # before the request is read, as in the server's loop
-    explain = _read_explain(request.args.get("explain"))
+    explain = _read_flag("explain")
+    embed = _read_flag("embedding")
     blobs = read_images()
     with state.batcher.admit(deadline()) as admission:
         bundle = admission.predictor.bundle
+        if embed and not bundle.info.embedding:
+            raise BadRequest(
+                "embedding: expected a model that gives embeddings; this one does not."
+            )
         label_count = len(bundle.info.main.labels)
         top = _read_top(request.args.get("top"), state.settings.top, label_count)
-        entries = admission.predict_bytes(blobs, top=max(top, RECEIPT_LABELS), explain=explain)
+        entries = admission.predict_bytes(
+            blobs, top=max(top, RECEIPT_LABELS), explain=explain, embed=embed
+        )
     note_image_errors(entries)
     if len(entries) == 1 and isinstance(entries[0], ImageError):
         return Problem.from_image_error(entries[0]).as_response()
@@ -93,6 +100,8 @@ def _as_json(
     if explain:
         entry["words"] = in_words(prediction, bundle.info).as_json()
         entry["heatmap"] = heatmap_uri(prediction.activation, bundle.info.rule)
+    if prediction.embedding is not None:
+        entry["embedding"] = [round(number, 6) for number in prediction.embedding.tolist()]
     feedback = app_state().feedback
     if feedback is not None:
         entry["receipt"] = feedback.receipt(prediction, bundle, [blob])
@@ -111,9 +120,10 @@ def _read_top(text: str | None, default: int, label_count: int) -> int:
     raise BadRequest(f"top: expected a whole number from 1 to {label_count}, got {text[:40]!r}.")
 
 
-def _read_explain(text: str | None) -> bool:
+def _read_flag(name: str) -> bool:
+    text = request.args.get(name)
     if text not in (None, "true", "false"):
-        raise BadRequest(f"explain: expected true or false, got {text[:40]!r}.")
+        raise BadRequest(f"{name}: expected true or false, got {text[:40]!r}.")
     return text == "true"
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -309,6 +310,22 @@ def test_only_who_asks_why_is_told(predictor: Predictor) -> None:
         answers = [pool.submit(ask_why, explain) for explain in (True, False)]
         until(lambda: len(batcher._line) == 2)
     assert [answer.result().activation is not None for answer in answers] == [True, False]
+    assert record.batches == [1, 2]
+
+
+def test_only_who_asks_for_the_embedding_gets_it(embedding_bundle: Path) -> None:
+    record = Record()
+    batcher = Batcher(load_predictor(embedding_bundle, threads=1), observer=record)
+
+    def ask_for(embed: bool) -> Prediction:
+        with batcher.admit() as admission:
+            return admission.predict([plain("red")], top=1, embed=embed)[0]
+
+    with held_stream(batcher) as pool:
+        answers = [pool.submit(ask_for, embed) for embed in (True, False)]
+        until(lambda: len(batcher._line) == 2)
+    assert [answer.result().embedding is not None for answer in answers] == [True, False]
+    assert [answer.result().activation is None for answer in answers] == [True, True]
     assert record.batches == [1, 2]
 
 

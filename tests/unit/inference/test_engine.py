@@ -33,7 +33,7 @@ def engine(colour_bundle: Path, request: pytest.FixtureRequest) -> Engine:
 
 def test_probabilities_come_by_column_and_sum_to_one(engine: Engine) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 8, 6, 3), np.uint8)
-    outputs = engine.run(images)
+    outputs = engine.run(images, ["colour", "brightness"])
     assert {name: rows.shape for name, rows in outputs.items()} == {
         "colour": (7, 5),
         "brightness": (7, 2),
@@ -86,7 +86,7 @@ def test_engines_agree_in_float(colour_bundle: Path) -> None:
     model = colour_bundle.read_bytes()
     one, other = (open_engine(model, threads=1, name=name) for name in ("onnxruntime", "openvino"))
     images = np.random.default_rng(0).integers(0, 256, (30, *one.input_shape), np.uint8)
-    expected, found = (engine.run(images, with_activation=True) for engine in (one, other))
+    expected, found = (engine.run(images) for engine in (one, other))
     assert list(expected) == list(found)
     tolerance = 0.02 if "bfloat16" in other.name else 1e-4
     for name, rows in expected.items():
@@ -125,11 +125,9 @@ def test_runs_side_by_side_give_each_its_own_answer(name: EngineName, colour_bun
         pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
     engine = open_engine(colour_bundle.read_bytes(), threads=2, streams=2, name=name)
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 6, 3), np.uint8)
-    expected = engine.run(images, with_activation=True)
+    expected = engine.run(images)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(
-            pool.map(lambda image: engine.run(image[None], with_activation=True), images)
-        )
+        answers = list(pool.map(lambda image: engine.run(image[None]), images))
     for name, rows in expected.items():
         found = np.concatenate([answer[name] for answer in answers])
         np.testing.assert_allclose(found, rows, atol=1e-5)
