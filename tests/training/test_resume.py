@@ -15,6 +15,7 @@ from killed_training import train_until
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import TrainingError
 from shopwindow.runs import Run, TrainingOptions
+from shopwindow.runs.run_folder import StoppedError
 from shopwindow.training.fine_tuning import train
 from shopwindow.training.recipes import RECIPES
 from shopwindow.training.trainer import open_trainer
@@ -136,3 +137,15 @@ def test_finished_run_is_exported_and_resumed_without_its_checkpoint(
     assert after.training["minutes"] == before.training["minutes"]
     assert (run / "curves.png").stat().st_size > 10_000
     assert _history(run) == _history(shapes_run)
+
+
+def test_ctrl_c_outside_the_stages_says_how_to_continue(
+    tmp_path: Path, shapes_options: TrainingOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press_ctrl_c(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(RECIPES, shapes_options.recipe, press_ctrl_c)
+    with pytest.raises(StoppedError, match=r"continue with: shopwindow train --resume --out"):
+        train(Run.create(replace(shapes_options, out=tmp_path / "run")))
+    assert Run.open(tmp_path / "run").options.recipe == shapes_options.recipe

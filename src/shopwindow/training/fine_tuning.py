@@ -20,6 +20,7 @@ from shopwindow.data.dataset import Dataset
 from shopwindow.data.split import Split
 from shopwindow.plain_text import counted, percent
 from shopwindow.runs import Run, TrainingOptions
+from shopwindow.runs.run_folder import StoppedError
 from shopwindow.training.columns_learner import is_main_process
 from shopwindow.training.export import export_trained
 from shopwindow.training.pictures import draw_curves
@@ -48,17 +49,22 @@ def train(run: Run) -> Path:
             or the bundle differs from the trained model.
     """
     _keep_freed_memory()
-    with _connected_processes():
-        trainer = _open_in_turn(run)
-        if is_main_process():
-            print(_opening(trainer), flush=True)
-            sys.stderr.write(note_on_weights(trainer))
-        RECIPES[run.options.recipe](trainer)
-        if is_main_process():
-            draw_curves(run.folder / "curves.png", trainer.history)
-            if (note := _kept(trainer)) is not None:
-                print(note, flush=True)
-            export_trained(trainer, run.folder / "model.onnx")
+    try:
+        with _connected_processes():
+            trainer = _open_in_turn(run)
+            if is_main_process():
+                print(_opening(trainer), flush=True)
+                sys.stderr.write(note_on_weights(trainer))
+            RECIPES[run.options.recipe](trainer)
+            if is_main_process():
+                draw_curves(run.folder / "curves.png", trainer.history)
+                if (note := _kept(trainer)) is not None:
+                    print(note, flush=True)
+                export_trained(trainer, run.folder / "model.onnx")
+    except KeyboardInterrupt:  # before, between or after the stages, which save by themselves
+        if (run.folder / "run.json").exists():
+            raise StoppedError(run.folder) from None
+        raise
     return run.folder
 
 
