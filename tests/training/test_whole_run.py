@@ -148,7 +148,7 @@ def test_network_that_needs_full_precision_gets_it(
     shapes_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Between what half precision changes here and what another runtime does.
-    monkeypatch.setattr(export, "MAX_DIFFERENCE", 1e-5)
+    monkeypatch.setattr(export, "MAX_ROUNDED_DIFFERENCE", 1e-5)
     whole = export_run(shapes_run, tmp_path / "whole.onnx")
     assert whole.stat().st_size > 1.5 * (shapes_run / "model.onnx").stat().st_size
 
@@ -156,7 +156,7 @@ def test_network_that_needs_full_precision_gets_it(
 def test_bundle_that_differs_from_its_model_is_refused(
     shapes_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "MAX_DIFFERENCE", -1.0)
+    monkeypatch.setattr(export, "MAX_ROUNDED_DIFFERENCE", -1.0)
     with pytest.raises(TrainingError, match=r"differ by up to .* nothing written"):
         export_run(shapes_run, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
