@@ -139,7 +139,7 @@ def labels(catalogue: Evaluation) -> str:
     rows: list[list[object]] = [
         [
             score.label,
-            score.support,
+            score.images,
             percent(score.precision),
             percent(score.recall),
             "–" if score.f1 is None else f"{score.f1:.2f}",
@@ -152,8 +152,8 @@ def labels(catalogue: Evaluation) -> str:
 def confusions(catalogue: Evaluation) -> str:
     """Return what is most often taken for what."""
     rows: list[list[object]] = [
-        [pair.true, pair.predicted, pair.count, percent(pair.share)]
-        for pair in catalogue.grades.confused_pairs[:CONFUSIONS]
+        [pair.label, pair.taken_for, pair.images, percent(pair.share)]
+        for pair in catalogue.grades.confusions[:CONFUSIONS]
     ]
     return "### Confusions\n\n" + table(["is", "taken for", "images", "of those"], rows)
 
