@@ -12,6 +12,7 @@ import json
 import posixpath
 import warnings
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -56,7 +57,7 @@ class TableRow:
     file: str = ""
 
 
-class Table:
+class Table(ABC):
     """What all kinds of tables have in common; `open_table` opens one.
 
     Attributes:
@@ -77,17 +78,21 @@ class Table:
     class_columns: Mapping[str, tuple[str, ...]] = {}
     roles: Mapping[str, Role] = {}
 
+    @abstractmethod
     def rows(self, wanted: Sequence[str]) -> Iterator[TableRow]:
         """Yield every row, but the header and empty ones, with the cells of some columns.
 
         Raises:
             DataError: The file is damaged.
         """
-        raise NotImplementedError
 
     def open_images(self, column: str) -> ImageSource:
-        """Return the images of one of `bytes_columns`."""
-        raise NotImplementedError
+        """Return the images of one of `bytes_columns`.
+
+        Raises:
+            ValueError: It is none of them.
+        """
+        raise ValueError(f"{self.path}: expected a column of image files, got {column!r}")
 
 
 def open_table(path: Path, source: Any = None, *, needs_header: bool = True) -> Table:
