@@ -13,9 +13,9 @@ import numpy as np
 
 from shopwindow.bundle import INPUT_NAME
 from shopwindow.bundle.seen import SeenImages
-from shopwindow.data.dataset import Dataset, load_dataset
+from shopwindow.data.dataset import Dataset
 from shopwindow.data.duplicates import resemble
-from shopwindow.data.label_sets import read_label_map
+from shopwindow.data.spec import DataSpec
 from shopwindow.data.split import Split
 from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
@@ -50,17 +50,8 @@ def check_labels(dataset: Dataset) -> None:
 
 def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
     """Load the data of a run; `size` is (height, width) in pixels."""
-    return load_dataset(
-        options.data,
+    return DataSpec.from_options(vars(options)).load(
         rule=ResizeRule(height_px=size[0], width_px=size[1]),
-        labels_file=options.labels_file,
-        image_column=options.image_column,
-        label_column=options.label_column,
-        also=options.also,
-        label_map=read_label_map(options.label_map) if options.label_map else None,
-        group_column=options.group_column,
-        min_images=options.min_images,
-        bars=options.bars,
         with_test=False,
         cache_dir=options.cache_dir,
         progress=sys.stderr.isatty(),  # a bar in a log file would be a hundred lines
@@ -194,8 +185,7 @@ def open_corrections(
     Raises:
         DataError: None can be used.
     """
-    dataset = load_dataset(
-        folder,
+    dataset = DataSpec(folder).load(
         rule=main.rule,
         vocabularies={"label": main.vocabularies[main.label_columns[0]]},
         cache_dir=cache_dir,
