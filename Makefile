@@ -1,6 +1,6 @@
 # `make` alone lists the targets. .venv serves and knows no torch; .venv-dev trains and tests.
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-slow test-all check format train-fashion install-fashion-model bench lock clean serving-environment dev-environment
+.PHONY: help serve test test-slow test-all check format docs train-fashion install-fashion-model bench lock clean serving-environment dev-environment
 
 # Where to listen: make serve HOST=0.0.0.0 PORT=8000. Else SHOPWINDOW_HOST and SHOPWINDOW_PORT say so, or
 # nobody, and it is 127.0.0.1:5000. HOST is not taken from the environment: shells and conda set it.
@@ -48,6 +48,9 @@ format: dev-environment  ## rewrite the code as `make check` wants it
 	.venv-dev/bin/ruff check --fix .
 	.venv-dev/bin/ruff format .
 
+docs: dev-environment  ## the pages of docs/ as a site in site/, which needs no server and no network
+	@.venv-dev/bin/zensical build --clean --strict
+
 train-fashion: dev-environment  ## train the bundled model, or go on; DATA, PHONES, MINUTES: scripts/train-fashion
 	@DATA="$(DATA)" PHONES="$(PHONES)" MINUTES="$(MINUTES)" scripts/train-fashion
 
@@ -72,7 +75,7 @@ LOCK_OPTIONS = --quiet --upgrade --universal --python-version 3.11 --only-binary
 	--generate-hashes --no-emit-index-url --annotation-style line --custom-compile-command 'make lock'
 
 clean:  ## remove all environments and caches of this checkout; runs/ stays
-	rm -rf .venv .venv-dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	rm -rf .venv .venv-dev build dist site .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
 		.schemathesis .venv-peers
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -45,6 +47,26 @@ def call_main(
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             code = main(words)
     return Completed(words, code, _text(output), _text(errors))
+
+
+def run_block(block: str, folder: Path, **environment: str) -> Completed:
+    """Run a block as a person does who has activated the environment of these tests."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["sh", "-e", "-c", block],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "XDG_CACHE_HOME": str(folder / "cache")} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as shell:
+        try:
+            output, errors = shell.communicate()
+        except BaseException:  # a timeout of the test must not leave a training behind
+            os.killpg(shell.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(block, shell.returncode, output, errors)
 
 
 def run_until(process: subprocess.Popen[str], has_come: Callable[[], bool]) -> None:

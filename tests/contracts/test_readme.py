@@ -9,13 +9,12 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import click
 import pytest
-from command_line import Completed
+from command_line import run_block
 
 from shopwindow.bundle import bundled_model_path
 from shopwindow.cli import program
@@ -31,26 +30,6 @@ def readme(repository_root: Path) -> str:
 @pytest.fixture(scope="session")
 def blocks(readme: str) -> list[str]:
     return re.findall(r"```sh\n(.+?)```", readme, re.DOTALL)
-
-
-def run_block(block: str, folder: Path, **environment: str) -> Completed:
-    """Run a block as a person does who has activated the environment of these tests."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with subprocess.Popen(
-        ["sh", "-e", "-c", block],
-        cwd=folder,
-        env=os.environ | {"PATH": path, "XDG_CACHE_HOME": str(folder / "cache")} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as shell:
-        try:
-            output, errors = shell.communicate()
-        except BaseException:  # a timeout of the test must not leave a training behind
-            os.killpg(shell.pid, signal.SIGKILL)
-            raise
-    return subprocess.CompletedProcess(block, shell.returncode, output, errors)
 
 
 def test_there_are_three_blocks_and_each_has_its_test(blocks: list[str]) -> None:
