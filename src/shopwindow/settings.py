@@ -24,6 +24,8 @@ HIGHEST_MAX_PIXELS = 89_000_000
 
 # Visible ASCII, which a header can carry, and too long to guess.
 _SECRET = re.compile(r"[!-~]{16,200}")
+# Not "//elsewhere", which is another site.
+_PATH_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 
 
 def _setting(
@@ -140,6 +142,9 @@ class Settings:
         least=0,
         most=10,
     )
+    path_prefix: str = _setting(
+        "", "path", "Where a proxy shows the app, such as /photos; empty is the root."
+    )
     feedback: str = _setting(
         "",
         "path or URL",
@@ -188,6 +193,11 @@ class Settings:
                 raise UsageError(f"{setting.name}: expected {_expected(setting)}, found {found}.")
         if not self.host:
             raise UsageError("host: expected an address, found ''.")
+        if not is_path_prefix(self.path_prefix):
+            raise UsageError(
+                "path_prefix: expected a path without a slash at its end, such as /photos, "
+                f"found {self.path_prefix!r}."
+            )
 
     @property
     def accepted_formats(self) -> tuple[str, ...]:
@@ -222,6 +232,11 @@ class Settings:
             values[known[variable].name] = _parse(variable, text, known[variable])
         values |= {name: value for name, value in overrides.items() if value is not None}
         return cls(**values)
+
+
+def is_path_prefix(text: str) -> bool:
+    """Whether text is empty or a path without a slash at its end, such as `/photos`."""
+    return _PATH_PREFIX.fullmatch(text) is not None
 
 
 def _parse(variable: str, text: str, setting: Field[Any]) -> str | int:

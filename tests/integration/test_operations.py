@@ -93,14 +93,10 @@ def test_nginx_as_documented_passes_on_visitors_and_not_their_claims(
         site = re.sub(r"^ *ssl_.*\n", "", blocks["nginx"][0], flags=re.MULTILINE)
         site = site.replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
         site = site.replace("http://127.0.0.1:5000", served.url)
-        paths = "".join(
-            f"{kind}_temp_path {tmp_path}/{kind};"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
         config = tmp_path / "nginx.conf"
         config.write_text(
             f"daemon off; master_process off; pid {tmp_path}/pid; error_log {tmp_path}/error.log;"
-            f"events {{}} http {{ access_log off; {paths} {site} }}"
+            f"events {{}} http {{ access_log off; {temporary_files(tmp_path)} {site} }}"
         )
         with proxy([nginx, "-c", str(config), "-e", f"{tmp_path}/error.log"], port) as url:
             check_behind(url, image_bytes("red"))
@@ -123,6 +119,53 @@ def test_caddy_as_documented_passes_on_visitors_and_not_their_claims(
         command = [caddy, "run", "--config", str(config), "--adapter", "caddyfile"]
         with proxy(command, port) as url:
             check_behind(url, image_bytes("red"))
+
+
+def test_nginx_as_documented_shows_the_app_below_a_path(
+    blocks: dict[str, list[str]], colour_bundle: Path, tmp_path: Path
+) -> None:
+    nginx, port = program("nginx"), free_port()
+    with running_app(colour_bundle, trusted_proxies=1, path_prefix="/photos") as served:
+        address = served.url.removesuffix("/photos")
+        site = blocks["nginx"][1].replace("http://127.0.0.1:5000", address)
+        config = tmp_path / "nginx.conf"
+        config.write_text(
+            f"daemon off; master_process off; pid {tmp_path}/pid; error_log {tmp_path}/error.log;"
+            f"events {{}} http {{ access_log off; {temporary_files(tmp_path)}"
+            f"server {{ listen 127.0.0.1:{port}; {site} }} }}"
+        )
+        with proxy([nginx, "-c", str(config), "-e", f"{tmp_path}/error.log"], port) as url:
+            check_below(url)
+
+
+def test_caddy_as_documented_shows_the_app_below_a_path(
+    blocks: dict[str, list[str]], colour_bundle: Path, tmp_path: Path
+) -> None:
+    caddy, port = program("caddy"), free_port()
+    with running_app(colour_bundle, trusted_proxies=1, path_prefix="/photos") as served:
+        address = served.url.removesuffix("/photos").removeprefix("http://")
+        site = blocks["caddyfile"][1].replace("shop.example", f"http://127.0.0.1:{port}")
+        config = tmp_path / "Caddyfile"
+        config.write_text("{\n    admin off\n}\n" + site.replace("127.0.0.1:5000", address))
+        command = [caddy, "run", "--config", str(config), "--adapter", "caddyfile"]
+        with proxy(command, port) as url:
+            check_below(url)
+
+
+def check_below(url: str) -> None:
+    """The page and all it loads are found below the path."""
+    page = httpx.get(f"{url}/photos/").text
+    loaded = re.findall(r'(?:src|rel="stylesheet" href)="(/[^"]+)"', page)
+    assert len(loaded) >= 2
+    for address in loaded:
+        assert httpx.get(url + address).status_code == 200, address
+    assert httpx.get(f"{url}/photos", follow_redirects=True).status_code == 200
+
+
+def temporary_files(folder: Path) -> str:
+    """Return where nginx, as somebody who is not root, can keep what it buffers."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
 
 
 def test_systemd_takes_the_unit(blocks: dict[str, list[str]], tmp_path: Path) -> None:

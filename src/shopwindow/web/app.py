@@ -30,6 +30,7 @@ from shopwindow.web import (
     review,
     security,
 )
+from shopwindow.web.path_prefix import PathPrefix
 from shopwindow.web.state import AppState, app_state
 from shopwindow.web.uploads import UploadRequest, refuse_compressed
 
@@ -68,6 +69,7 @@ def create_app(
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=0, x_proto=settings.trusted_proxies, x_host=0
         )
+    app.wsgi_app = PathPrefix(app.wsgi_app, settings)  # type: ignore[method-assign]
     review.set_up_sessions(app)
     _set_up_templates(app)
 

@@ -49,7 +49,7 @@ def show() -> str:
         "docs.html",
         document=document,
         operations=operations,
-        example_url=request.host_url.rstrip("/") + "/api/v1/predict",
+        example_url=request.url_root.rstrip("/") + "/api/v1/predict",
         kind_of=kind_in_words,
     )
 

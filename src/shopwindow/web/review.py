@@ -43,10 +43,13 @@ _STATUSES: dict[str, Status] = {
 
 
 class _ReviewSession(SecureCookieSessionInterface):
-    """A session whose cookie is for https alone where the request came that way."""
+    """A session whose cookie is for /review alone, and for https alone where that is spoken."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
+
+    def get_cookie_path(self, app: Flask) -> str:
+        return url_for("review.show")
 
 
 def set_up_sessions(app: Flask) -> None:
@@ -55,7 +58,6 @@ def set_up_sessions(app: Flask) -> None:
     app.permanent_session_lifetime = _SESSION_LENGTH
     app.config.update(
         SESSION_COOKIE_NAME="shopwindow-review",
-        SESSION_COOKIE_PATH="/review",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
     )

@@ -46,7 +46,9 @@ class HttpServer:
         state = app_state(app)
         attributes = {
             "receive_s": settings.receive_s,
-            "overload_guard": OverloadGuard(state.batcher, state.metrics, state.access),
+            "overload_guard": OverloadGuard(
+                state.batcher, state.metrics, state.access, settings.path_prefix
+            ),
             # Where larger pictures are allowed, two of them have to fit.
             "upload_budget": UploadBudget(max(MAX_BYTES, 2 * settings.max_upload_bytes)),
             "logged_protocols": set(),
@@ -69,7 +71,7 @@ class HttpServer:
         )
         if ":" in host and not host.startswith("["):
             host = f"[{host}]"
-        return f"http://{host}:{self.port}"
+        return f"http://{host}:{self.port}{self._settings.path_prefix}"
 
     def turn(self, *, timeout_s: float) -> None:
         """Do what can be done now; wait at most so long if there is nothing."""

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from shopwindow.inference.batching import Batcher
 from shopwindow.web.logs import ID_HEADER, log_answer, request_id_of
+from shopwindow.web.path_prefix import without_prefix
 from shopwindow.web.problem import MEDIA_TYPE, Problem, as_http_error, kind_of_status
 from shopwindow.web.prometheus import Metrics
 from shopwindow.web.security import SECURITY_HEADERS, Access
@@ -47,9 +48,11 @@ class OverloadGuard:
         batcher: Whose queue may be full.
         metrics: Where a refusal is counted.
         access: Who is let in at all.
+        prefix: The setting `path_prefix`.
     """
 
-    def __init__(self, batcher: Batcher, metrics: Metrics, access: Access) -> None:
+    def __init__(self, batcher: Batcher, metrics: Metrics, access: Access, prefix: str) -> None:
+        self._prefix = prefix
         self._batcher = batcher
         self._metrics = metrics
         self._access = access
@@ -64,7 +67,9 @@ class OverloadGuard:
             request: Waitress's `HTTPRequestParser`, complete.
             peer: The address that it came from.
         """
-        if not self._batcher.full or request.command != _METHOD or request.path != _PATH:
+        if not self._batcher.full or request.command != _METHOD:
+            return None
+        if without_prefix(request.path, self._prefix) != _PATH:
             return None
         error = self._error(request, peer)
         problem = Problem.from_http_error(error)
