@@ -52,7 +52,7 @@ from shopwindow.imaging.tiff import count_pages, read_orientation, strip_tiff
 
 _USUAL = ImageLimits()
 _DCT_SCALES = (1, 2, 4, 8)  # what libjpeg can do without a resize of its own
-_PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 262, 322, 323  # TIFF tags
+_PHOTOMETRIC, _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH = 262, 274, 322, 323  # TIFF tags
 
 _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile | HeicImage]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -116,6 +116,29 @@ def decode_image(
             f"This {format_} image is damaged, incomplete or of a rare kind, and could not be "
             "read. Try to open and save it again."
         ) from error
+
+
+def upright_pixels(
+    image: Image.Image, *, least_px: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Return the pixels of an image that Pillow has opened, as `decode_image` does of a file.
+
+    Args:
+        image: Of any mode; it is turned as its EXIF orientation says.
+        least_px: See `decode_image`.
+
+    Returns:
+        (H, W, 3) uint8, RGB, 0 to 255.
+
+    Raises:
+        UnreadableImageError: It was opened but cannot be decoded.
+    """
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        rgb = shrink_to_rgb(image, _shrink_factor(image.size, least_px, orientation))
+    except Exception as error:  # as in `decode_image`: Pillow decodes when it is asked for pixels
+        raise UnreadableImageError(f"This Pillow image cannot be decoded: {error}") from error
+    return np.array(rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb)
 
 
 def _decode(

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from shopwindow.bundle import ACTIVATION_OUTPUT, EMBEDDING_OUTPUT
 from shopwindow.errors import BusyError, ImageError
 from shopwindow.inference.prediction import Prediction
-from shopwindow.inference.predictor import Predictor, predict_files
+from shopwindow.inference.predictor import Predictor, predict_items
 
 DropReason = Literal["full", "late", "gone"]
 
@@ -320,7 +320,7 @@ class Admission:
             ValueError: `top` is below 1.
         """
         identify = self.predictor.identify
-        return predict_files(
+        return predict_items(
             blobs,
             lambda blob: self.decode(self.predictor.prepare, blob, identify=identify),
             lambda images: self.predict(images, top=top, explain=explain, embed=embed),

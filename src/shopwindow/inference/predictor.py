@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +22,15 @@ from shopwindow.bundle import (
     read_bundle,
 )
 from shopwindow.errors import BundleError, ImageError
-from shopwindow.imaging.decode import decode_image
+from shopwindow.imaging.decode import decode_image, upright_pixels
 from shopwindow.imaging.formats import identify
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import preprocess
+from shopwindow.inference.any_image import AnyImage, as_file_or_picture, is_one_image
 from shopwindow.inference.engine import ChosenEngine, EngineName, open_engine
 from shopwindow.inference.prediction import LabelScore, Prediction
+
+T = TypeVar("T")
 
 MAX_BATCH = 64  # larger batches are no faster on a processor, but take memory in proportion
 
@@ -179,13 +184,73 @@ class Predictor:
             ValueError: `top` is below 1.
         """
         shape = (-1, *self._engine.input_shape)
-        return predict_files(
+        return predict_items(
             blobs,
             self.prepare,
             lambda images: self.predict_images(
                 np.array(images, np.uint8).reshape(shape), top=top, explain=explain, embed=embed
             ),
         )
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # text and bytes are sequences, but come first
+        self, images: AnyImage, *, top: int = ..., explain: bool = ..., embed: bool = ...
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, images: Sequence[AnyImage], *, top: int = ..., explain: bool = ..., embed: bool = ...
+    ) -> list[Prediction | ImageError]: ...
+
+    def predict(
+        self,
+        images: AnyImage | Sequence[AnyImage],
+        *,
+        top: int = 5,
+        explain: bool = False,
+        embed: bool = False,
+    ) -> Prediction | list[Prediction | ImageError]:
+        """Return the prediction for an image, or an entry for each of several.
+
+        Args:
+            images: An image, or a list of images: paths, contents of files, Pillow images, or
+                arrays (H, W, 3) or (H, W) uint8, RGB or grey. An array (N, H, W, 3) is N images.
+            top: How many labels to list; more than there are means all.
+            explain: Whether to fill in `activation`, where the bundle can.
+            embed: Whether to fill in `embedding`, where the bundle can.
+
+        Returns:
+            For an image its prediction. For several, in order, the prediction of each, or the
+            error that says why there is none.
+
+        Raises:
+            ImageError: The only image cannot be used.
+            OSError: A file does not exist or cannot be read.
+            ValueError: An array of another shape or dtype, or `top` is below 1.
+            TypeError: Something that is not an image.
+        """
+        one = is_one_image(images)
+        several = [cast("AnyImage", images)] if one else list(cast("Sequence[AnyImage]", images))
+        shape = (-1, *self._engine.input_shape)
+        entries = predict_items(
+            several,
+            self._prepare_any,
+            lambda pixels: self.predict_images(
+                np.array(pixels, np.uint8).reshape(shape), top=top, explain=explain, embed=embed
+            ),
+        )
+        if not one:
+            return entries
+        if isinstance(entries[0], ImageError):
+            raise entries[0]
+        return entries[0]
+
+    def _prepare_any(self, image: AnyImage) -> NDArray[np.uint8]:
+        found = as_file_or_picture(image)
+        if isinstance(found, bytes):
+            return self.prepare(found)
+        rule = self.bundle.info.rule
+        return preprocess(upright_pixels(found, least_px=rule.enough_px), rule)
 
     def _prediction(self, scores: dict[str, NDArray[np.float32]], top: int) -> Prediction:
         info = self.bundle.info
@@ -206,30 +271,30 @@ class Predictor:
         )
 
 
-def predict_files(
-    blobs: Sequence[bytes],
-    prepare: Callable[[bytes], NDArray[np.uint8]],
+def predict_items(
+    items: Sequence[T],
+    prepare: Callable[[T], NDArray[np.uint8]],
     predict: Callable[[list[NDArray[np.uint8]]], list[Prediction]],
 ) -> list[Prediction | ImageError]:
-    """Return an entry per image file, in order: the prediction, or why there is none.
+    """Return an entry per item, in order: the prediction, or why there is none.
 
     Args:
-        blobs: The contents of image files.
-        prepare: Returns the pixels of a file, or raises `ImageError`.
+        items: What stands for an image, such as the content of its file.
+        prepare: Returns the pixels of an item, or raises `ImageError`.
         predict: Returns a prediction for each image of a list, which may be empty.
     """
     prepared: list[NDArray[np.uint8] | ImageError] = []
-    for blob in blobs:
+    for item in items:
         try:
-            prepared.append(prepare(blob))
+            prepared.append(prepare(item))
         except ImageError as error:
             prepared.append(error)
-    predictions = iter(predict([item for item in prepared if not isinstance(item, ImageError)]))
-    return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]
+    predictions = iter(predict([one for one in prepared if not isinstance(one, ImageError)]))
+    return [one if isinstance(one, ImageError) else next(predictions) for one in prepared]
 
 
 def load_predictor(
-    model: Path | None = None,
+    model: str | os.PathLike[str] | None = None,
     *,
     threads: int | None = None,
     streams: int = 1,
@@ -248,9 +313,8 @@ def load_predictor(
     Raises:
         BundleError: The file is missing or not a bundle.
     """
-    return Predictor(
-        load_bundle(model), threads=threads, streams=streams, limits=limits, engine=engine
-    )
+    bundle = load_bundle(Path(model) if model is not None else None)
+    return Predictor(bundle, threads=threads, streams=streams, limits=limits, engine=engine)
 
 
 def load_bundle(model: Path | None = None) -> Bundle:
