@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from shopwindow.errors import (
+    ApiError,
     BulkError,
     BundleError,
     BusyError,
@@ -34,6 +35,7 @@ from shopwindow.errors import (
 
 if TYPE_CHECKING:
     from shopwindow.bundle import Bundle, BundleInfo, read_bundle
+    from shopwindow.client import AsyncClient, Client
     from shopwindow.data.dataset import Dataset, load_dataset
     from shopwindow.data.split import Split, split_images
     from shopwindow.feedback.opening import open_store
@@ -53,11 +55,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __version__ = "0.1.0"
 
 __all__ = [
+    "ApiError",
+    "AsyncClient",
     "BulkError",
     "Bundle",
     "BundleError",
     "BundleInfo",
     "BusyError",
+    "Client",
     "DataError",
     "Dataset",
     "DownloadError",
@@ -96,8 +101,10 @@ __all__ = [
 
 # Where each lazily loaded name lives; the imports above tell type checkers the same.
 _HOMES = {
+    "AsyncClient": "shopwindow.client",
     "Bundle": "shopwindow.bundle",
     "BundleInfo": "shopwindow.bundle",
+    "Client": "shopwindow.client",
     "Dataset": "shopwindow.data.dataset",
     "FeedbackStore": "shopwindow.feedback.store",
     "ImageLimits": "shopwindow.imaging.limits",

@@ -10,6 +10,7 @@
     │   ├── UnsupportedImageError   not one of the accepted formats                  HTTP 415
     │   ├── OversizedImageError     more bytes or pixels than the limit              HTTP 413
     │   └── UnreadableImageError    an accepted format, but damaged or truncated     HTTP 422
+    ├── ApiError                    a server that refuses a request of the client
     ├── BusyError                   more requests than can be answered in time       HTTP 503
     ├── BundleError                 a model file that is not a readable bundle      CLI exit code 2
     ├── BulkError                   a bulk run that had to stop, and can resume     CLI exit code 75
@@ -106,6 +107,28 @@ class BusyError(ShopwindowError):
     def __init__(self, message: str, *, at_once: bool = False) -> None:
         super().__init__(message)
         self.at_once = at_once
+
+
+class ApiError(ShopwindowError):
+    """A server's refusal, as RFC 9457 has it.
+
+    Args:
+        status: HTTP status.
+        title: The kind of problem.
+        detail: One sentence on this occurrence, the error's message.
+        type: A URI that names the kind; `about:blank` where the status says it all.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        title: str,
+        detail: str,
+        type: str = "about:blank",  # noqa: A002, the name in RFC 9457
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.title, self.detail, self.type = status, title, detail, type
 
 
 class BundleError(ShopwindowError):

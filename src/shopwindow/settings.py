@@ -24,6 +24,8 @@ HIGHEST_MAX_PIXELS = 89_000_000
 
 # Visible ASCII, which a header can carry, and too long to guess.
 _SECRET = re.compile(r"[!-~]{16,200}")
+# What a browser sends as `Origin`: no path, no slash at the end, and never "*" or "null".
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 # Not "//elsewhere", which is another site.
 _PATH_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 
@@ -135,6 +137,11 @@ class Settings:
         "Most requests with images per minute and client address; 0 sets no limit.",
         least=0,
     )
+    cors_origins: str = _setting(
+        "",
+        "origins",
+        "Sites whose pages may call the API, such as https://shop.example, separated by commas.",
+    )
     trusted_proxies: int = _setting(
         0,
         "proxies",
@@ -198,6 +205,18 @@ class Settings:
                 "path_prefix: expected a path without a slash at its end, such as /photos, "
                 f"found {self.path_prefix!r}."
             )
+
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise UsageError(
+                    "cors_origins: expected addresses such as https://shop.example, without a "
+                    f"path and in small letters, separated by commas; found {origin!r}."
+                )
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The setting `cors_origins` as a tuple."""
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
 
     @property
     def accepted_formats(self) -> tuple[str, ...]:

@@ -14,11 +14,14 @@ from shopwindow import errors
 
 def test_public_surface_is_exactly_this() -> None:
     assert shopwindow.__all__ == [
+        "ApiError",
+        "AsyncClient",
         "BulkError",
         "Bundle",
         "BundleError",
         "BundleInfo",
         "BusyError",
+        "Client",
         "DataError",
         "Dataset",
         "DownloadError",

@@ -104,7 +104,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 def test_every_route_for_programs_is_described(app: Flask, document: dict[str, Any]) -> None:
     pages = {
-        *("/", "/about", "/docs", "/static/<path:filename>", "/examples/<name>"),
+        *("/", "/about", "/docs", "/client.js", "/static/<path:filename>", "/examples/<name>"),
         *("/feedback", "/feedback/undo"),
     }
     routes = {

@@ -20,6 +20,7 @@ from shopwindow.plain_text import counted
 from shopwindow.settings import Settings
 from shopwindow.web import (
     api,
+    cors,
     feedback_pages,
     logs,
     messages,
@@ -89,11 +90,13 @@ def create_app(
 
     # The id comes first, so that a request that is refused has one too.
     app.before_request(logs.begin_request)
+    app.before_request(cors.answer_preflight)
     app.before_request(security.check_access)
     app.before_request(refuse_compressed)
     # Flask calls these from the last to the first: the log line is complete.
     app.after_request(logs.log_request)
     app.after_request(prometheus.count_response)
+    app.after_request(cors.add_cors_headers)
     app.after_request(security.add_security_headers)
 
     for module in (pages, feedback_pages, api, review, reference, prometheus):

@@ -12,7 +12,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    jsonify,
+    render_template,
+    request,
+    send_from_directory,
+)
 
 from shopwindow import __version__
 from shopwindow.imaging.formats import MEDIA_TYPES
@@ -21,6 +29,8 @@ from shopwindow.web.messages import list_in_words, size_in_words
 from shopwindow.web.state import app_state
 
 bp = Blueprint("reference", __name__)
+
+_CLIENT_AGE_S = 3600  # its address does not change when it does
 
 _KIND_NAMES = {
     "integer": "whole number",
@@ -34,6 +44,13 @@ _KIND_NAMES = {
 def describe() -> Response:
     """Return the document."""
     return jsonify(describe_api())
+
+
+@bp.get("/client.js")
+def show_client() -> Response:
+    """Return the JavaScript client, at an address that stays."""
+    folder = current_app.static_folder or ""
+    return send_from_directory(folder, "client.js", max_age=_CLIENT_AGE_S)
 
 
 @bp.get("/docs")

@@ -33,8 +33,8 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-# Health checks and style sheets give nothing away, and are asked for without a key.
-_OPEN_ENDPOINTS = frozenset({"api.live", "api.ready", "static"})
+# Health checks, style sheets and scripts give nothing away, and are asked for without a key.
+_OPEN_ENDPOINTS = frozenset({"api.live", "api.ready", "reference.show_client", "static"})
 
 _MINUTE_S = 60.0
 _LOGINS_PER_MINUTE = 10

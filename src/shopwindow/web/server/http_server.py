@@ -46,9 +46,7 @@ class HttpServer:
         state = app_state(app)
         attributes = {
             "receive_s": settings.receive_s,
-            "overload_guard": OverloadGuard(
-                state.batcher, state.metrics, state.access, settings.path_prefix
-            ),
+            "overload_guard": OverloadGuard(state.batcher, state.metrics, state.access, settings),
             # Where larger pictures are allowed, two of them have to fit.
             "upload_budget": UploadBudget(max(MAX_BYTES, 2 * settings.max_upload_bytes)),
             "logged_protocols": set(),

@@ -17,6 +17,8 @@ from werkzeug.datastructures import Authorization
 from werkzeug.exceptions import HTTPException
 
 from shopwindow.inference.batching import Batcher
+from shopwindow.settings import Settings
+from shopwindow.web.cors import cors_headers
 from shopwindow.web.logs import ID_HEADER, log_answer, request_id_of
 from shopwindow.web.path_prefix import without_prefix
 from shopwindow.web.problem import MEDIA_TYPE, Problem, as_http_error, kind_of_status
@@ -48,11 +50,13 @@ class OverloadGuard:
         batcher: Whose queue may be full.
         metrics: Where a refusal is counted.
         access: Who is let in at all.
-        prefix: The setting `path_prefix`.
+        settings: For `path_prefix` and `cors_origins`.
     """
 
-    def __init__(self, batcher: Batcher, metrics: Metrics, access: Access, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(
+        self, batcher: Batcher, metrics: Metrics, access: Access, settings: Settings
+    ) -> None:
+        self._settings = settings
         self._batcher = batcher
         self._metrics = metrics
         self._access = access
@@ -69,7 +73,7 @@ class OverloadGuard:
         """
         if not self._batcher.full or request.command != _METHOD:
             return None
-        if without_prefix(request.path, self._prefix) != _PATH:
+        if without_prefix(request.path, self._settings.path_prefix) != _PATH:
             return None
         error = self._error(request, peer)
         problem = Problem.from_http_error(error)
@@ -82,7 +86,7 @@ class OverloadGuard:
             *((name, value) for name, value in error.get_headers() if name != "Content-Type"),
             (ID_HEADER, request_id),
             ("Cache-Control", "no-store"),
-            *SECURITY_HEADERS.items(),
+            *(SECURITY_HEADERS | cors_headers(_header(request, "Origin"), self._settings)).items(),
         ]
         body = json.dumps(problem.as_json(), ensure_ascii=False).encode()
         return ErrorResponse(problem.status, headers, body)
