@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import heapq
+import logging
 import statistics
 import subprocess
 import sys
@@ -190,16 +191,19 @@ def ray_data(photos: Sequence[Path], folder: Path) -> Seconds:
     cores = available_cores()
     # Each actor holds a processor for good, and reading and writing are tasks that want one too.
     ray.init(
-        num_cpus=2 * cores, logging_level="error", include_dashboard=False, log_to_driver=False
+        num_cpus=2 * cores,
+        logging_level=logging.ERROR,
+        include_dashboard=False,
+        log_to_driver=False,
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         start = time.perf_counter()
         rows = ray.data.from_items([{"path": str(path)} for path in photos])
-        rows = rows.repartition(4 * cores).map_batches(
+        answered = rows.repartition(4 * cores).map_batches(
             _Actor, batch_size=BATCH, compute=ray.data.ActorPoolStrategy(size=cores), num_cpus=1
         )
-        rows.write_parquet(str(folder / f"ray-{time.time_ns()}"))
+        answered.write_parquet(str(folder / f"ray-{time.time_ns()}"))
         return time.perf_counter() - start
     finally:
         ray.shutdown()

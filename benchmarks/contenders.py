@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -141,7 +142,7 @@ def free_port() -> int:
         return port
 
 
-def drive(one: Running, image: bytes, **how: float) -> dict:
+def drive(one: Running, image: bytes, **how: float) -> dict[str, Any]:
     """Put a load on a contender, and return what load.py says about it."""
     requests = [base64.b64encode(part).decode() for part in one.contender.ask(image)]
     plan = json.dumps({"port": one.port, "requests": requests, **how})
@@ -152,7 +153,7 @@ def drive(one: Running, image: bytes, **how: float) -> dict:
         text=True,
         check=True,
     )
-    outcome: dict = json.loads(done.stdout)
+    outcome: dict[str, Any] = json.loads(done.stdout)
     return outcome
 
 

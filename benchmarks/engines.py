@@ -232,7 +232,8 @@ def time_in_turns(
 def first_answers(engine: Engine, images: Images, column: str) -> NDArray[np.int64]:
     """Return the number of the most probable label for each image, (N,)."""
     parts = [engine.run(images[start : start + 32])[column] for start in range(0, len(images), 32)]
-    return np.concatenate(parts).argmax(1)
+    best: NDArray[np.int64] = np.concatenate(parts).argmax(1)
+    return best
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from shopwindow.atomic_write import write_atomically
@@ -30,10 +31,10 @@ def publish(text: str, page: Path | None, name: str) -> None:
     write_atomically(page, after.encode())
 
 
-def table(columns: list[str], rows: list[list[object]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a Markdown table; every column but the first is aligned to the right."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
 def command() -> str:

@@ -199,7 +199,7 @@ class BareLimit:
         """Return the figures of batches for so many clients."""
         batch = min(clients, MAX_BATCH)
         prepare = self._predictor.prepare
-        times = []
+        times: list[float] = []
         with ThreadPoolExecutor(available_cores()) as pool:
             start, cpu = time.perf_counter(), time.process_time()
             while not times or time.perf_counter() - start < seconds:

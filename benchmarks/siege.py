@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -158,7 +159,7 @@ def half_closed(address: Address, *, clients: int = 200) -> str:
         asked = "broken off" if number % 4 else "whole"
         with client:
             try:
-                answer = b"".join(iter(lambda client=client: client.recv(65536), b""))
+                answer = b"".join(iter(partial(client.recv, 65536), b""))
                 ends[f"{answer[9:12].decode() or 'closed'} ({asked})"] += 1
             except OSError as error:
                 ends[f"{type(error).__name__} ({asked})"] += 1

@@ -128,7 +128,7 @@ def training_step(dataset: Dataset, device: torch.device) -> Callable[[Tensor, T
         with torch.autocast(device.type, torch.bfloat16, enabled=not precise):
             logits = model(images)
         # Our loader's targets have one column, fastai's have none.
-        F.cross_entropy(logits.float(), targets.as_subclass(Tensor).flatten()).backward()
+        F.cross_entropy(logits.float(), targets.as_subclass(Tensor).flatten()).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad()
         if device.type == "cuda":
