@@ -12,11 +12,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from colour_bundle import colour_graph, colour_info, write_colour_bundle
+from embedding import without_embedding
 from shopwindow.bundle import EMBEDDING_OUTPUT, read_bundle
 from shopwindow.bundle.embedding_output import append_embedding
 from shopwindow.errors import BundleError, TrainingError
 from shopwindow.evaluation.verify import EmbeddingCheck, write_verified_bundle
-from shopwindow.inference.engine import EngineName
+from shopwindow.inference.engine import EngineName, open_engine
 from shopwindow.inference.predictor import Predictor
 
 
@@ -162,3 +163,18 @@ def test_a_bundle_whose_embedding_differs_from_its_source_is_not_written(
     assert not list(tmp_path.iterdir())
     write(means)
     assert read_bundle(tmp_path / "b.onnx").info.embedding == 3
+
+
+def test_the_benchmark_compares_with_the_same_network(embedding_bundle: Path) -> None:
+    model = embedding_bundle.read_bytes()
+    outputs = [
+        {output.name for output in onnx.load_from_string(graph).graph.output}
+        for graph in (model, without_embedding(model))
+    ]
+    assert outputs[0] - outputs[1] == {EMBEDDING_OUTPUT}
+    with_it, without = (
+        open_engine(graph, threads=1).run(some_images())
+        for graph in (model, without_embedding(model))
+    )
+    for name, values in without.items():
+        np.testing.assert_array_equal(values, with_it[name])
