@@ -12,9 +12,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from shopwindow.bundle import Bundle, BundleInfo, Families, Threshold
+from shopwindow.bundle import KINDS_OUTPUT, Bundle, BundleInfo, Families, Threshold
+from shopwindow.bundle.prediction_sets import PredictionSets
 from shopwindow.calibration.calibrated_graph import with_calibration
 from shopwindow.calibration.curves import Confidence, fit_confidence, softmax
+from shopwindow.calibration.prediction_sets import HeldOutAnswers, fit_prediction_sets
 from shopwindow.calibration.temperature import as_logits, fit_temperature
 from shopwindow.calibration.thresholds import (
     FAMILY_PRECISION,
@@ -45,6 +47,8 @@ class Calibration:
         curves: `source` and `images` for each data set that has a curve: to how many it was fitted.
         threshold: Where an answer of the main column is sure.
         families: Coarser answers, each with a threshold of its own.
+        prediction_sets: How many labels to name so that the right one is among them; None where
+            nothing can be promised.
     """
 
     temperatures: dict[str, float]
@@ -52,6 +56,12 @@ class Calibration:
     curves: tuple[dict[str, Any], ...]
     threshold: Threshold
     families: tuple[Families, ...]
+    prediction_sets: PredictionSets | None = None
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of photo the graph has to tell apart for the sets; fewer than 2: none."""
+        return 0 if self.prediction_sets is None else len(self.prediction_sets.kinds)
 
     def probs(self, logits: Probs) -> Probs:
         """Return calibrated probabilities, (n, C) per label column."""
@@ -114,14 +124,52 @@ def calibrate(
         ]
         for kind, of in families.items()
     }
+    threshold = pooled(answers, weights, precision)
     return replace(
         fitted,
-        threshold=pooled(answers, weights, precision),
+        threshold=threshold,
         families=tuple(
             Families(kind, of, strictest(by_kind[kind], FAMILY_PRECISION))
             for kind, of in families.items()
         ),
+        prediction_sets=_prediction_sets(validation_sets, cooled, probs, confidence, threshold),
     )
+
+
+def _prediction_sets(
+    validation_sets: Sequence[ValidationSet],
+    cooled: Sequence[Probs],
+    probs: Sequence[NDArray[np.float32]],
+    confidence: Confidence | None,
+    threshold: Threshold,
+) -> PredictionSets | None:
+    """Fit the sets of each kind of photo to those images of its data set that are told as such.
+
+    Where kinds are not told apart, to those of the data set that has the curve, or of the main one.
+
+    Args:
+        validation_sets: All data sets.
+        cooled: Of each, what the network says at honest temperatures.
+        probs: Of each, (n, C) calibrated probabilities of the main column.
+        confidence: Says which data sets are kinds of photo, and tells them apart.
+        threshold: Where an answer is sure.
+    """
+    main = next(iter(cooled[0]))
+    domains = None if confidence is None else confidence.domains
+    if domains is not None and KINDS_OUTPUT in cooled[0]:  # the name is taken by a label column
+        return None
+    kinds = []
+    for kind, number in enumerate([0] if confidence is None else confidence.fitted_to):
+        one = validation_sets[number]
+        allowed = one.allowed(main)
+        chosen = allowed.any(axis=1)
+        if domains is not None:
+            chosen &= domains(cooled[number]).argmax(axis=1) == kind
+        answers = probs[number][chosen]
+        sure = np.array([threshold.is_sure(float(row.max())) for row in answers], np.bool_)
+        groups = one.dataset.groups[one.indices[chosen]]
+        kinds.append(HeldOutAnswers(one.name, answers, allowed[chosen], sure, groups))
+    return fit_prediction_sets(kinds)
 
 
 def _temperature(column: str, validation_sets: Sequence[ValidationSet]) -> float:
@@ -238,6 +286,7 @@ def recalibrated(info: BundleInfo, calibration: Calibration, *, version: str) ->
         created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         threshold=calibration.threshold,
         families=calibration.families,
+        prediction_sets=calibration.prediction_sets,
         quality={},
         data=info.data | {"curves": list(calibration.curves)},
     )
