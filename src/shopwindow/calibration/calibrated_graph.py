@@ -138,7 +138,7 @@ def with_confidence(
     confidence: Confidence | None,
     columns: Sequence[str],
     *,
-    kinds: int,
+    kinds: int = 0,
 ) -> onnx.ModelProto:
     """Return a graph that does to its answers what `confidence` does; of opset 9 or later.
 

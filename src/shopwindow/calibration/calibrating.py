@@ -33,7 +33,7 @@ from shopwindow.evaluation.asking import Probs, ValidationSet, ask
 from shopwindow.evaluation.leakage import out_of_fold_answers
 from shopwindow.evaluation.measuring import quality_of
 from shopwindow.evaluation.verify import MAX_DIFFERENCE, write_verified_bundle
-from shopwindow.inference.predictor import Predictor
+from shopwindow.inference.predictor import Predictor, sure_rows
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,12 @@ class Calibration:
         if self.confidence is not None:
             cooled[next(iter(cooled))] = self.confidence(cooled)
         return cooled
+
+    def kinds_of(self, logits: Probs) -> NDArray[np.float64] | None:
+        """Return (n, K) how likely each image is of each kind; None where none are told apart."""
+        if self.confidence is None or self.confidence.domains is None:
+            return None
+        return self.confidence.domains(_cooled(logits, self.temperatures))
 
 
 def _cooled(logits: Probs, temperatures: dict[str, float]) -> Probs:
@@ -124,49 +130,43 @@ def calibrate(
         ]
         for kind, of in families.items()
     }
-    threshold = pooled(answers, weights, precision)
-    return replace(
+    fitted = replace(
         fitted,
-        threshold=threshold,
+        threshold=pooled(answers, weights, precision),
         families=tuple(
             Families(kind, of, strictest(by_kind[kind], FAMILY_PRECISION))
             for kind, of in families.items()
         ),
-        prediction_sets=_prediction_sets(validation_sets, cooled, probs, confidence, threshold),
     )
+    return replace(fitted, prediction_sets=_prediction_sets(fitted, validation_sets, probs))
 
 
 def _prediction_sets(
+    fitted: Calibration,
     validation_sets: Sequence[ValidationSet],
-    cooled: Sequence[Probs],
     probs: Sequence[NDArray[np.float32]],
-    confidence: Confidence | None,
-    threshold: Threshold,
 ) -> PredictionSets | None:
     """Fit the sets of each kind of photo to those images of its data set that are told as such.
 
     Where kinds are not told apart, to those of the data set that has the curve, or of the main one.
 
     Args:
+        fitted: All but the sets.
         validation_sets: All data sets.
-        cooled: Of each, what the network says at honest temperatures.
         probs: Of each, (n, C) calibrated probabilities of the main column.
-        confidence: Says which data sets are kinds of photo, and tells them apart.
-        threshold: Where an answer is sure.
     """
-    main = next(iter(cooled[0]))
-    domains = None if confidence is None else confidence.domains
-    if domains is not None and KINDS_OUTPUT in cooled[0]:  # the name is taken by a label column
-        return None
+    main = next(iter(validation_sets[0].logits))
     kinds = []
-    for kind, number in enumerate([0] if confidence is None else confidence.fitted_to):
+    for kind, number in enumerate(fitted.confidence.fitted_to if fitted.confidence else [0]):
         one = validation_sets[number]
         allowed = one.allowed(main)
         chosen = allowed.any(axis=1)
-        if domains is not None:
-            chosen &= domains(cooled[number]).argmax(axis=1) == kind
+        if (like := fitted.kinds_of(one.logits)) is not None:
+            if KINDS_OUTPUT in one.logits:  # a label column has the name of the output
+                return None
+            chosen &= like.argmax(axis=1) == kind
         answers = probs[number][chosen]
-        sure = np.array([threshold.is_sure(float(row.max())) for row in answers], np.bool_)
+        sure = sure_rows(fitted.threshold, answers)
         groups = one.dataset.groups[one.indices[chosen]]
         kinds.append(HeldOutAnswers(one.name, answers, allowed[chosen], sure, groups))
     return fit_prediction_sets(kinds)

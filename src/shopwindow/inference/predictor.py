@@ -17,6 +17,7 @@ from shopwindow.bundle import (
     BundleInfo,
     Families,
     LabelColumn,
+    Threshold,
     bundled_model_path,
     read_bundle,
 )
@@ -311,9 +312,15 @@ def set_sizes(info: BundleInfo, scores: dict[str, NDArray[np.float32]]) -> NDArr
     probs = scores[info.main.name]
     if info.prediction_sets is None:
         return np.zeros(len(probs), np.int64)
-    least = info.threshold.least
-    sure = np.zeros(len(probs), np.bool_) if least is None else probs.max(axis=1) >= least
+    sure = sure_rows(info.threshold, probs)
     return info.prediction_sets.sizes(probs, sure, scores.get(KINDS_OUTPUT))
+
+
+def sure_rows(threshold: Threshold, probs: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return (N,) which answers are sure, of (N, C) probabilities; as `Threshold.is_sure` says."""
+    if threshold.least is None:
+        return np.zeros(len(probs), np.bool_)
+    return np.asarray(probs.max(axis=1) >= threshold.least)
 
 
 def family_probs(
