@@ -7,6 +7,7 @@ import os
 import signal
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from PIL import Image
 
 from chromium import HOW_TO_HAVE_IT, find_chromium
-from colour_bundle import write_colour_bundle
+from colour_bundle import colour_info, write_colour_bundle
+from shopwindow.bundle.prediction_sets import PredictionSets, SetRule, SetsOfKind
 from shopwindow.inference.predictor import Predictor, load_predictor
 
 
@@ -103,6 +105,15 @@ def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def embedding_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of colours with its embedding."""
     return write_colour_bundle(tmp_path_factory.mktemp("bundle") / "e.onnx", embedding=True)
+
+
+@pytest.fixture(scope="session")
+def sets_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of colours with prediction sets: sure ones of one label, others from 20 % on."""
+    rules = (SetRule(1.0, 120, 0.96, 1.0), SetRule(0.2, 80, 0.95, 2.1))
+    sets = PredictionSets(0.95, (SetsOfKind("plain colours", *rules),))
+    info = replace(colour_info(), prediction_sets=sets)
+    return write_colour_bundle(tmp_path_factory.mktemp("bundle") / "sets.onnx", info=info)
 
 
 @pytest.fixture(scope="session")
