@@ -123,15 +123,13 @@ def test_prediction_sets_are_graded_where_the_bundle_promises_them(
 ) -> None:
     info = replace(trained.info, prediction_sets=read_bundle(sets_bundle).info.prediction_sets)
     bundle = replace(trained, info=info)
-    graded = grade_bundle(bundle, photos, part="all", cache_dir=tmp_path / "cache", progress=False)
+    asked: dict[str, Any] = {"part": "all", "cache_dir": tmp_path / "cache", "progress": False}
+    graded = grade_bundle(bundle, photos, **asked)
     of_all, sure = graded.sets
     assert graded.set_level == 0.95
     assert (of_all.of, sure.of) == ("all", "sure"), "every picture is of one pure colour"
     assert (of_all.images, of_all.held, of_all.mean_size) == (30, 25, 1.0)
-    without = grade_bundle(
-        trained, photos, part="all", cache_dir=tmp_path / "cache", progress=False
-    )
-    assert without.sets == ()
+    assert grade_bundle(trained, photos, **asked).sets == ()
 
 
 @pytest.fixture
