@@ -60,17 +60,19 @@ def test_answer_is_explained_on_request_and_not_otherwise(
 
 
 def test_prediction_set_is_whole_whatever_top_is(sets_bundle: Path, image_bytes: MakeImage) -> None:
-    blobs = [image_bytes(colour, (6, 8)) for colour in ((255, 0, 0), (120, 120, 0))]
+    colours = ((255, 0, 0), (120, 120, 0), (255, 255, 0))
+    blobs = [image_bytes(colour, (6, 8)) for colour in colours]
     with running_server(sets_bundle) as url, httpx.Client(base_url=url) as http:
         answer = http.post("/api/v1/predict?top=1&explain=true", files=as_files(*blobs)).json()
-        sure, not_sure = answer["predictions"]
+        sure, not_sure, light = answer["predictions"]
         assert sure["prediction_set"] == ["red"]
         assert not_sure["prediction_set"] == ["black", "red", "green"]
         assert len(not_sure["top"]) == 1
+        assert light["prediction_set"] is None, "nothing is promised of this kind"
         assert "one of these: black, red, green." in not_sure["words"]["note"]
         about = http.get("/about").text
         assert "Sets with the right label, where not sure" in about
-        (kind,) = http.get("/api/v1/model").json()["prediction_sets"]["kinds"]
+        kind, _ = http.get("/api/v1/model").json()["prediction_sets"]["kinds"]
         assert kind["not_sure"]["held"] == 0.95
 
 

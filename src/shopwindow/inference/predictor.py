@@ -313,7 +313,8 @@ def set_sizes(info: BundleInfo, scores: dict[str, NDArray[np.float32]]) -> NDArr
     if info.prediction_sets is None:
         return np.zeros(len(probs), np.int64)
     sure = sure_rows(info.threshold, probs)
-    return info.prediction_sets.sizes(probs, sure, scores.get(KINDS_OUTPUT))
+    kinds = scores[KINDS_OUTPUT] if info.kinds > 1 else None
+    return info.prediction_sets.sizes(probs, sure, kinds)
 
 
 def sure_rows(threshold: Threshold, probs: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -105,7 +105,7 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
         note = f"{guess} {MAY_BE_NONE} {few or measured}".strip()
     elif kind == "unsure":
         verdict = NOT_SURE
-        note = f"{guess} {unsure_note(info.threshold, few or measured)}"
+        note = f"{guess} {few or unsure_note(info.threshold, measured)}"
     elif kind == "family":
         note = f"Not sure which kind. {guess} {few or ADVICE}"
     else:
