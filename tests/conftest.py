@@ -7,14 +7,18 @@ import os
 import signal
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 
 from chromium import HOW_TO_HAVE_IT, find_chromium
-from colour_bundle import write_colour_bundle
+from colour_bundle import colour_graph, colour_info, write_colour_bundle
+from shopwindow.bundle import KINDS_OUTPUT
+from shopwindow.bundle.prediction_sets import PredictionSets, SetRule, SetsOfKind
 from shopwindow.inference.predictor import Predictor, load_predictor
 
 
@@ -103,6 +107,22 @@ def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def embedding_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of colours with its embedding."""
     return write_colour_bundle(tmp_path_factory.mktemp("bundle") / "e.onnx", embedding=True)
+
+
+@pytest.fixture(scope="session")
+def sets_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of colours with prediction sets: sure ones of one label, others from 20 % on.
+
+    It promises nothing about a light colour that it is not sure of.
+    """
+    sure, not_sure = SetRule(1.0, 120, 0.96, 1.0), SetRule(0.2, 80, 0.95, 2.1)
+    kinds = SetsOfKind("dark colours", sure, not_sure), SetsOfKind("light colours", sure, None)
+    info = replace(colour_info(), prediction_sets=PredictionSets(0.95, kinds))
+    graph = colour_graph()
+    graph.node.append(helper.make_node("Identity", ["brightness"], [KINDS_OUTPUT]))
+    graph.output.append(helper.make_tensor_value_info(KINDS_OUTPUT, TensorProto.FLOAT, ["N", 2]))
+    path = tmp_path_factory.mktemp("bundle") / "sets.onnx"
+    return write_colour_bundle(path, info=info, graph=graph)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from command_line import Run, assert_one_line, run_until
 
 from colour_bundle import colour_info, write_colour_bundle
 
-HEADER = ["path", "label", "confidence", "sure", "top", "attributes", "error"]
+HEADER = ["path", "label", "confidence", "sure", "top", "attributes", "error", "prediction_set"]
 
 
 def test_a_folder_becomes_a_table_in_input_order(
@@ -63,12 +63,12 @@ def test_predict_takes_the_engine_of_the_settings(
     pytest.importorskip("openvino", reason="OpenVINO is an extra: pip install openvino")
     begun = tmp_path / "labels.csv.partial"
     begun.mkdir()
-    (begun / "_manifest.json").write_text('{"format": 1, "engine": "abacus"}')
+    (begun / "_manifest.json").write_text('{"format": 2, "engine": "abacus"}')
     for engine, got in (("onnxruntime", "onnxruntime. "), ("openvino", "openvino ")):
         said = assert_one_line(run_shopwindow(*command, env={"SHOPWINDOW_ENGINE": engine}), 2)
         assert f"expected abacus, got {got}" in said
     for begun_by in ("onnxruntime", "openvino float32"):
-        told = {"format": 1, "engine": begun_by, "model": "another"}
+        told = {"format": 2, "engine": begun_by, "model": "another"}
         (begun / "_manifest.json").write_text(json.dumps(told))
         assert "run with another model" in assert_one_line(run_shopwindow(*command), 2)
 

@@ -15,12 +15,13 @@ from shopwindow.bulk.local import InlineRunner, start_local
 from shopwindow.bulk.manifest import Shard
 from shopwindow.bulk.predict import RunTotals, predict_to_file, predict_to_stream
 from shopwindow.bulk.rows import format_of
+from shopwindow.bulk.run_summary import summarise
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import MissingExtraError, UsageError
 
 Write = Callable[..., RunTotals]
 
-COLUMNS = ["path", "label", "confidence", "sure", "top", "attributes", "error"]
+COLUMNS = ["path", "label", "confidence", "sure", "top", "attributes", "error", "prediction_set"]
 
 
 @pytest.fixture
@@ -75,7 +76,8 @@ def test_json_lines_have_the_same_keys_with_nulls(
     rows = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
     assert [list(row) for row in rows] == [COLUMNS] * 3
     assert rows[0]["error"] is None
-    assert [rows[1][column] for column in COLUMNS[1:-1]] == [None] * 5
+    assert [rows[1][column] for column in COLUMNS[1:-2]] == [None] * 5
+    assert [row["prediction_set"] for row in rows] == [None] * 3  # the bundle promises nothing
     assert rows[2]["path"] == str(inputs[2])
     assert rows[2]["sure"] is False
     assert len(rows[2]["top"]) == 5
@@ -94,6 +96,47 @@ def test_parquet_has_typed_columns(write: Write, inputs: list[Path], tmp_path: P
     assert rows[0]["top"][0] == {"label": "red", "confidence": rows[0]["confidence"]}
     assert dict(rows[0]["attributes"])["brightness"]["label"] == "dark"
     assert rows[1]["top"] is None
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet"])
+def test_prediction_sets_are_in_each_format(
+    sets_bundle: Path, inputs: list[Path], tmp_path: Path, name: str
+) -> None:
+    job = JobSpec(read_bundle(sets_bundle), format_of(tmp_path / name, None), "onnxruntime", 1)
+    predict_to_file(job, [Input(str(path)) for path in inputs], tmp_path / name, start_local(1))
+    if name.endswith(".csv"):
+        with (tmp_path / name).open(newline="", encoding="utf-8-sig") as file:
+            cells = [row["prediction_set"] for row in csv.DictReader(file)]
+        found = [json.loads(cell) if cell else None for cell in cells]
+    elif name.endswith(".jsonl"):
+        lines = (tmp_path / name).read_text("utf-8").splitlines()
+        found = [json.loads(line)["prediction_set"] for line in lines]
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+        found = parquet.read_table(tmp_path / name).column("prediction_set").to_pylist()
+    assert found == [["red"], None, ["black", "red", "green"]]
+
+
+@pytest.mark.parametrize("fmt", ["csv", "jsonl", "parquet"])
+def test_output_of_a_version_without_prediction_sets_is_summarised_and_replaced(
+    write: Write, inputs: list[Path], tmp_path: Path, fmt: str
+) -> None:
+    new, old = tmp_path / f"new.{fmt}", tmp_path / f"old.{fmt}"
+    write(inputs, new)
+    if fmt == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+        parquet.write_table(parquet.read_table(new).drop_columns("prediction_set"), old)
+    elif fmt == "csv":
+        lines = new.read_text("utf-8-sig").splitlines()
+        cut = [lines[0].removesuffix(",prediction_set"), *(line[:-1] for line in lines[1:])]
+        old.write_text("\n".join(cut) + "\n", "utf-8")
+    else:
+        rows = [json.loads(line) for line in new.read_text("utf-8").splitlines()]
+        cut = [json.dumps(dict(list(row.items())[:-1])) for row in rows]
+        old.write_text("\n".join(cut) + "\n", "utf-8")
+    assert summarise(old).least_sure == summarise(new).least_sure
+    write(inputs, old)
+    assert old.read_bytes() == new.read_bytes()
 
 
 def test_parquet_of_many_rows_keeps_them_all(

@@ -59,6 +59,23 @@ def test_answer_is_explained_on_request_and_not_otherwise(
     assert problem.json()["detail"] == "explain: expected true or false, got 'yes'."
 
 
+def test_prediction_set_is_whole_whatever_top_is(sets_bundle: Path, image_bytes: MakeImage) -> None:
+    colours = ((255, 0, 0), (120, 120, 0), (255, 255, 0))
+    blobs = [image_bytes(colour, (6, 8)) for colour in colours]
+    with running_server(sets_bundle) as url, httpx.Client(base_url=url) as http:
+        answer = http.post("/api/v1/predict?top=1&explain=true", files=as_files(*blobs)).json()
+        sure, not_sure, light = answer["predictions"]
+        assert sure["prediction_set"] == ["red"]
+        assert not_sure["prediction_set"] == ["black", "red", "green"]
+        assert len(not_sure["top"]) == 1
+        assert light["prediction_set"] is None, "nothing is promised of this kind"
+        assert "one of these: black, red, green." in not_sure["words"]["note"]
+        about = http.get("/about").text
+        assert "Sets with the right label, where not sure" in about
+        kind, _ = http.get("/api/v1/model").json()["prediction_sets"]["kinds"]
+        assert kind["not_sure"]["held"] == 0.95
+
+
 def test_embedding_comes_on_request_and_as_the_document_says(
     embedding_bundle: Path, image_bytes: MakeImage
 ) -> None:

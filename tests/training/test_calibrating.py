@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shopwindow.bundle import KINDS_OUTPUT
 from shopwindow.calibration.calibrating import calibrate, families_of
 from shopwindow.calibration.curves import MIN_IMAGES
 from shopwindow.data.dataset import Dataset
@@ -55,6 +56,38 @@ def test_threshold_holds_for_all_data_sets_together(dataset: Dataset) -> None:
     assert sure.sum() >= 30
     assert (probs.argmax(axis=1) == targets)[sure].mean() >= 0.95
     assert alone.threshold.coverage > both.threshold.coverage
+
+
+def test_prediction_sets_are_fitted_to_each_kind_of_photo_that_is_told_apart(
+    dataset: Dataset,
+) -> None:
+    def many(one: ValidationSet, name: str) -> ValidationSet:
+        some = np.resize(np.arange(90), 2 * MIN_IMAGES)
+        return replace(one, name=name, indices=some, logits={"shape": one.logits["shape"][some]})
+
+    good = many(judged(dataset, wrong_every=30, scale=6, seed=1), "catalogue")
+    poor = many(judged(dataset, wrong_every=4, scale=1.5, seed=2), "phones")
+    fitted = calibrate(beside(good, poor, 0.5), {}, precision=0.95)
+    sets = fitted.prediction_sets
+    assert sets is not None
+    assert [kind.source for kind in sets.kinds] == ["catalogue", "phones"]
+    assert fitted.kinds == 2
+    for number, (one, kind) in enumerate(zip((good, poor), sets.kinds, strict=True)):
+        like = fitted.kinds_of(one.logits)
+        assert like is not None
+        told = int((like.argmax(axis=1) == number).sum())
+        assert told > 300
+        rules = [rule for rule in (kind.sure, kind.not_sure) if rule is not None]
+        assert 0 < sum(rule.images for rule in rules) <= told
+    # A column that has the name of the output leaves no room to say which kind it is.
+    taken = [
+        replace(one, logits={**one.logits, KINDS_OUTPUT: one.logits["shape"]})
+        for one in (good, poor)
+    ]
+    assert calibrate(beside(*taken, 0.5), {}, precision=0.95).prediction_sets is None
+    alone = calibrate([good], {}, precision=0.95)
+    assert alone.kinds_of(good.logits) is None
+    assert alone.kinds == 1
 
 
 def test_family_has_to_be_nearly_certain_for_each_data_set_by_itself(dataset: Dataset) -> None:

@@ -57,6 +57,7 @@ def test_calibrated_bundle_is_as_sure_as_it_is_often_right(
     assert info.data["measured_on"] == {"source": photos.name, "images": 240}
     assert info.quality["images"] == 240
     assert f"Sure from a confidence of {info.threshold.min_confidence:.3f}:" in said
+    assert "Its prediction sets hold the right label 95 times in 100" in said
     paths = [path for label in COLOURS for path in sorted(photos.glob(f"{label}/*"))]
     images = [path.read_bytes() for path in paths]
     answers = [old.predict_bytes(images), new.predict_bytes(images)]
@@ -73,6 +74,14 @@ def test_calibrated_bundle_is_as_sure_as_it_is_often_right(
     assert too_certain[0] > 0.2
     assert abs(too_certain[1]) < 0.6 * too_certain[0]
     sure = np.array([one.sure for one in answers[1] if isinstance(one, Prediction)])
+    held = [
+        path.parent.name in one.prediction_set
+        for path, one in zip(paths, answers[1], strict=True)
+        if isinstance(one, Prediction) and one.prediction_set is not None
+    ]
+    assert len(held) > 100
+    assert np.mean(held) >= 0.95
+    assert {one.prediction_set for one in answers[0] if isinstance(one, Prediction)} == {None}
     assert 0.2 < sure.mean() < 0.9
     assert right[sure].mean() >= 0.95
     # What the data do not speak of stays: the other column, the families, the activation map.
@@ -96,10 +105,11 @@ def test_where_nothing_can_be_relied_on_it_says_so(
             (few / label / path.name).write_bytes(path.read_bytes())
     out = tmp_path / "measured.onnx"
     assert run("calibrate", colour_bundle, few, "--out", out, "--cache-dir", tmp_path) == 0
-    assert "Never sure: that takes 30 predictions or more, 95.0 % of them right." in (
-        capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "Never sure: that takes 30 predictions or more, 95.0 % of them right." in said
+    assert "No prediction sets: that takes 19 images or more" in said
     assert not read_bundle(out).info.threshold.is_sure(1.0)
+    assert read_bundle(out).info.prediction_sets is None
 
 
 def test_of_its_own_training_data_only_held_out_images_are_taken(

@@ -21,6 +21,7 @@ from shopwindow.bundle import (
     read_bundle,
     reading,
 )
+from shopwindow.bundle.prediction_sets import PredictionSets, SetRule, SetsOfKind
 from shopwindow.bundle.quality import QualityTable
 from shopwindow.errors import BundleError
 
@@ -157,6 +158,31 @@ def test_a_newer_format_says_to_upgrade(tmp_path: Path) -> None:
 Change = Callable[[dict[str, Any]], object]
 
 
+Damage = Callable[[dict[str, Any]], object]
+
+
+def with_sets(damage: Damage) -> Damage:
+    """Add prediction sets to metadata, and damage those."""
+    rule = SetRule(0.1, 100, 0.95, 1.5)
+
+    def change(data: dict[str, Any]) -> None:
+        data["prediction_sets"] = PredictionSets(0.95, (SetsOfKind("a", None, rule),)).as_json()
+        damage(data["prediction_sets"])
+
+    return change
+
+
+def with_rule(**wrong: object) -> Damage:
+    return with_sets(lambda sets: sets["kinds"][0]["not_sure"].update(wrong))
+
+
+def test_prediction_sets_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rules = SetRule(0.1, 100, 0.95, 1.5), SetRule(0.02, 30, None, None)
+    for kind in (SetsOfKind("a", *rules), SetsOfKind("a", None, rules[0])):
+        info = replace(colour_info(), prediction_sets=PredictionSets(0.9, (kind,)))
+        assert read_bundle(write_colour_bundle(tmp_path / "sets.onnx", info=info)).info == info
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -181,6 +207,19 @@ Change = Callable[[dict[str, Any]], object]
         (lambda data: data.update(embedding=-1), "embedding: expected a number from 0 to 65,536"),
         (lambda data: data.update(embedding=True), "embedding: expected a number from 0 to"),
         (lambda data: data.update(activation_map=1), "activation_map: expected true or false"),
+        (with_sets(lambda sets: sets.update(level=1)), "level: expected a number between 0 and 1"),
+        (with_sets(lambda sets: sets.update(kinds=[])), "kinds: expected 1 to 64, found 0"),
+        (with_sets(lambda sets: sets.update(kinds=3)), "metadata are wrong"),
+        (with_sets(lambda sets: sets.pop("level")), "lack the key 'level'"),
+        (with_rule(least=1.2), "least: expected 0 to 1, found 1.2"),
+        (with_rule(least=None), "least: expected 0 to 1, found None"),
+        (with_rule(images=0), "images: expected above 0"),
+        (with_rule(held="all"), "held: expected 0 to 1"),
+        (with_rule(mean_size=0.5), "mean_size: expected 1 or more"),
+        (
+            with_sets(lambda sets: sets["kinds"].append(sets["kinds"][0])),
+            "then the activation map, then the kinds of photo",
+        ),
         (
             lambda data: data["columns"][1].update(name="activation_map"),
             "columns: expected no column 'activation_map'",
@@ -288,7 +327,7 @@ def test_another_size_than_the_input_is_refused(tmp_path: Path) -> None:
 
 def test_a_bundle_without_a_map_and_details_is_read_as_before(tmp_path: Path) -> None:
     data = colour_info().as_json()
-    del data["activation_map"], data["embedding"]
+    del data["activation_map"], data["embedding"], data["prediction_sets"]
     for name in ("reliability", "labels", "confusions"):
         del data["quality"][name]
     graph = graph_with(keep_the_map_to_itself)
@@ -296,6 +335,7 @@ def test_a_bundle_without_a_map_and_details_is_read_as_before(tmp_path: Path) ->
     info = read_bundle(path).info
     assert not info.activation_map
     assert info.embedding == 0
+    assert info.prediction_sets is None
     assert info.quality_table == QualityTable()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bulk.rows import COLUMNS
+from shopwindow.bulk.rows import COLUMNS, FIRST_COLUMNS
 from shopwindow.errors import MissingExtraError, UsageError
 from shopwindow.plain_text import unescape_formula
 
@@ -73,7 +73,7 @@ def read_blocks(output: Path) -> Iterator[Block]:
 def _read_json_lines(output: Path, text: Iterable[str]) -> Iterator[dict[str, Any]]:
     for line in text:
         row = json.loads(line)
-        if not set(COLUMNS) <= set(row):
+        if not set(FIRST_COLUMNS) <= set(row):
             raise UsageError(_not_ours(output, f"the columns {', '.join(row)[:200]}"))
         yield row
 
@@ -83,11 +83,11 @@ def _read_csv(output: Path, text: Iterable[str]) -> Iterator[dict[str, Any]]:
     try:
         rows = csv.reader(text)
         header = next(rows, [])
-        if tuple(header) != COLUMNS:
+        if tuple(header) not in (FIRST_COLUMNS, COLUMNS):
             found = f"the columns {', '.join(header)[:200]}" if header else "nothing"
             raise UsageError(_not_ours(output, found))
         for cells in rows:
-            row: dict[str, Any] = dict(zip(COLUMNS, map(unescape_formula, cells), strict=True))
+            row: dict[str, Any] = dict(zip(header, map(unescape_formula, cells), strict=True))
             if row["error"]:
                 row |= dict.fromkeys(("label", "confidence", "sure", "top"))
             else:
@@ -121,9 +121,9 @@ def _read_parquet(output: Path) -> Iterator[Block]:
         raise MissingExtraError("Reading Parquet", "parquet") from error
     try:
         table = dataset.dataset(output, format="parquet")
-        if missing := sorted(set(COLUMNS) - set(table.schema.names)):
+        if missing := sorted(set(FIRST_COLUMNS) - set(table.schema.names)):
             raise UsageError(_not_ours(output, f"no columns {', '.join(missing)}"))
-        for batch in table.to_batches(columns=list(COLUMNS), batch_size=_BLOCK_ROWS):
+        for batch in table.to_batches(columns=list(FIRST_COLUMNS), batch_size=_BLOCK_ROWS):
             yield _block_of_batch(batch)
     except pyarrow.ArrowException as error:
         raise UsageError(_not_ours(output, "a damaged Parquet file")) from error

@@ -33,7 +33,7 @@ from shopwindow.bulk.rows import RowFormat, is_output, join_parts
 from shopwindow.errors import UsageError
 from shopwindow.inference.engine import ChosenEngine
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "_manifest.json"
 MAX_FILE_ROWS = 1_000_000  # with more, Parquet stays a folder of parts
 

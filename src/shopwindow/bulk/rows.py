@@ -19,7 +19,9 @@ from shopwindow.errors import MissingExtraError, UsageError
 from shopwindow.inference.prediction import Prediction
 from shopwindow.plain_text import escape_formula
 
-COLUMNS = ("path", "label", "confidence", "sure", "top", "attributes", "error")
+# What earlier versions wrote, and what came later behind it, so that each keeps its place.
+FIRST_COLUMNS = ("path", "label", "confidence", "sure", "top", "attributes", "error")
+COLUMNS = (*FIRST_COLUMNS, "prediction_set")
 EMBEDDING_COLUMN = "embedding"  # after these, on request, in Parquet only
 
 RowFormat = Literal["csv", "jsonl", "parquet"]
@@ -57,7 +59,7 @@ class Row:
         found = self.prediction.as_json() if self.prediction is not None else {}
         return {
             "path": _as_text(self.path),
-            **{column: found.get(column) for column in COLUMNS[1:-1]},
+            **{column: found.get(column) for column in COLUMNS[1:]},
             "error": None if self.error is None else _as_text(self.error),
         }
 
@@ -154,10 +156,12 @@ def is_output(path: Path) -> bool:
         _, parquet = _import_parquet()
         try:
             names = tuple(parquet.read_schema(path).names)
-            return names in (COLUMNS, (*COLUMNS, EMBEDDING_COLUMN))
+            known = (FIRST_COLUMNS, COLUMNS)
+            return names in known or names in [(*one, EMBEDDING_COLUMN) for one in known]
         except (OSError, ValueError):  # pyarrow's errors are ValueErrors
             return False
-    beginnings = (header_of("csv"), header_of("csv", saved=True), b'{"path": ')
+    first = ",".join(FIRST_COLUMNS).encode("ascii")
+    beginnings = (first, codecs.BOM_UTF8 + first, b'{"path": ')
     return not start or start.startswith(beginnings)
 
 
@@ -188,6 +192,7 @@ def _encode_parquet(
         "sure": arrow.bool_(),
         "top": arrow.list_(score),
         "attributes": arrow.map_(arrow.string(), score),
+        "prediction_set": arrow.list_(arrow.string()),
     }
     schema = arrow.schema([(column, types[column]) for column in COLUMNS])
     gathered = []

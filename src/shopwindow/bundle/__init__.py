@@ -6,6 +6,7 @@ The layout is described, for other tools too, in docs/bundle.md.
 from shopwindow.bundle.info import (
     ACTIVATION_OUTPUT,
     EMBEDDING_OUTPUT,
+    KINDS_OUTPUT,
     MAX_LABEL_CHARS,
     MAX_LABELS,
     BundleInfo,
@@ -29,6 +30,7 @@ __all__ = [
     "ACTIVATION_OUTPUT",
     "EMBEDDING_OUTPUT",
     "INPUT_NAME",
+    "KINDS_OUTPUT",
     "MAX_BUNDLE_BYTES",
     "MAX_LABELS",
     "MAX_LABEL_CHARS",

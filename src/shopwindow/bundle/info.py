@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from shopwindow.bundle.prediction_sets import PredictionSets
 from shopwindow.bundle.quality import QualityTable, is_fraction, read_quality
 from shopwindow.errors import BundleError
 from shopwindow.imaging.preprocess import ResizeRule
@@ -17,6 +18,7 @@ FORMAT = 1
 # Outputs that a bundle may have after those of its label columns, in this order; docs/bundle.md.
 ACTIVATION_OUTPUT = "activation_map"
 EMBEDDING_OUTPUT = "embedding"
+KINDS_OUTPUT = "kinds_of_photo"
 
 MAX_LABELS = 100_000
 MAX_LABEL_CHARS = 500
@@ -118,6 +120,8 @@ class BundleInfo:
         card: Texts for people: title, summary, licence, limits.
         activation_map: Whether the graph also has a map of which places speak for its label.
         embedding: D, if the graph also has an embedding of each image, (N, D); 0 if it has none.
+        prediction_sets: How many labels to name so that the right one is among them; None where
+            nothing can be promised.
     """
 
     name: str
@@ -133,6 +137,7 @@ class BundleInfo:
     card: dict[str, Any] = field(default_factory=dict)
     activation_map: bool = False
     embedding: int = 0
+    prediction_sets: PredictionSets | None = None
 
     def __post_init__(self) -> None:
         for key in ("name", "version", "created"):
@@ -175,8 +180,17 @@ class BundleInfo:
     @property
     def further_outputs(self) -> tuple[str, ...]:
         """The outputs of the graph after those of the label columns."""
-        wanted = {ACTIVATION_OUTPUT: self.activation_map, EMBEDDING_OUTPUT: self.embedding}
+        wanted = {
+            ACTIVATION_OUTPUT: self.activation_map,
+            EMBEDDING_OUTPUT: self.embedding,
+            KINDS_OUTPUT: self.kinds > 1,
+        }
         return tuple(name for name, has in wanted.items() if has)
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of photo have prediction sets of their own; the graph tells several."""
+        return len(self.prediction_sets.kinds) if self.prediction_sets is not None else 0
 
     @property
     def main(self) -> LabelColumn:
@@ -202,6 +216,7 @@ class BundleInfo:
             "card": self.card,
             "activation_map": self.activation_map,
             "embedding": self.embedding,
+            "prediction_sets": self.prediction_sets and self.prediction_sets.as_json(),
         }
 
     @classmethod
@@ -229,6 +244,8 @@ class BundleInfo:
             texts = {key: data[key] for key in ("name", "version", "created")}
             tables = {key: data.get(key, {}) for key in ("quality", "data", "training", "card")}
             rule = ResizeRule.from_json(data["resize"])
+            sets = data.get("prediction_sets")
+            prediction_sets = None if sets is None else PredictionSets.from_json(sets)
         except KeyError as error:
             raise BundleError(f"The bundle's metadata lack the key {error}.") from error
         except (TypeError, ValueError) as error:
@@ -242,6 +259,7 @@ class BundleInfo:
             **tables,
             activation_map=data.get(ACTIVATION_OUTPUT, False),
             embedding=data.get(EMBEDDING_OUTPUT, 0),
+            prediction_sets=prediction_sets,
         )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from shopwindow.bundle.info import ACTIVATION_OUTPUT, EMBEDDING_OUTPUT, BundleInfo
+from shopwindow.bundle.info import ACTIVATION_OUTPUT, EMBEDDING_OUTPUT, KINDS_OUTPUT, BundleInfo
 from shopwindow.errors import BundleError
 
 METADATA_KEY = "shopwindow"
@@ -185,17 +185,21 @@ def _check_outputs(outputs: list[Any], info: BundleInfo, path: Path) -> None:
     expected = [column.name for column in info.columns]
     expected += info.further_outputs
     if found != expected:
-        titles = {ACTIVATION_OUTPUT: "the activation map", EMBEDDING_OUTPUT: "the embedding"}
+        titles = {
+            ACTIVATION_OUTPUT: "the activation map",
+            EMBEDDING_OUTPUT: "the embedding",
+            KINDS_OUTPUT: "the kinds of photo",
+        }
         then = "".join(f", then {titles[name]}" for name in info.further_outputs)
         raise BundleError(
             f"{path}: expected the outputs {expected} (the label columns{then}), found {found}."
         )
     for node in outputs[len(info.columns) :]:
         shape = node.shape
-        embeds = node.name == EMBEDDING_OUTPUT
-        fits = list(shape[1:]) == [info.embedding] if embeds else len(shape) == 3
+        width = {EMBEDDING_OUTPUT: info.embedding, KINDS_OUTPUT: info.kinds}.get(node.name)
+        fits = len(shape) == 3 if width is None else list(shape[1:]) == [width]
         if node.type != "tensor(float)" or not fits or isinstance(shape[0], int):
-            expected_shape = f"[N, {info.embedding}]" if embeds else "[N, rows, columns]"
+            expected_shape = "[N, rows, columns]" if width is None else f"[N, {width}]"
             raise BundleError(
                 f"{path}: expected the output {node.name} to be tensor(float) "
                 f"{expected_shape}, found {node.type} {shape}."

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike
-from onnx import numpy_helper, parser
+from onnx import TensorProto, helper, numpy_helper, parser
 
+from shopwindow.bundle import KINDS_OUTPUT
 from shopwindow.calibration.curves import FLOOR, LEAD, NEAR_TIE, TINY, Confidence
 from shopwindow.calibration.temperature import LEAST
 from shopwindow.errors import TrainingError
@@ -112,6 +113,7 @@ def with_calibration(graph: onnx.ModelProto, calibration: Calibration) -> onnx.M
         with_temperatures(graph, calibration.temperatures),
         calibration.confidence,
         list(calibration.temperatures),
+        kinds=calibration.kinds,
     )
 
 
@@ -132,7 +134,11 @@ def with_temperatures(graph: onnx.ModelProto, temperatures: Mapping[str, float])
 
 
 def with_confidence(
-    graph: onnx.ModelProto, confidence: Confidence | None, columns: Sequence[str]
+    graph: onnx.ModelProto,
+    confidence: Confidence | None,
+    columns: Sequence[str],
+    *,
+    kinds: int = 0,
 ) -> onnx.ModelProto:
     """Return a graph that does to its answers what `confidence` does; of opset 9 or later.
 
@@ -140,10 +146,13 @@ def with_confidence(
         graph: From images to probabilities, an output per label column; it is changed.
         confidence: None leaves the graph as it is.
         columns: The names of these outputs, the main one first.
+        kinds: How many kinds of photo the output `KINDS_OUTPUT` tells apart; below 2, the graph
+            gets no such output. One of an earlier calibration is taken away.
 
     Raises:
         TrainingError: No step of the graph makes such an output.
     """
+    _take_away_kinds(graph)
     if confidence is None:
         return graph
     main, *further = columns
@@ -171,6 +180,10 @@ def with_confidence(
     if domains is not None:
         constants |= {"floor": FLOOR, "weights": domains.weights, "bias": domains.bias}
         mean = _CURVE_BY_DOMAIN.format(columns=", ".join(["answers", *inputs]))
+    if kinds > 1:
+        inputs["domains"] = KINDS_OUTPUT
+        output = helper.make_tensor_value_info(KINDS_OUTPUT, TensorProto.FLOAT, ["N", kinds])
+        graph.graph.output.append(output)
     _append(graph, main, _CONFIDENCE.format(mean=mean), constants, inputs)
     return graph
 
@@ -189,7 +202,7 @@ def _append(
         output: Its name; the steps call it `answers`, and `calibrated` what takes its place.
         steps: In ONNX's text syntax, with lines of comments.
         constants: By the names that the steps have for them; whole numbers are labels.
-        inputs: What else of the graph the steps read, by the names that they have for it.
+        inputs: What else of the graph the steps read, or give out, by the names that they have.
 
     Raises:
         TrainingError: No step of the graph makes such an output.
@@ -207,6 +220,13 @@ def _append(
         dtype = np.int64 if name == "labels" else np.float32
         tensor = numpy_helper.from_array(np.asarray(value, dtype), f"{prefix}/{name}")
         graph.graph.initializer.append(tensor)
+
+
+def _take_away_kinds(graph: onnx.ModelProto) -> None:
+    """Remove the output `KINDS_OUTPUT`; the steps that make it stay, as others need them."""
+    for output in [one for one in graph.graph.output if one.name == KINDS_OUTPUT]:
+        graph.graph.output.remove(output)
+        _rename_output(graph, KINDS_OUTPUT, f"{KINDS_OUTPUT}/{len(graph.graph.node)}")
 
 
 def _rename_output(graph: onnx.ModelProto, name: str, new: str) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from shopwindow.bundle import Bundle, BundleInfo, Families, Threshold
+from shopwindow.bundle import KINDS_OUTPUT, Bundle, BundleInfo, Families, Threshold
+from shopwindow.bundle.prediction_sets import PredictionSets
 from shopwindow.calibration.calibrated_graph import with_calibration
 from shopwindow.calibration.curves import Confidence, fit_confidence, softmax
+from shopwindow.calibration.prediction_sets import HeldOutAnswers, fit_prediction_sets
 from shopwindow.calibration.temperature import as_logits, fit_temperature
 from shopwindow.calibration.thresholds import (
     FAMILY_PRECISION,
@@ -31,7 +33,7 @@ from shopwindow.evaluation.asking import Probs, ValidationSet, ask
 from shopwindow.evaluation.leakage import out_of_fold_answers
 from shopwindow.evaluation.measuring import quality_of
 from shopwindow.evaluation.verify import MAX_DIFFERENCE, write_verified_bundle
-from shopwindow.inference.predictor import Predictor
+from shopwindow.inference.predictor import Predictor, sure_rows
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Calibration:
         curves: `source` and `images` for each data set that has a curve: to how many it was fitted.
         threshold: Where an answer of the main column is sure.
         families: Coarser answers, each with a threshold of its own.
+        prediction_sets: How many labels to name so that the right one is among them; None where
+            nothing can be promised.
     """
 
     temperatures: dict[str, float]
@@ -52,6 +56,12 @@ class Calibration:
     curves: tuple[dict[str, Any], ...]
     threshold: Threshold
     families: tuple[Families, ...]
+    prediction_sets: PredictionSets | None = None
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of photo the graph has to tell apart for the sets; fewer than 2: none."""
+        return 0 if self.prediction_sets is None else len(self.prediction_sets.kinds)
 
     def probs(self, logits: Probs) -> Probs:
         """Return calibrated probabilities, (n, C) per label column."""
@@ -59,6 +69,12 @@ class Calibration:
         if self.confidence is not None:
             cooled[next(iter(cooled))] = self.confidence(cooled)
         return cooled
+
+    def kinds_of(self, logits: Probs) -> NDArray[np.float64] | None:
+        """Return (n, K) how likely each image is of each kind; None where none are told apart."""
+        if self.confidence is None or self.confidence.domains is None:
+            return None
+        return self.confidence.domains(_cooled(logits, self.temperatures))
 
 
 def _cooled(logits: Probs, temperatures: dict[str, float]) -> Probs:
@@ -114,7 +130,7 @@ def calibrate(
         ]
         for kind, of in families.items()
     }
-    return replace(
+    fitted = replace(
         fitted,
         threshold=pooled(answers, weights, precision),
         families=tuple(
@@ -122,6 +138,38 @@ def calibrate(
             for kind, of in families.items()
         ),
     )
+    return replace(fitted, prediction_sets=_prediction_sets(fitted, validation_sets, probs))
+
+
+def _prediction_sets(
+    fitted: Calibration,
+    validation_sets: Sequence[ValidationSet],
+    probs: Sequence[NDArray[np.float32]],
+) -> PredictionSets | None:
+    """Fit the sets of each kind of photo to those images of its data set that are told as such.
+
+    Where kinds are not told apart, to those of the data set that has the curve, or of the main one.
+
+    Args:
+        fitted: All but the sets.
+        validation_sets: All data sets.
+        probs: Of each, (n, C) calibrated probabilities of the main column.
+    """
+    main = next(iter(validation_sets[0].logits))
+    kinds = []
+    for kind, number in enumerate(fitted.confidence.fitted_to if fitted.confidence else [0]):
+        one = validation_sets[number]
+        allowed = one.allowed(main)
+        chosen = allowed.any(axis=1)
+        if (like := fitted.kinds_of(one.logits)) is not None:
+            if KINDS_OUTPUT in one.logits:  # a label column has the name of the output
+                return None
+            chosen &= like.argmax(axis=1) == kind
+        answers = probs[number][chosen]
+        sure = sure_rows(fitted.threshold, answers)
+        groups = one.dataset.groups[one.indices[chosen]]
+        kinds.append(HeldOutAnswers(one.name, answers, allowed[chosen], sure, groups))
+    return fit_prediction_sets(kinds)
 
 
 def _temperature(column: str, validation_sets: Sequence[ValidationSet]) -> float:
@@ -238,6 +286,7 @@ def recalibrated(info: BundleInfo, calibration: Calibration, *, version: str) ->
         created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         threshold=calibration.threshold,
         families=calibration.families,
+        prediction_sets=calibration.prediction_sets,
         quality={},
         data=info.data | {"curves": list(calibration.curves)},
     )

@@ -91,4 +91,20 @@ def calibrate(
             f"Never sure: that takes {MIN_SURE_ANSWERS} predictions or more, "
             f"{percent(SURE_PRECISION)} of them right."
         )
+    sets = info.prediction_sets
+    if sets is not None:
+        without = [
+            when
+            for when, rule in (("sure", sets.kinds[0].sure), ("not sure", sets.kinds[0].not_sure))
+            if rule is None
+        ]
+        but = f", except where it is {without[0]}: too few images for that" if without else ""
+        click.echo(
+            f"Its prediction sets hold the right label {round(100 * sets.level)} times in 100{but}."
+        )
+    else:
+        click.echo(
+            "No prediction sets: that takes 19 images or more that are sure, or that are not, and "
+            "sets that leave a label out."
+        )
     click.echo(f"{out}: serve it with shopwindow serve --model {out}")

@@ -13,6 +13,7 @@ from shopwindow.plain_text import aligned, counted, percent, printable
 
 if TYPE_CHECKING:
     from shopwindow.bundle import Bundle
+    from shopwindow.bundle.prediction_sets import PredictionSets
 
 _SHOWN_LABELS = 12
 _TOP = 5  # with fewer labels, the right one is always among the first five
@@ -84,6 +85,7 @@ def _card_text(bundle: Bundle) -> str:
         )
     else:
         rows.append(("sure", "never: no confidence was found above which it can be relied on"))
+    rows += _sets(info.prediction_sets)
     rows.append(("recipe", _facts(training, ("recipe", "arch", "weights"))))
     if source := data.get("source"):
         rows.append(("trained on", f"{source}{_counts(data, quality.get('folds'))}"))
@@ -93,6 +95,20 @@ def _card_text(bundle: Bundle) -> str:
     limits = texts.get("limits")
     rows += [("limit", str(limit)) for limit in limits] if isinstance(limits, list) else []
     return "\n".join(map(printable, [*lines, "", *aligned(rows, "<<")]))
+
+
+def _sets(sets: PredictionSets | None) -> list[tuple[str, str]]:
+    """Return a row for each kind of photo that has prediction sets."""
+    rows = []
+    for kind in sets.kinds if sets is not None else ():
+        parts = [
+            f"{rule.mean_size:.2f} labels on average, {percent(rule.held)} with the right one, "
+            f"where {when} ({counted(rule.images, 'image')})"
+            for when, rule in (("sure", kind.sure), ("not sure", kind.not_sure))
+            if rule is not None and rule.mean_size is not None
+        ]
+        rows.append(("sets", "; ".join([f"for photos like {kind.source}", *parts])))
+    return rows
 
 
 def _counts(data: dict[str, Any], measured_in: object) -> str:

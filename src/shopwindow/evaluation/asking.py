@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from shopwindow.bundle import EMBEDDING_OUTPUT, Bundle
+from shopwindow.bundle import EMBEDDING_OUTPUT, KINDS_OUTPUT, Bundle
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import NO_LABEL, allowed_labels, likeliest_allowed
 from shopwindow.errors import BundleError, ImageError, ShopwindowError
@@ -103,6 +103,8 @@ def ask_as_served(
 ) -> Probs:
     """Return (n, C) per label column, asked as a server would: from the original file's bytes.
 
+    Where the bundle tells kinds of photo apart, (n, K) under `KINDS_OUTPUT` too.
+
     For an image that a cross-validated bundle has learned from, this is the answer that the bundle
     carries: that of a head that had not seen the image.
 
@@ -123,12 +125,14 @@ def ask_as_served(
         indices,
         lambda batch: np.stack([prepare(int(index)) for index in batch]),
         progress=progress,
+        with_kinds=True,
     )
     if (carried := out_of_fold_answers(bundle)) is not None:
         for row, digest in enumerate(dataset.digests[indices]):
             if (place := carried.position_of(int(digest))) is not None:
                 for name, rows in answers.items():
-                    rows[row] = carried.answers[name][place]
+                    if name in carried.answers:
+                        rows[row] = carried.answers[name][place]
     return with_families(bundle.info, answers)
 
 
@@ -138,18 +142,21 @@ def _ask(
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
     *,
     progress: bool | None,
+    with_kinds: bool = False,
 ) -> Probs:
     """Ask in batches; `progress` None shows it on a terminal only."""
     parts: dict[str, list[NDArray[np.float32]]] = {
         column.name: [] for column in predictor.bundle.info.columns
     }
+    if with_kinds and KINDS_OUTPUT in predictor.bundle.info.further_outputs:
+        parts[KINDS_OUTPUT] = []
     disable = None if progress is None else not progress
     with tqdm(total=len(indices), desc="Predicting", unit=" images", disable=disable) as bar:
         for start in range(0, len(indices), BATCH_SIZE):
             batch = indices[start : start + BATCH_SIZE]
             images = read(batch)
             with _explained(predictor.bundle):
-                answers = predictor.probabilities(images)
+                answers = predictor.probabilities(images, with_kinds=with_kinds)
             for name, rows in answers.items():
                 parts[name].append(rows)
             bar.update(len(batch))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.bundle import Bundle
+from shopwindow.bundle import KINDS_OUTPUT, Bundle, BundleInfo
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import bars_of
 from shopwindow.data.labelled_images import LABEL_COLUMN_NAME
@@ -29,7 +29,9 @@ from shopwindow.evaluation.grades import Grades
 from shopwindow.evaluation.leakage import Part, choose_images, exposure_of
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import Evaluation, hardest_images
+from shopwindow.evaluation.set_grades import SetGrades, grade_sets
 from shopwindow.inference.engine import EngineName
+from shopwindow.inference.predictor import set_sizes, sure_rows
 from shopwindow.plain_text import counted, percent
 
 # Takes a data set and indices (n,) into it; returns (n, C) per label column of the model.
@@ -114,6 +116,9 @@ def grade_bundle(
         ),
         engine=computed_by,
         notes=tuple(notes),
+        set_level=None if info.prediction_sets is None else info.prediction_sets.level,
+        # The sets are calibrated for the bundle's answers, and for no others.
+        sets=() if answer is not None else _grade_sets(info, probabilities, targets),
     )
 
 
@@ -155,6 +160,24 @@ def _main_targets(
             f"({names})"
         )
     return targets, notes
+
+
+def _grade_sets(
+    info: BundleInfo, answers: Probs, targets: NDArray[np.int64]
+) -> tuple[SetGrades, ...]:
+    """Grade the prediction sets of all images, of the sure ones and the rest, of each kind."""
+    if info.prediction_sets is None:
+        return ()
+    probs = answers[info.main.name]
+    sure = sure_rows(info.threshold, probs)
+    parts = {"all": np.ones(len(probs), np.bool_), "sure": sure, "not sure": ~sure}
+    if KINDS_OUTPUT in answers:
+        likeliest = answers[KINDS_OUTPUT].argmax(axis=1)
+        parts |= {
+            f"like {kind.source}": likeliest == number
+            for number, kind in enumerate(info.prediction_sets.kinds)
+        }
+    return grade_sets(probs, targets, set_sizes(info, answers), parts)
 
 
 def _grade_attributes(

@@ -23,6 +23,7 @@ from shopwindow.evaluation.charts import (
 )
 from shopwindow.evaluation.grades import Grades, SureAnswers
 from shopwindow.evaluation.metrics import highest_loss
+from shopwindow.evaluation.set_grades import SetGrades
 from shopwindow.imaging.thumbnail import jpeg_data_uri
 from shopwindow.plain_text import aligned, counted, percent, printable
 
@@ -79,6 +80,8 @@ class Evaluation:
         seconds: How long answering all images took.
         engine: What computed the answers, such as "onnxruntime int8"; may be empty.
         notes: What else a reader must know, such as images that were left out and why.
+        set_level: The promised fraction of prediction sets that hold the label; None without any.
+        sets: How often they do; empty where the model promises nothing.
     """
 
     model_name: str
@@ -96,6 +99,8 @@ class Evaluation:
     hardest: tuple[LossImage, ...] = ()
     engine: str = ""
     notes: tuple[str, ...] = ()
+    set_level: float | None = None
+    sets: tuple[SetGrades, ...] = ()
 
     def __post_init__(self) -> None:
         datetime.fromisoformat(self.created)
@@ -131,6 +136,9 @@ class Evaluation:
             "column": self.column,
             "grades": self.grades.as_json(),
             "sure": self.sure.as_json(),
+            "prediction_sets": {"level": self.set_level, "of": [one.as_json() for one in self.sets]}
+            if self.sets
+            else None,
             "attributes": {name: grades.as_json() for name, grades in self.attributes.items()},
             "highest_loss": [
                 {
@@ -282,6 +290,20 @@ def format_summary(evaluation: Evaluation) -> str:
         f"  ECE          {grades.ece:>8.4f}   mean gap between confidence and accuracy",
         f"  sure         {sure_text}",
     ]
+    if evaluation.sets:
+        set_rows = [
+            (
+                one.of,
+                percent(one.share, 2),
+                f"{100 * one.interval[0]:.1f} to {percent(one.interval[1])}",
+                f"{one.mean_size:.2f}",
+                f"{one.images:,}",
+            )
+            for one in evaluation.sets
+        ]
+        header_row = ("prediction sets", "hold the label", "95 % interval", "mean size", "images")
+        lines += ["", *aligned([header_row, *set_rows], "<>>>>")]
+        lines.append(f"  promised: {percent(evaluation.set_level)}")
     if grades.confusions:
         pairs = [
             (pair.label, "→", pair.taken_for, f"{pair.images:,}", percent(pair.share))

@@ -55,6 +55,8 @@ class Prediction:
         embedding: (D,) float32 of length 1, if requested and the bundle has it: what the last layer
             of the network saw. The more two images look alike to it, the nearer to 1 is the dot
             product. Comparisons and `as_json` leave it out.
+        prediction_set: So many labels, best first, that the right one is among them as often as the
+            bundle promises; None where it promises nothing.
     """
 
     label: str
@@ -65,6 +67,7 @@ class Prediction:
     family: LabelScore | None = None
     activation: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    prediction_set: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.top or self.top[0] != LabelScore(self.label, self.confidence):
@@ -74,6 +77,10 @@ class Prediction:
         scores = [score.confidence for score in self.top]
         if scores != sorted(scores, reverse=True):
             raise ValueError(f"top: expected the best first, got {scores}")
+        if self.prediction_set is not None and self.prediction_set[:1] != (self.label,):
+            raise ValueError(
+                f"prediction_set: expected {self.label!r} first, got {self.prediction_set[:1]}"
+            )
 
     @property
     def doubt(self) -> Doubt:
@@ -105,4 +112,5 @@ class Prediction:
             "top": [score.as_json() for score in self.top],
             "attributes": {name: score.as_json() for name, score in self.attributes.items()},
             "family": self.family.as_json() if self.family else None,
+            "prediction_set": None if self.prediction_set is None else list(self.prediction_set),
         }

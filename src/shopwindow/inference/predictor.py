@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from shopwindow.bundle import (
     ACTIVATION_OUTPUT,
     EMBEDDING_OUTPUT,
+    KINDS_OUTPUT,
     Bundle,
     BundleInfo,
     Families,
     LabelColumn,
+    Threshold,
     bundled_model_path,
     read_bundle,
 )
@@ -97,6 +99,7 @@ class Predictor:
         *,
         with_activation: bool = False,
         with_embedding: bool = False,
+        with_kinds: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
         """Return the probabilities of all labels.
 
@@ -104,11 +107,13 @@ class Predictor:
             images_nhwc: (N, height_px, width_px, 3) uint8, RGB, already brought to size.
             with_activation: Whether to return the activation map too, where the bundle has one.
             with_embedding: Whether to return the embedding too, where the bundle has one.
+            with_kinds: Whether to return the kinds of photo too, where the bundle tells them apart.
 
         Returns:
             By label column, (N, C) float32 in the order of the column's labels; under
             `ACTIVATION_OUTPUT` (N, rows, columns) float32, see `Prediction.activation`; under
-            `EMBEDDING_OUTPUT` (N, D) float32, see `Prediction.embedding`.
+            `EMBEDDING_OUTPUT` (N, D) float32, see `Prediction.embedding`; under `KINDS_OUTPUT`
+            (N, K) float32, how likely the image is of each kind.
 
         Raises:
             ValueError: Another shape or dtype.
@@ -118,6 +123,7 @@ class Predictor:
         unwanted = {
             *(() if with_activation else (ACTIVATION_OUTPUT,)),
             *(() if with_embedding else (EMBEDDING_OUTPUT,)),
+            *(() if with_kinds else (KINDS_OUTPUT,)),
         }
         further = (name for name in info.further_outputs if name not in unwanted)
         outputs = [*(column.name for column in info.columns), *further]
@@ -147,21 +153,23 @@ class Predictor:
         """
         if top < 1:
             raise ValueError(f"top: expected at least 1, got {top}")
-        scores = self.probabilities(images_nhwc, with_activation=explain, with_embedding=embed)
+        scores = self.probabilities(
+            images_nhwc, with_activation=explain, with_embedding=embed, with_kinds=True
+        )
         return self.describe(scores, top=top)
 
     def describe(self, scores: dict[str, NDArray[np.float32]], *, top: int) -> list[Prediction]:
         """Return one prediction per row of what `probabilities` returned.
 
         Args:
-            scores: By label column, (N, C) in the order of the column's labels.
+            scores: By label column, (N, C) in the order of the column's labels, and what else there
+                is; of a bundle that tells kinds of photo apart, these too.
             top: How many labels to list, at least 1; more than there are means all.
         """
         scores = with_families(self.bundle.info, scores)
-        rows = len(next(iter(scores.values())))
         return [
-            self._prediction({name: column[row] for name, column in scores.items()}, top)
-            for row in range(rows)
+            self._prediction({name: column[row] for name, column in scores.items()}, top, set_size)
+            for row, set_size in enumerate(set_sizes(self.bundle.info, scores).tolist())
         ]
 
     def predict_bytes(
@@ -252,10 +260,13 @@ class Predictor:
         rule = self.bundle.info.rule
         return preprocess(upright_pixels(found, least_px=rule.enough_px), rule)
 
-    def _prediction(self, scores: dict[str, NDArray[np.float32]], top: int) -> Prediction:
+    def _prediction(
+        self, scores: dict[str, NDArray[np.float32]], top: int, set_size: int
+    ) -> Prediction:
         info = self.bundle.info
         main, *further = info.columns
-        best = _best(main, scores[main.name], top)
+        ranked = _best(main, scores[main.name], max(top, set_size))
+        best = ranked[:top]
         sure = info.threshold.is_sure(best[0].confidence)
         return Prediction(
             label=best[0].label,
@@ -268,6 +279,7 @@ class Predictor:
             },
             activation=scores.get(ACTIVATION_OUTPUT) if info.activation_map else None,
             embedding=scores.get(EMBEDDING_OUTPUT) if info.embedding else None,
+            prediction_set=tuple(score.label for score in ranked[:set_size]) or None,
         )
 
 
@@ -349,6 +361,31 @@ def _sure_family(families: Sequence[Families], scores: NDArray[np.float32]) -> L
         if of_a_kind.threshold.is_sure(confidence):
             return LabelScore(names[best], confidence)
     return None
+
+
+def set_sizes(info: BundleInfo, scores: dict[str, NDArray[np.float32]]) -> NDArray[np.int64]:
+    """Return how many labels, most probable first, are in the prediction set of each image.
+
+    Args:
+        info: Has the rules.
+        scores: What `Predictor.probabilities` returned, with the kinds of photo.
+
+    Returns:
+        (N,) from 1 to the number of labels; 0 where nothing can be promised.
+    """
+    probs = scores[info.main.name]
+    if info.prediction_sets is None:
+        return np.zeros(len(probs), np.int64)
+    sure = sure_rows(info.threshold, probs)
+    kinds = scores[KINDS_OUTPUT] if info.kinds > 1 else None
+    return info.prediction_sets.sizes(probs, sure, kinds)
+
+
+def sure_rows(threshold: Threshold, probs: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return (N,) which answers are sure, of (N, C) probabilities; as `Threshold.is_sure` says."""
+    if threshold.least is None:
+        return np.zeros(len(probs), np.bool_)
+    return np.asarray(probs.max(axis=1) >= threshold.least)
 
 
 def family_probs(

@@ -223,7 +223,10 @@ def _write_bundle(
     graph = probe_graph(backbone, fitted.heads, calibration.temperatures, mapped=mapped)
     info = replace(info, embedding=append_embedding(graph, dataset.label_columns[0]))
     graph = with_confidence(
-        in_half_precision(graph), calibration.confidence, list(dataset.label_columns)
+        in_half_precision(graph),
+        calibration.confidence,
+        list(dataset.label_columns),
+        kinds=calibration.kinds,
     )
     compared = main.indices[:EMBEDDINGS_COMPARED]
     logits = {name: head(features[main.indices]) for name, head in fitted.heads.items()}

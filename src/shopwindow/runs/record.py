@@ -66,6 +66,7 @@ def describe_bundle(
         },
         card=run.facts["card"],
         activation_map=mapped,
+        prediction_sets=calibration.prediction_sets,
     )
 
 

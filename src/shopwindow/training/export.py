@@ -174,7 +174,7 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
         out,
         # Half precision is enough for nearly every network; the others keep full precision.
         (
-            with_confidence(candidate, calibration.confidence, columns)
+            with_confidence(candidate, calibration.confidence, columns, kinds=calibration.kinds)
             for candidate in (in_half_precision(graph), graph)
         ),
         info,

@@ -30,6 +30,8 @@ LEVELS: tuple[tuple[float, str], ...] = (
     (0.9, "Very likely"),
     (0.0, "Likely"),
 )
+# A longer list of labels, one of which is right, tells a visitor nothing.
+_SHORT_LIST = 3
 # Fewer test images than this promise nothing about the next one.
 _MIN_IMAGES = 30
 # Where one word ends and the next begins: "_", "-", before "C" in "baseColour" and in "SKUCode".
@@ -97,14 +99,15 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
     kind, shown = prediction.doubt, prediction.shown
     measured = like_note(info.quality_table, prediction.confidence)
     guess = f"Its best guess is {prediction.label}, with {per_cent(prediction.confidence)}."
+    few = set_note(prediction, info)
     confidence, share, verdict = None, "", NOTHING_STANDS_OUT
     if kind == "unknown":
-        note = f"{guess} {MAY_BE_NONE} {measured}".strip()
+        note = f"{guess} {MAY_BE_NONE} {few or measured}".strip()
     elif kind == "unsure":
         verdict = NOT_SURE
-        note = f"{guess} {unsure_note(info.threshold, measured)}"
+        note = f"{guess} {few or unsure_note(info.threshold, measured)}"
     elif kind == "family":
-        note = f"Not sure which kind. {guess} {ADVICE}"
+        note = f"Not sure which kind. {guess} {few or ADVICE}"
     else:
         note = measured or sure_note(info.threshold)
     if shown is not None:
@@ -137,6 +140,17 @@ def like_note(quality: QualityTable, confidence: float) -> str:
     if like.accuracy > 0.995:
         return "In tests, more than 99 in 100 answers like this were right."
     return f"In tests, {round(like.accuracy * 100)} in 100 answers like this were right."
+
+
+def set_note(prediction: Prediction, info: BundleInfo) -> str:
+    """Return which few labels the right one is almost always among; "" where they are not few."""
+    labels, sets = prediction.prediction_set or (), info.prediction_sets
+    if sets is None or prediction.sure or not 2 <= len(labels) <= _SHORT_LIST:
+        return ""
+    return (
+        f"If the model knows it, it is one of these: {', '.join(labels)}. "
+        f"Such lists hold the right label about {round(sets.level * 100)} times in 100."
+    )
 
 
 def sure_note(threshold: Threshold) -> str:

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from shopwindow.bundle import Threshold
+from shopwindow.bundle import KINDS_OUTPUT, Threshold
 from shopwindow.calibration.calibrated_graph import with_calibration, with_confidence
 from shopwindow.calibration.calibrating import Calibration
 from shopwindow.calibration.curves import (
@@ -271,6 +271,30 @@ def test_graph_says_what_the_arrays_say_also_the_second_time(
         onnx.checker.check_model(graph, full_check=True)
         expected = {**expected, "kind": fitted(expected)}
         np.testing.assert_allclose(ask(graph, given), expected["kind"], atol=2e-4)
+
+
+def test_graph_tells_the_kinds_of_photo_apart_until_it_is_calibrated_again() -> None:
+    several = [answers(600, seed=seed, floor=0.39 * seed) for seed in (0, 1)]
+    allowed = [marked(one["kind"], BetaCalibration(0.4, 1.6, -0.5), 7) for one in several]
+    fitted = fit_confidence(several, allowed, [0.5, 0.5])
+    assert fitted is not None
+    assert fitted.domains is not None
+    graph = passing_graph(13)
+    for given in (several[0], {**several[1], "kind": fitted(several[1])}):  # also a second time
+        with_confidence(graph, fitted, ["kind", "ground"], kinds=2)
+        onnx.checker.check_model(graph, full_check=True)
+        session = onnxruntime.InferenceSession(graph.SerializeToString())
+        assert [one.name for one in session.get_outputs()] == ["kind", "ground", KINDS_OUTPUT]
+        fed = several[0] if given is several[0] else several[1]
+        (found,) = session.run([KINDS_OUTPUT], {f"in/{name}": rows for name, rows in fed.items()})
+        np.testing.assert_allclose(found, fitted.domains(given), atol=1e-4)
+    with_confidence(graph, None, ["kind", "ground"])
+    assert [one.name for one in graph.graph.output] == ["kind", "ground"]
+    np.testing.assert_allclose(
+        ask_onnxruntime(graph, several[0]),
+        fitted({**several[0], "kind": fitted(several[0])}),
+        atol=2e-4,
+    )
 
 
 def test_graph_answers_exactly_like_one_that_an_earlier_version_wrote() -> None:

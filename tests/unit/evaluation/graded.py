@@ -8,6 +8,7 @@ import numpy as np
 
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import Evaluation, hardest_images
+from shopwindow.evaluation.set_grades import SetGrades
 
 # The first label is what a hostile CSV could hold.
 LABELS = ["<script>alert(1)</script>", "Sports Shoes", "Watches"]
@@ -41,5 +42,7 @@ def small_evaluation(**changes: Any) -> Evaluation:
             probabilities, targets, LABELS, REFERENCES, lambda indices: images[indices], count=2
         ),
         "notes": ("One image was left out.",),
+        "set_level": 0.95,
+        "sets": (SetGrades("all", 6, 5, 1.5), SetGrades("not sure", 3, 2, 2.0)),
     }
     return Evaluation(**fields | changes)

@@ -118,6 +118,21 @@ def test_all_images_are_graded_when_asked_for(
     assert {image.reference for image in graded.hardest[:5]} == {f"{n}.png" for n in range(25, 30)}
 
 
+def test_prediction_sets_are_graded_where_the_bundle_promises_them(
+    trained: Bundle, sets_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    sets = read_bundle(sets_bundle)
+    bundle = replace(sets, info=replace(sets.info, data=trained.info.data))
+    asked: dict[str, Any] = {"part": "all", "cache_dir": tmp_path / "cache", "progress": False}
+    graded = grade_bundle(bundle, photos, **asked)
+    of_all, sure, dark = graded.sets
+    assert graded.set_level == 0.95
+    assert (of_all.of, sure.of) == ("all", "sure"), "every picture is of one pure colour"
+    assert (dark.of, dark.images) == ("like dark colours", 30)
+    assert (of_all.images, of_all.held, of_all.mean_size) == (30, 25, 1.0)
+    assert grade_bundle(trained, photos, **asked).sets == ()
+
+
 @pytest.fixture
 def knowing(trained: Bundle, photos: Path, tmp_path: Path) -> Bundle:
     """The same, but it knows its images by their digests too."""

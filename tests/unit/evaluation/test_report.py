@@ -13,6 +13,7 @@ from graded import LABELS, REFERENCES, small_evaluation
 from shopwindow.errors import UsageError
 from shopwindow.evaluation.metrics import grade, sure_answers
 from shopwindow.evaluation.report import LossImage, format_summary, hardest_images, write_report
+from shopwindow.evaluation.set_grades import SetGrades, grade_sets
 
 
 class Page(HTMLParser):
@@ -196,6 +197,36 @@ def test_the_summary_names_each_figure_once() -> None:
         assert text.count(f"\n  {name}") == 1, text
     assert "50.00 %" in text
     assert "top-" not in text  # of three labels the right one is always among the first three
+
+
+def test_report_and_summary_say_how_often_prediction_sets_hold_the_label(tmp_path: Path) -> None:
+    page, figures = write_report(tmp_path, small_evaluation())
+    assert json.loads(figures.read_text("utf-8"))["prediction_sets"] == {
+        "level": 0.95,
+        "of": [
+            {"of": "all", "images": 6, "held": 0.833333, "held_interval_95": [0.436497, 0.969947],
+             "mean_size": 1.5},
+            {"of": "not sure", "images": 3, "held": 0.666667,
+             "held_interval_95": [0.20766, 0.938508], "mean_size": 2.0},
+        ],
+    }  # fmt: skip
+    assert "83.3 %" in page.read_text("utf-8")
+    assert "promised: 95.0 %" in format_summary(small_evaluation())
+    without = small_evaluation(sets=(), set_level=None)
+    assert without.as_json()["prediction_sets"] is None
+    assert "prediction sets" not in format_summary(without)
+    page, _ = write_report(tmp_path, without)
+    assert "Prediction sets" not in page.read_text("utf-8")
+
+
+def test_sets_are_graded_by_the_images_that_have_a_label_and_a_set() -> None:
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [1, 0, 0]])
+    targets, sizes = np.array([1, 0, 2, -1]), np.array([2, 2, 0, 1])
+    masks = {"all": np.ones(4, bool), "second": np.arange(4) == 1, "none": np.arange(4) == 3}
+    assert grade_sets(probabilities, targets, sizes, masks) == (
+        SetGrades("all", 2, 1, 2.0),
+        SetGrades("second", 1, 0, 2.0),
+    )
 
 
 def test_the_columns_of_the_summary_are_aligned() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shopwindow.bundle import Families, LabelColumn, Threshold
+from shopwindow.bundle.prediction_sets import PredictionSets, SetRule, SetsOfKind
 from shopwindow.errors import OversizedImageError, UnsupportedImageError
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.prediction import Prediction
@@ -140,6 +141,38 @@ def test_answer_that_is_not_sure_names_the_family_that_is(predictor: Predictor) 
     assert answer.family.label == "hue"
     hues = sum(score.confidence for score in answer.top if score.label in ("red", "green", "blue"))
     assert answer.family.confidence == pytest.approx(hues, abs=1e-6)
+
+
+def with_sets(predictor: Predictor, sure: float | None, not_sure: float | None) -> Predictor:
+    rules = (
+        None if least is None else SetRule(least, 50, None, None) for least in (sure, not_sure)
+    )
+    sets = PredictionSets(0.95, (SetsOfKind("plain colours", *rules),))
+    info = replace(predictor.bundle.info, prediction_sets=sets)
+    return Predictor(replace(predictor.bundle, info=info), threads=1)
+
+
+def test_prediction_set_has_every_label_that_is_likely_enough_however_short_the_top(
+    predictor: Predictor,
+) -> None:
+    images = np.concatenate([plain((255, 0, 0)), plain((120, 120, 0)), plain((200, 0, 200))])
+    for top in (1, 5):
+        sure, three, two = with_sets(predictor, 1.0, 0.2).predict_images(images, top=top)
+        assert sure.prediction_set == ("red",)
+        assert three.prediction_set == ("black", "red", "green")
+        assert two.prediction_set == ("red", "blue")
+        assert len(three.top) == top
+    assert two.as_json()["prediction_set"] == ["red", "blue"]
+
+
+def test_prediction_set_is_missing_where_the_bundle_promises_nothing(predictor: Predictor) -> None:
+    images = np.concatenate([plain((255, 0, 0)), plain((200, 0, 200))])
+    assert {answer.prediction_set for answer in predictor.predict_images(images)} == {None}
+    sure, not_sure = with_sets(predictor, None, 0.2).predict_images(images)
+    assert sure.sure
+    assert sure.prediction_set is None
+    assert sure.as_json()["prediction_set"] is None
+    assert not_sure.prediction_set == ("red", "blue")
 
 
 def test_no_family_is_named_where_the_label_is_sure_or_not_even_that_is(

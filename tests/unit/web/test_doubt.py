@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from colour_bundle import colour_info
-from shopwindow.bundle import Threshold
+from shopwindow.bundle import Threshold, read_bundle
 from shopwindow.inference.prediction import DOUBTS, LabelScore, Prediction
 from shopwindow.web.messages import Words, in_words
 
@@ -118,3 +118,22 @@ def test_surer_answers_rank_higher_and_so_do_higher_percentages_within_a_state()
     ]
     shares = [one.shown.confidence for one in ranked if one.shown and one.doubt == "family"]
     assert shares == [0.75, 0.98]
+
+
+def set_of(prediction: Prediction, *further: str) -> Prediction:
+    return replace(prediction, prediction_set=(prediction.label, *further))
+
+
+def test_short_list_of_labels_is_said_where_the_answer_is_not_sure(sets_bundle: Path) -> None:
+    info = read_bundle(sets_bundle).info
+    for kind in ("family", "unsure", "unknown"):
+        one = STATES[kind][0]
+        note = in_words(set_of(one, "blue", "black"), info).note
+        assert "If the model knows it, it is one of these: red, blue, black. Such lists" in note
+        assert "hold the right label about 95 times in 100." in note
+        assert "Its best guess is red" in note
+        for long_or_alone in (("a", "b", "c"), ()):
+            assert "Such lists" not in in_words(set_of(one, *long_or_alone), info).note
+        assert "Such lists" not in in_words(one, info).note, "nothing is promised"
+    for kind in ("sure", "likely"):
+        assert "Such lists" not in in_words(set_of(STATES[kind][0], "blue"), info).note
