@@ -12,6 +12,7 @@
     │   └── UnreadableImageError    an accepted format, but damaged or truncated     HTTP 422
     ├── BusyError                   more requests than can be answered in time       HTTP 503
     ├── BundleError                 a model file that is not a readable bundle      CLI exit code 2
+    ├── GalleryError             a gallery of similar items that cannot be used      CLI exit code 2
     ├── BulkError                   a bulk run that had to stop, and can resume     CLI exit code 75
     ├── TrainingError               a run that cannot start, resume or be exported
     │   └── WeightsError            pretrained weights that are unavailable or do not fit
@@ -110,6 +111,12 @@ class BusyError(ShopwindowError):
 
 class BundleError(ShopwindowError):
     """A model file that is not a bundle, or one that cannot be read."""
+
+    exit_code = 2
+
+
+class GalleryError(ShopwindowError):
+    """A gallery that cannot be read or written, or that another model made."""
 
     exit_code = 2
 
