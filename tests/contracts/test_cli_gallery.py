@@ -89,7 +89,7 @@ def test_a_gallery_is_served_by_the_setting(
     with serving(embedding_bundle, "off", gallery=str(path)) as (url, _):
         answer = httpx.post(
             f"{url}/api/v1/similar",
-            content=image_bytes((10, 20, 230), (30, 40)),
+            content=image_bytes((20, 40, 220), (30, 40)),
             headers={"Content-Type": "image/png"},
         )
         assert answer.json()["items"][0]["title"] == "Blue jeans"

@@ -62,7 +62,7 @@ def names_on(html: str) -> list[str]:
 
 
 def test_api_answers_a_photo_with_items(client: FlaskClient, image_bytes: MakeImage) -> None:
-    answer = client.post("/api/v1/similar?top=2", data=image_bytes((10, 20, 230), SIZE),
+    answer = client.post("/api/v1/similar?top=2", data=image_bytes((20, 40, 220), SIZE),
                          content_type="image/png")  # fmt: skip
     assert answer.status_code == 200
     items = answer.json["items"]
@@ -79,7 +79,7 @@ def test_prediction_has_the_six_items_of_the_page_if_asked(
     client: FlaskClient, image_bytes: MakeImage
 ) -> None:
     def predict(query: str) -> dict[str, Any]:
-        answer = client.post(f"/api/v1/predict{query}", data=image_bytes((10, 20, 230), SIZE),
+        answer = client.post(f"/api/v1/predict{query}", data=image_bytes((20, 40, 220), SIZE),
                              content_type="image/png")  # fmt: skip
         return answer.json["predictions"][0]  # type: ignore[no-any-return]
 
@@ -124,7 +124,7 @@ def test_a_damaged_photo_is_its_problem(client: FlaskClient, image_bytes: MakeIm
 
 
 def test_page_shows_six_items_without_a_script(client: FlaskClient, image_bytes: MakeImage) -> None:
-    html = post(client, image_bytes((10, 20, 230), SIZE))
+    html = post(client, image_bytes((20, 40, 220), SIZE))
     names = names_on(html)
     assert len(names) == 6
     assert names[:2] == ["Blue jeans", "Navy suit"]
@@ -159,7 +159,7 @@ def test_page_without_a_gallery_says_nothing_of_it(
 def test_thumbnail_is_a_picture_that_may_be_kept(
     client: FlaskClient, image_bytes: MakeImage
 ) -> None:
-    html = post(client, image_bytes((10, 20, 230), SIZE))
+    html = post(client, image_bytes((20, 40, 220), SIZE))
     (address, *more) = re.findall(r'loading="lazy" src="(/gallery/[^"]+)"', html)
     assert len(more) == 5
     answer = client.get(address)

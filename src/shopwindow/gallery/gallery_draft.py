@@ -111,7 +111,7 @@ class GalleryDraft:
         first = self._count()
         items = list(items)
         numbers = range(first, first + len(items))
-        blobs = embeddings.astype(np.float16)
+        blobs = embeddings.astype("<f2")
         self.failed += failed
         self.done += len(items) + len(failed)
         with as_gallery_errors(self.path):
@@ -206,7 +206,7 @@ class GalleryDraft:
             ).fetchone()[0]
             for number in numbers.tolist()
         ]
-        return np.frombuffer(b"".join(blobs), np.float16).reshape(-1, width).astype(np.float32)
+        return np.frombuffer(b"".join(blobs), "<f2").reshape(-1, width).astype(np.float32)
 
     def _count(self) -> int:
         (last,) = self._database.execute("SELECT max(number) FROM item").fetchone()

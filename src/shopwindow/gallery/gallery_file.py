@@ -33,7 +33,7 @@ from shopwindow.gallery.schema import (
 )
 
 # Of as many items the whole embeddings are compared.
-CANDIDATES = 500
+CANDIDATES = 200
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -144,7 +144,7 @@ class Gallery:
         expected = 2 * self._width
         rows = [row for row in rows if isinstance(row[1], bytes) and len(row[1]) == expected]
         blobs = b"".join(blob for _, blob in rows)
-        whole = np.frombuffer(blobs, np.float16).reshape(-1, self._width).astype(np.float32)
+        whole = np.frombuffer(blobs, "<f2").reshape(-1, self._width).astype(np.float32)
         similarities = whole @ embedding
         chosen = best(similarities, count)
         return self._items([(rows[at][0], float(similarities[at])) for at in chosen])

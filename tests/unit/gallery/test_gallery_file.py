@@ -57,7 +57,7 @@ def embedding_of(predictor: Predictor, image: bytes) -> np.ndarray:
 def test_the_most_similar_items_come_first(
     gallery: Gallery, predictor: Predictor, image_bytes: Callable[..., bytes]
 ) -> None:
-    found = gallery.similar(embedding_of(predictor, image_bytes((10, 20, 230), (30, 40))), 3)
+    found = gallery.similar(embedding_of(predictor, image_bytes((20, 40, 220), (30, 40))), 3)
     assert [item.title for item in found] == ["Blue jeans", "Navy suit", "Sky <b>shirt</b>"]
     assert found[0].link == "https://shop.example/6"
     assert (found[0].id, found[0].label) == ("SKU-6", "jeans")
