@@ -80,7 +80,8 @@ def read_items(spec: DataSpec, columns: ItemColumns) -> Items:
     if table_path is not None:
         found = _of_table(open_table(table_path), folder, spec, columns)
     else:
-        named = {"id": columns.id, "title": columns.title, "link": columns.link}
+        named = {"image": spec.image_column, "label": spec.label_column, "id": columns.id}
+        named |= {"title": columns.title, "link": columns.link}
         for option, column in named.items():
             if column is not None:
                 raise UsageError(

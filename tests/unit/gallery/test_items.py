@@ -95,6 +95,8 @@ def test_a_column_without_a_table_is_refused(shop: Path) -> None:
     (shop / "products.csv").unlink()
     with pytest.raises(UsageError, match=r"--link-column has no effect, since .* no table"):
         read(shop, ItemColumns(link="url"))
+    with pytest.raises(UsageError, match=r"--label-column has no effect, since .* no table"):
+        read(shop, label_column="kind")
 
 
 def test_data_without_photos_is_refused(tmp_path: Path) -> None:
