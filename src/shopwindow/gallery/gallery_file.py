@@ -107,7 +107,7 @@ class Gallery:
 
     def fits(self, bundle: Bundle) -> bool:
         """Say whether this model made it: embeddings of another mean something else."""
-        return bundle.sha256 == self.model["sha256"]
+        return bundle.sha256 == self.model["sha256"] and bundle.info.embedding == self._width
 
     def require(self, bundle: Bundle) -> None:
         """Make sure that this model made the gallery.

@@ -6,6 +6,7 @@ import io
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,7 @@ def test_only_the_model_that_made_it_fits(
     gallery.require(read_bundle(embedding_bundle))
     other = read_bundle(colour_bundle)
     assert not gallery.fits(other)
+    assert not gallery.fits(replace(other, sha256=gallery.model["sha256"]))  # a file that lies
     with pytest.raises(
         GalleryError, match=r"was made with the model colours 1.0 \(SHA-256 .*again"
     ):
