@@ -81,7 +81,6 @@
       $('start').hidden = state === 'many' || state === 'busy'; // gone, rather than pushed down
       $('back').hidden = true;
       if ($('opinion')) $('opinion').hidden = true;
-      if ($('similar') && state !== 'busy') $('similar').hidden = true;
       if (state === 'busy') return; // the last answer stays, dimmed, until the next one is there
       $('answer').hidden = state !== 'done';
       $('directory').hidden = state === 'done';
@@ -143,17 +142,6 @@
       input.setAttribute('aria-invalid', 'true');
     };
 
-    // What of the shop looks like the photo; the server may have nothing to show.
-    const showSimilar = (items) => {
-      $('similar-items').replaceChildren(...items.map((item) => {
-        const part = copy('similar-item', { '.title': item.title ?? item.label ?? item.id });
-        part.querySelector('img').src = item.thumbnail;
-        if (item.link) part.firstElementChild.href = item.link;
-        return part;
-      }));
-      $('similar').hidden = !items.length;
-    };
-
     const answer = (item) => {
       const { top, attributes, words: said, heatmap } = item.prediction;
       sign(said);
@@ -174,7 +162,7 @@
       if (heatmap) $('heat').firstElementChild.setAttribute('href', heatmap);
       $('feedback')?.remove(); // the form of the page without a script
       enter('done');
-      if ($('similar')) showSimilar(item.prediction.similar ?? []);
+      main.dispatchEvent(new CustomEvent('answer', { detail: item.prediction }));
       discuss((it) => { if (main.dataset.state === 'done') it.show(item); });
       $('status').textContent = `${said.kind === 'unsure' ? 'Best guess: ' : ''}${said.heading}. ${said.verdict}${said.share && ','} ${said.share}`;
     };
