@@ -110,7 +110,8 @@ def _held_out(bundle: Bundle, spec: DataSpec, most: int | None) -> ValidationSet
     indices = np.sort(np.random.default_rng(0).permutation(indices)[:most])
     answers = ask(Predictor(bundle, engine="onnxruntime"), dataset, indices)
     one = ValidationSet(spec.data.name, dataset, indices, as_logits(answers), 1.0)
-    return _some(one, one.allowed(bundle.info.main.name).any(axis=1))
+    labelled: NDArray[np.bool_] = one.allowed(bundle.info.main.name).any(axis=1)
+    return _some(one, labelled)
 
 
 def _some(one: ValidationSet, chosen: NDArray[np.bool_]) -> ValidationSet:
@@ -175,12 +176,15 @@ def least_ambiguous(ranked: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def adaptive(ranked: NDArray[np.floating]) -> NDArray[np.floating]:
     """APS (Romano, Sesia, Candes 2020), not randomised: the sum of all more probable ones."""
-    return np.cumsum(ranked, axis=1) - ranked
+    before: NDArray[np.floating] = np.cumsum(ranked, axis=1) - ranked
+    return before
 
 
 def regularised(ranked: NDArray[np.floating], penalty: float, free: int) -> NDArray[np.floating]:
     """RAPS (Angelopoulos et al. 2021): and a penalty for each rank after the first `free` ones."""
-    return adaptive(ranked) + penalty * np.maximum(0, np.arange(1, ranked.shape[1] + 1) - free)
+    ranks = np.arange(1, ranked.shape[1] + 1)
+    penalised: NDArray[np.floating] = adaptive(ranked) + penalty * np.maximum(0, ranks - free)
+    return penalised
 
 
 def _size_by(

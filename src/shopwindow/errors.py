@@ -13,6 +13,7 @@
     ├── ApiError                    a server that refuses a request of the client
     ├── BusyError                   more requests than can be answered in time       HTTP 503
     ├── BundleError                 a model file that is not a readable bundle      CLI exit code 2
+    ├── GalleryError             a gallery of similar items that cannot be used      CLI exit code 2
     ├── BulkError                   a bulk run that had to stop, and can resume     CLI exit code 75
     ├── TrainingError               a run that cannot start, resume or be exported
     │   └── WeightsError            pretrained weights that are unavailable or do not fit
@@ -133,6 +134,12 @@ class ApiError(ShopwindowError):
 
 class BundleError(ShopwindowError):
     """A model file that is not a bundle, or one that cannot be read."""
+
+    exit_code = 2
+
+
+class GalleryError(ShopwindowError):
+    """A gallery that cannot be read or written, or that another model made."""
 
     exit_code = 2
 

@@ -68,6 +68,9 @@ class Settings:
     )
     port: int = _setting(5000, "port", "Port to listen on.", least=0, most=65535)
     model: str = _setting("", "path", "The bundle to serve; empty serves the bundled one.")
+    gallery: str = _setting(
+        "", "path", "The gallery whose similar items are shown; empty shows none."
+    )
     max_upload_bytes: int = _setting(
         10 * 1024 * 1024, "bytes", "Largest request body that is accepted.", least=1024
     )

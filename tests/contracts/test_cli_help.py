@@ -30,6 +30,7 @@ COMMANDS = [
     "import",
     "calibrate",
     "card",
+    "gallery",
     "download",
 ]
 

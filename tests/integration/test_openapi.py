@@ -24,6 +24,7 @@ from shopwindow.feedback.opening import open_store
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
 from shopwindow.web.app import create_app
+from some_gallery import write_gallery
 
 
 def picture(format_: str) -> bytes:
@@ -76,6 +77,25 @@ def test_app_keeps_what_its_document_promises(url: str, operation: str) -> None:
     if operation == "predict":  # one of many image types is drawn
         assert "multipart/form-data" in sent
         assert any(media_type and media_type.startswith("image/") for media_type in sent)
+
+
+def test_app_with_a_gallery_keeps_what_its_document_promises(
+    embedding_bundle: Path, tmp_path: Path
+) -> None:
+    path = write_gallery(tmp_path / "g", embedding_bundle)
+    with serving(embedding_bundle, "off", gallery=str(path)) as (url, _):
+        document = schemathesis.openapi.from_url(f"{url}/openapi.json")
+        for operation in ("findSimilar", "predict", "describeModel"):
+            cases = document.find_operation_by_id(operation).as_strategy()
+
+            @settings(max_examples=10, deadline=None, derandomize=True, database=None)
+            @given(case=cases)
+            def ask(case: schemathesis.Case) -> None:
+                case.call_and_validate()
+
+            ask()
+        page = httpx.get(f"{url}/docs").text
+        assert "<code>/api/v1/similar</code>" in page
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
 from shopwindow.cli.evaluate import evaluate
 from shopwindow.cli.feedback_export import feedback
+from shopwindow.cli.gallery import gallery
 from shopwindow.cli.importing import import_model
 from shopwindow.cli.promote import promote, rollback
 from shopwindow.cli.serving import serve
@@ -67,6 +68,7 @@ for command in (
     import_model,
     calibrate,
     card,
+    gallery,
     download,
 ):
     program.add_command(command)

@@ -40,9 +40,14 @@ class _WithSettings(click.Command):
     epilog=example("shopwindow serve --model runs/shoes/model.onnx --port 8000"),
 )
 @model_option
+@click.option(
+    "--gallery",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Similar items to show, from shopwindow gallery.",
+)
 @click.option("--host", help="Address to listen on; 0.0.0.0 for all.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: 5000]")
-def serve(model: Path | None, host: str | None, port: int | None) -> None:
+def serve(model: Path | None, gallery: Path | None, host: str | None, port: int | None) -> None:
     """Serve a model as a web page and a JSON API.
 
     Options on the command line win over the environment. docs/settings.md says more about the
@@ -56,7 +61,10 @@ def serve(model: Path | None, host: str | None, port: int | None) -> None:
 
     return_freed_memory()
     settings = Settings.from_environment(
-        host=host, port=port, model=None if model is None else str(model)
+        host=host,
+        port=port,
+        model=None if model is None else str(model),
+        gallery=None if gallery is None else str(gallery),
     )
     configure_logging(settings)
     if settings.feedback != "off":

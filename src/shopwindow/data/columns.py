@@ -99,6 +99,15 @@ def names_images(table: Table, folder: ImageFolder, column: str) -> bool:
     )
 
 
+def require_column(table: Table, name: str, option: str) -> None:
+    """Make sure that a table has a column.
+
+    Raises:
+        UsageError: It has none of that name, or several.
+    """
+    _check_column(table, name, f" for {option}")
+
+
 def _check_column(table: Table, name: str, purpose: str, advice: str = "") -> None:
     count = table.columns.count(name)
     if count != 1:

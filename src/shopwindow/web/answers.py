@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
@@ -15,6 +15,7 @@ from PIL import Image
 
 from shopwindow.errors import ImageError
 from shopwindow.feedback.service import RECEIPT_LABELS, FeedbackService
+from shopwindow.gallery.gallery_file import SimilarItem
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.formats import identify
 from shopwindow.imaging.limits import ImageLimits
@@ -23,6 +24,8 @@ from shopwindow.inference.batching import Admission
 from shopwindow.inference.prediction import Prediction
 from shopwindow.web.heatmap import heatmap_uri
 from shopwindow.web.messages import Words, in_words
+
+FindSimilar = Callable[[NDArray[np.float32]], Sequence[SimilarItem]]
 
 _PREVIEW_SIDE_PX = 512
 _TILE_SIDE_PX = 256  # of one among many
@@ -66,6 +69,7 @@ class Answer:
         heatmap: A `data:` URI, see `heatmap_uri`; None where the model has none.
         receipt: What feedback on it must carry; None where feedback is off.
         error: The reason, if it was refused.
+        similar: What looks like it, of the gallery; the most similar first.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Answer:
     heatmap: str | None = None
     receipt: str | None = None
     error: ImageError | None = None
+    similar: Sequence[SimilarItem] = ()
 
 
 def answer_all(
@@ -84,8 +89,11 @@ def answer_all(
     top: int,
     limits: ImageLimits,
     feedback: FeedbackService | None = None,
+    find_similar: FindSimilar | None = None,
 ) -> list[Answer]:
     """Answer every (name, content), least sure first; what could not be read comes last.
+
+    A single photo gets similar items too, where there is `find_similar`.
 
     Raises:
         BusyError: The request's time was up before its turn came.
@@ -107,7 +115,10 @@ def answer_all(
         preview = make_preview(image_hwc, side_px)
         read.append((name, blob, preview, preprocess(image_hwc, info.rule)))
     predictions = admission.predict(
-        [image for *_, image in read], top=max(top, RECEIPT_LABELS), explain=len(files) == 1
+        [image for *_, image in read],
+        top=max(top, RECEIPT_LABELS),
+        explain=len(files) == 1,
+        embed=find_similar is not None and len(files) == 1,
     )
     answers = []
     for (name, blob, preview, _), prediction in zip(read, predictions, strict=True):
@@ -122,6 +133,9 @@ def answer_all(
                 preview,
                 heatmap_uri(prediction.activation, info.rule),
                 receipt,
+                similar=find_similar(prediction.embedding)
+                if find_similar is not None and prediction.embedding is not None
+                else (),
             )
         )
     answers.sort(key=lambda answer: answer.prediction.rank if answer.prediction else (0, 0.0))

@@ -16,6 +16,7 @@ from shopwindow.inference.prediction import Prediction
 from shopwindow.web.heatmap import heatmap_uri
 from shopwindow.web.messages import in_words
 from shopwindow.web.problem import Problem, note_image_errors
+from shopwindow.web.similar import describe_gallery, similar_as_json
 from shopwindow.web.state import app_state, feedback_or_404
 from shopwindow.web.uploads import deadline, read_files, read_images
 
@@ -29,6 +30,7 @@ def predict() -> ResponseReturnValue:
     state.batcher.require_room()  # before the request is read, as in the server's loop
     explain = _read_flag("explain")
     embed = _read_flag("embedding")
+    similar = _read_flag("similar")
     blobs = read_images()
     with state.batcher.admit(deadline()) as admission:
         bundle = admission.predictor.bundle
@@ -39,7 +41,7 @@ def predict() -> ResponseReturnValue:
         label_count = len(bundle.info.main.labels)
         top = _read_top(request.args.get("top"), state.settings.top, label_count)
         entries = admission.predict_bytes(
-            blobs, top=max(top, RECEIPT_LABELS), explain=explain, embed=embed
+            blobs, top=max(top, RECEIPT_LABELS), explain=explain, embed=embed or similar
         )
     note_image_errors(entries)
     if len(entries) == 1 and isinstance(entries[0], ImageError):
@@ -47,7 +49,8 @@ def predict() -> ResponseReturnValue:
     predictions = [
         {"error": Problem.from_image_error(entry).as_json()}
         if isinstance(entry, ImageError)
-        else _as_json(entry, bundle, blob, top=top, explain=explain)
+        else _as_json(entry, bundle, blob, top=top, explain=explain, embed=embed)
+        | (similar_as_json(entry, bundle) if similar else {})
         for entry, blob in zip(entries, blobs, strict=True)
     ]
     return jsonify(predictions=predictions, model=_name(bundle.info))
@@ -62,7 +65,7 @@ def describe_model() -> Response:
     # Answers to the photos that it learned from are only for those who have these photos.
     described["data"] = without_answers(described["data"])
     del described["format"]  # of the metadata in the file, and no concern of clients
-    return jsonify(described | {"sha256": bundle.sha256})
+    return jsonify(described | {"sha256": bundle.sha256, "gallery": describe_gallery(bundle)})
 
 
 @bp.post("/api/v1/feedback")
@@ -93,14 +96,14 @@ def ready() -> Response:
 
 
 def _as_json(
-    prediction: Prediction, bundle: Bundle, blob: bytes, *, top: int, explain: bool
+    prediction: Prediction, bundle: Bundle, blob: bytes, *, top: int, explain: bool, embed: bool
 ) -> dict[str, Any]:
     entry = prediction.as_json()
     entry["top"] = entry["top"][:top]
     if explain:
         entry["words"] = in_words(prediction, bundle.info).as_json()
         entry["heatmap"] = heatmap_uri(prediction.activation, bundle.info.rule)
-    if prediction.embedding is not None:
+    if embed and prediction.embedding is not None:
         entry["embedding"] = [round(number, 6) for number in prediction.embedding.tolist()]
     feedback = app_state().feedback
     if feedback is not None:

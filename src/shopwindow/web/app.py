@@ -13,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from shopwindow import __version__
 from shopwindow.errors import BusyError, FeedbackError
 from shopwindow.feedback.service import FeedbackService
+from shopwindow.gallery.gallery_file import Gallery
 from shopwindow.inference.batching import Batcher, Observer
 from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import Predictor
@@ -30,6 +31,7 @@ from shopwindow.web import (
     reference,
     review,
     security,
+    similar,
 )
 from shopwindow.web.path_prefix import PathPrefix
 from shopwindow.web.state import AppState, app_state
@@ -46,6 +48,7 @@ def create_app(
     settings: Settings | None = None,
     observer: Observer | None = None,
     store: FeedbackStore | None = None,
+    gallery: Gallery | None = None,
 ) -> Flask:
     """Return the web app around one model.
 
@@ -55,7 +58,13 @@ def create_app(
         observer: Hears what happens to requests for a prediction, instead of `/metrics`.
         store: Where feedback is kept; without one, feedback is off until `accept_feedback`.
             `settings.feedback` is for `serve`, which opens the store.
+        gallery: Where similar items come from; `settings.gallery` is for `serve`, too.
+
+    Raises:
+        GalleryError: Another model made the gallery.
     """
+    if gallery is not None:
+        gallery.require(predictor.bundle)
     settings = settings or Settings()
     app = Flask(__name__)
     app.request_class = UploadRequest
@@ -84,7 +93,7 @@ def create_app(
         observer=observer or metrics,
     )
     access = security.Access(settings)
-    app.extensions["shopwindow"] = AppState(settings, batcher, metrics, access)
+    app.extensions["shopwindow"] = AppState(settings, batcher, metrics, access, gallery=gallery)
     if store is not None:
         accept_feedback(app, store)
 
@@ -101,6 +110,8 @@ def create_app(
 
     for module in (pages, feedback_pages, api, review, reference, prometheus):
         app.register_blueprint(module.bp)
+    if gallery is not None:
+        app.register_blueprint(similar.bp)
     app.register_error_handler(HTTPException, problem.handle_http_error)
     app.register_error_handler(BusyError, problem.handle_busy)
     app.register_error_handler(FeedbackError, problem.handle_feedback_error)

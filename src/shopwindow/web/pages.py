@@ -26,6 +26,7 @@ from shopwindow.web.problem import (
     wants_json,
     with_headers_of,
 )
+from shopwindow.web.similar import finder
 from shopwindow.web.state import app_state
 from shopwindow.web.uploads import check_count, deadline, read_files
 
@@ -103,6 +104,7 @@ def _answer(files: Sequence[tuple[str, bytes]]) -> Response:
             top=state.settings.top,
             limits=ImageLimits.of(state.settings),
             feedback=state.feedback,
+            find_similar=finder(admission.predictor.bundle),
         )
     errors = [answer.error for answer in answers if answer.error is not None]
     note_image_errors(errors)
@@ -149,6 +151,7 @@ def _page_context(info: BundleInfo) -> dict[str, Any]:
         "shown_labels": _spread(labels, _SHOWN_LABELS),
         "fit": FIT[info.rule.method],
         "feedback": state.feedback and messages.feedback_words(state.feedback.keep_days),
+        "gallery": state.gallery,
         "examples": list(_examples(info).values()),
     }
 

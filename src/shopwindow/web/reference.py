@@ -26,6 +26,7 @@ from shopwindow import __version__
 from shopwindow.imaging.formats import MEDIA_TYPES
 from shopwindow.inference.prediction import DOUBTS
 from shopwindow.web.messages import list_in_words, size_in_words
+from shopwindow.web.similar import MOST, SHOWN
 from shopwindow.web.state import app_state
 
 bp = Blueprint("reference", __name__)
@@ -93,6 +94,9 @@ def describe_api() -> dict[str, Any]:
         max_files=settings.max_files,
         keep_days=settings.feedback_keep_days,
         feedback=state.feedback is not None,
+        gallery=state.gallery is not None,
+        similar=SHOWN,
+        most_similar=MOST,
         locked=bool(settings.api_key),
     )
     document: dict[str, Any] = json.loads(text)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask import Flask, abort, current_app
 
 from shopwindow.bundle import BundleInfo
+from shopwindow.errors import GalleryError
 from shopwindow.feedback.service import FeedbackService
+from shopwindow.gallery.gallery_file import Gallery
 from shopwindow.inference.batching import Batcher
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
@@ -16,6 +19,8 @@ from shopwindow.settings import Settings
 if TYPE_CHECKING:  # these modules import this one
     from shopwindow.web.prometheus import Metrics
     from shopwindow.web.security import Access
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -28,6 +33,7 @@ class AppState:
         metrics: What `/metrics` shows.
         access: Who is let in, and how often.
         feedback: Where feedback goes; None while there is no store for it.
+        gallery: Where similar items come from, as long as its model is served; None without one.
     """
 
     settings: Settings
@@ -35,6 +41,7 @@ class AppState:
     metrics: Metrics
     access: Access
     feedback: FeedbackService | None = None
+    gallery: Gallery | None = None
 
     @property
     def info(self) -> BundleInfo:
@@ -45,6 +52,11 @@ class AppState:
         """Answer with another model from now on; requests under way keep the old one."""
         self.batcher.replace(predictor)
         self.metrics.replaced(predictor.bundle)
+        if self.gallery is not None:
+            try:
+                self.gallery.require(predictor.bundle)
+            except GalleryError as error:
+                _log.warning("Similar items are off until the next start: %s", error)
 
 
 def app_state(app: Flask = current_app) -> AppState:

@@ -17,6 +17,7 @@ from flask import Flask
 from shopwindow.bundle import BundleInfo, bundled_model_path
 from shopwindow.errors import FeedbackError, ShopwindowError
 from shopwindow.feedback.retention import DELETE_EVERY_S, delete_old_photos
+from shopwindow.gallery.gallery_file import Gallery
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.inference.engine import EngineName, available_cores
 from shopwindow.inference.model_watcher import ModelWatcher
@@ -44,11 +45,15 @@ def serve(predictor: Predictor, settings: Settings) -> None:
 
     Raises:
         UsageError: The host or port cannot be listened on, or the feedback setting makes no sense.
+        GalleryError: The gallery cannot be read, or another model made it.
     """
     info = predictor.bundle.info
-    app = create_app(predictor, settings)
     # Two, because stores are closed last: after every thread that may use them.
     with contextlib.ExitStack() as stores, contextlib.ExitStack() as running:
+        gallery = Gallery(Path(settings.gallery)) if settings.gallery else None
+        if gallery is not None:
+            stores.callback(gallery.close)
+        app = create_app(predictor, settings, gallery=gallery)
         running.enter_context(contextlib.suppress(KeyboardInterrupt))
         store = _open_feedback(settings, info)
         if store is not None:
@@ -61,6 +66,8 @@ def serve(predictor: Predictor, settings: Settings) -> None:
             print(f"{title_of(info)}: open {server.url} (Ctrl-C stops it)", flush=True)
             if store is not None:
                 print(f"Feedback is kept in {store.where}", flush=True)
+            if gallery is not None:
+                print(f"Similar items: {len(gallery):,} from {gallery.path}", flush=True)
         for work in _periodic_work(app, settings, stores):
             work.start()
             running.callback(work.stop)

@@ -162,6 +162,7 @@
       if (heatmap) $('heat').firstElementChild.setAttribute('href', heatmap);
       $('feedback')?.remove(); // the form of the page without a script
       enter('done');
+      main.dispatchEvent(new CustomEvent('answer', { detail: item.prediction }));
       discuss((it) => { if (main.dataset.state === 'done') it.show(item); });
       $('status').textContent = `${said.kind === 'unsure' ? 'Best guess: ' : ''}${said.heading}. ${said.verdict}${said.share && ','} ${said.share}`;
     };
