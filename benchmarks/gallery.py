@@ -117,9 +117,12 @@ def exactness(gallery: Gallery) -> list[str]:
     per_item = {name: size / len(gallery) for name, size in sizes.items()}
     file_bytes = gallery.path.stat().st_size / len(gallery)
     rows: list[list[object]] = [
-        [f"recall@{FIRST} of the search, against all whole embeddings", share(np.mean(recalls))],
+        [
+            f"recall@{FIRST} of the search, against all whole embeddings",
+            share(float(np.mean(recalls))),
+        ],
         ["file, bytes per item", f"{file_bytes:,.0f}"],
-        *([f"… its {name}", f"{size:,.0f}"] for name, size in per_item.items()),
+        *[[f"… its {name}", f"{size:,.0f}"] for name, size in per_item.items()],
     ]
     return [table([f"{len(gallery):,} items", ""], rows)]
 
@@ -162,13 +165,17 @@ def write_random(path: Path, count: int, predictor: Predictor) -> None:
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Divide rows by their length."""
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    units: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return units
 
 
 def embed(predictor: Predictor, blob: bytes) -> NDArray[np.float32]:
     """Return the embedding of an image file."""
     images = predictor.prepare(blob)[None]
-    return predictor.probabilities(images, with_embedding=True)[EMBEDDING_OUTPUT][0]
+    vector: NDArray[np.float32] = predictor.probabilities(images, with_embedding=True)[
+        EMBEDDING_OUTPUT
+    ][0]
+    return vector
 
 
 def same(one: dict[str, str], other: dict[str, str], column: str) -> bool:

@@ -110,8 +110,7 @@ def _held_out(bundle: Bundle, spec: DataSpec, most: int | None) -> ValidationSet
     indices = np.sort(np.random.default_rng(0).permutation(indices)[:most])
     answers = ask(Predictor(bundle, engine="onnxruntime"), dataset, indices)
     one = ValidationSet(spec.data.name, dataset, indices, as_logits(answers), 1.0)
-    labelled: NDArray[np.bool_] = one.allowed(bundle.info.main.name).any(axis=1)
-    return _some(one, labelled)
+    return _some(one, np.any(one.allowed(bundle.info.main.name), axis=1))
 
 
 def _some(one: ValidationSet, chosen: NDArray[np.bool_]) -> ValidationSet:

@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 from shopwindow.bundle import BundleInfo
 from shopwindow.errors import MissingExtraError, UsageError
 from shopwindow.inference.prediction import Prediction
-from shopwindow.plain_text import escape_formula
+from shopwindow.inference.verdict import UNKNOWN, per_cent, verdict_on
+from shopwindow.plain_text import aligned, escape_formula, printable
 
 # What earlier versions wrote, and what came later behind it, so that each keeps its place.
 FIRST_COLUMNS = ("path", "label", "confidence", "sure", "top", "attributes", "error")
 COLUMNS = (*FIRST_COLUMNS, "prediction_set")
 EMBEDDING_COLUMN = "embedding"  # after these, on request, in Parquet only
 
-RowFormat = Literal["csv", "jsonl", "parquet"]
+# A table is for people, on a terminal, and is never saved.
+RowFormat = Literal["csv", "jsonl", "parquet", "table"]
 
 _SUFFIXES: dict[str, RowFormat] = {
     ".csv": "csv",
@@ -64,8 +66,14 @@ class Row:
         }
 
 
-def format_of(output: Path | None, fmt: str | None) -> RowFormat:
+def format_of(output: Path | None, fmt: str | None, *, for_people: bool = False) -> RowFormat:
     """Return the format that was asked for, else that of the ending of `output`, else CSV.
+
+    Args:
+        output: The file to write; None for the screen or a pipe.
+        fmt: What was asked for, if anything.
+        for_people: Whether a person reads what is not saved: then a table, unless a format was
+            asked for.
 
     Raises:
         UsageError: An unknown format, an ending of another format or of compression, or Parquet
@@ -83,8 +91,10 @@ def format_of(output: Path | None, fmt: str | None) -> RowFormat:
             f"--output: expected a name that ends in .csv, .jsonl or .parquet, found {suffix}; "
             "choose another name, or give the format with --format."
         )
+    if output is None and fmt is None and for_people:
+        return "table"
     chosen: str = fmt or _SUFFIXES.get(suffix, "csv")
-    if chosen not in get_args(RowFormat):
+    if chosen == "table" or chosen not in get_args(RowFormat):
         raise UsageError(f"format: expected csv, jsonl or parquet, got {chosen!r}.")
     if chosen == "parquet":
         if output is None:
@@ -112,7 +122,7 @@ def require_embeddings(fmt: RowFormat, info: BundleInfo) -> None:
 
 
 def encode_rows(rows: Sequence[Row], fmt: RowFormat, *, embedding: int = 0) -> bytes:
-    """Return rows as one part: CSV without its header, JSON lines, or a whole Parquet file.
+    """Return rows as one part: CSV without its header, JSON lines, a table, or a Parquet file.
 
     Args:
         rows: To write.
@@ -123,6 +133,8 @@ def encode_rows(rows: Sequence[Row], fmt: RowFormat, *, embedding: int = 0) -> b
     if fmt == "parquet":
         vectors = [None if r.prediction is None else r.prediction.embedding for r in rows]
         return _encode_parquet(records, vectors, embedding)
+    if fmt == "table":
+        return encode_table(rows)
     text = io.StringIO()
     if fmt == "csv":
         writer = csv.writer(text, lineterminator="\n")
@@ -130,6 +142,30 @@ def encode_rows(rows: Sequence[Row], fmt: RowFormat, *, embedding: int = 0) -> b
     else:
         text.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     return text.getvalue().encode("utf-8")
+
+
+def encode_table(rows: Sequence[Row]) -> bytes:
+    """Return rows as people read them: `photo.jpg   Sports Shoes   97 %   very likely`."""
+    if not rows:
+        return b""
+    cells = [_cells_of(row.prediction) if row.prediction else ("–", "", "") for row in rows]
+    names = [printable(_as_text(row.path)) for row in rows]
+    errors = [printable(_as_text(row.error)) if row.error is not None else "" for row in rows]
+    # An error is as long as it is: it stands last, and in no column.
+    table = aligned([(name, *cell) for name, cell in zip(names, cells, strict=True)], "<<><")
+    lines = [f"{line}  {error}".rstrip() for line, error in zip(table, errors, strict=True)]
+    return "".join(line[2:] + "\n" for line in lines).encode("utf-8")
+
+
+def _cells_of(prediction: Prediction) -> tuple[str, str, str]:
+    verdict = verdict_on(prediction).lower()
+    if prediction.shown is None:
+        return UNKNOWN, "", verdict
+    return (
+        printable(prediction.shown.label),
+        per_cent(prediction.shown.confidence),
+        verdict,
+    )
 
 
 def header_of(fmt: RowFormat, *, saved: bool = False) -> bytes:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import shell_complete
 
 from shopwindow import __version__
 from shopwindow.cli.bulk import predict, summary
@@ -33,6 +35,8 @@ WRONG_USAGE = 2
 MACHINE_FAILED = 74  # EX_IOERR of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+_COMPLETE = "_SHOPWINDOW_COMPLETE"  # how the shell asks what may come next
 
 
 class _InOrder(click.Group):
@@ -99,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_USAGE
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "shopwindow"
+        # Click ends some with a question in brackets, others with one of its own.
         sentence = error.format_message().rstrip(".")
+        sentence = re.sub(r"\.? \(?Did you mean(.*?)\?\)?$", r"; did you mean\1?", sentence)
         return _fail(f"{sentence}; see: {path} --help", WRONG_USAGE)
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
@@ -117,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if (instruction := os.environ.get(_COMPLETE)) is not None:
+        return shell_complete(program, {}, "shopwindow", _COMPLETE, instruction)
     # Not `program.main`, which prints several lines of usage, and an empty line on Ctrl-C.
     try:
         with program.make_context("shopwindow", arguments) as context:

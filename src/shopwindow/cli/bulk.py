@@ -36,7 +36,7 @@ class StoppedError(BulkError):
     "--format",
     "format_name",
     type=click.Choice(["csv", "jsonl", "parquet"]),
-    help="[default: from the ending of --output, else csv]",
+    help="[default: from the ending of --output; a table on a terminal, else csv]",
 )
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Labels per row.")
 @click.option(
@@ -100,7 +100,7 @@ def predict(
         raise UsageError("--workers has no effect with --runner ray, which uses the whole cluster.")
     if runner != "ray" and ray_address is not None:
         raise UsageError("--ray-address has no effect without --runner ray.")
-    fmt = format_of(output, format_name)
+    fmt = format_of(output, format_name, for_people=sys.stdout.isatty())
     bundle = load_bundle(model)
     if embeddings:
         require_embeddings(fmt, bundle.info)

@@ -30,7 +30,7 @@ from shopwindow.cli.options import (
 from shopwindow.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from shopwindow.runs import Run
+    from shopwindow.runs import Run, TrainingOptions
 
 
 def network_options(command: Command) -> Command:
@@ -143,7 +143,7 @@ def network_options(command: Command) -> Command:
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The run's folder.  [default: runs/NAME]",
+    help="The run's folder.  [default: runs/NAME, or runs/NAME-2 and so on if that holds a run]",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out where it stopped.")
 @click.pass_context
@@ -169,6 +169,8 @@ def _start(options: dict[str, Any]) -> None:
     settled = settle_options(options)
     # Of the processes of `accelerate launch`, one makes the folder.
     is_main = os.environ.get("RANK", "0") == "0"
+    if settled.out is None and "RANK" not in os.environ:
+        settled = _numbered(settled)
     run = Run.create(settled) if is_main else Run(settled.run_dir, settled.resolved())
     # Whether the stack is there is known before people's photos are fetched.
     with training_stack(f"The recipe {settled.recipe}"):
@@ -179,6 +181,21 @@ def _start(options: dict[str, Any]) -> None:
             folder = corrections_to_learn(where, folder, settled.start_from)
         run.options = replace(run.options, feedback=folder.resolve())
     train_run(run)
+
+
+def _numbered(options: TrainingOptions) -> TrainingOptions:
+    """Choose a folder that has no run yet, and say so where it is not the usual one.
+
+    Not under `accelerate launch`, whose processes must all choose the same.
+    """
+    usual, folder, number = options.run_dir, options.run_dir, 1
+    while (folder / "run.json").exists():
+        number += 1
+        folder = usual.with_name(f"{usual.name}-{number}")
+    if folder == usual:
+        return options
+    click.echo(f"{usual} holds a run already, so this one goes to {folder}")
+    return replace(options, out=folder)
 
 
 def _trainer_of(recipe: str) -> Callable[[Run], Path]:

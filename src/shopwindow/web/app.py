@@ -17,6 +17,7 @@ from shopwindow.gallery.gallery_file import Gallery
 from shopwindow.inference.batching import Batcher, Observer
 from shopwindow.inference.engine import available_cores
 from shopwindow.inference.predictor import Predictor
+from shopwindow.inference.verdict import per_cent
 from shopwindow.plain_text import counted
 from shopwindow.settings import Settings
 from shopwindow.web import (
@@ -146,7 +147,7 @@ def _set_up_templates(app: Flask) -> None:
     app.jinja_env.globals.update(asset=asset, app_version=__version__)
     app.jinja_env.filters.update(
         display_name=messages.display_name,
-        per_cent=messages.per_cent,
+        per_cent=per_cent,
         measured_per_cent=messages.measured_per_cent,
         counted=counted,
     )

@@ -9,27 +9,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from shopwindow.bundle import BundleInfo, Threshold
 from shopwindow.bundle.quality import QualityTable
 from shopwindow.inference.prediction import Doubt, Prediction
+from shopwindow.inference.verdict import UNKNOWN, per_cent, verdict_on
 from shopwindow.plain_text import counted
 
 QUESTION = "What is this?"
-NOT_SURE = "Not sure"
-UNKNOWN = "Hard to tell"
-NOTHING_STANDS_OUT = "No answer stands out"
 MAY_BE_NONE = "It may be none of the labels that this model knows."
 ADVICE = "A photo more like those it learned from may help."
-# The least confidence (0 to 1) for each verdict on a label or family that is sure, highest first.
-# There is none below "Likely": what does not reach the threshold is a guess.
-LEVELS: tuple[tuple[float, str], ...] = (
-    (0.99, "Almost certain"),
-    (0.9, "Very likely"),
-    (0.0, "Likely"),
-)
 # A longer list of labels, one of which is right, tells a visitor nothing.
 _SHORT_LIST = 3
 # Fewer test images than this promise nothing about the next one.
@@ -37,22 +27,6 @@ _MIN_IMAGES = 30
 # Where one word ends and the next begins: "_", "-", before "C" in "baseColour" and in "SKUCode".
 _WORDS = re.compile(r"[_\-.]+|(?<=[^\W_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
 _NARROW_SPACE = "\u202f"  # no-break, so that a number and its sign stay on one line
-
-
-def per_cent(probability: float, decimals: int = 0) -> str:
-    """Return a probability (0 to 1) as a percentage that is never 0 or 100.
-
-    0.9999 is ">99 %" and 0.0001 is "<1 %".
-    """
-    step = 10.0**-decimals
-    percentage = probability * 100
-    if percentage > 100 - step / 2:
-        return f">{100 - step:.{decimals}f}{_NARROW_SPACE}%"
-    if percentage < step / 2:
-        return f"<{step:.{decimals}f}{_NARROW_SPACE}%"
-    # Halves go up, as in the browser's `toFixed`.
-    rounded = Decimal(percentage).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
-    return f"{rounded}{_NARROW_SPACE}%"
 
 
 def measured_per_cent(rate: float) -> str:
@@ -100,11 +74,10 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
     measured = like_note(info.quality_table, prediction.confidence)
     guess = f"Its best guess is {prediction.label}, with {per_cent(prediction.confidence)}."
     few = set_note(prediction, info)
-    confidence, share, verdict = None, "", NOTHING_STANDS_OUT
+    confidence, share = None, ""
     if kind == "unknown":
         note = f"{guess} {MAY_BE_NONE} {few or measured}".strip()
     elif kind == "unsure":
-        verdict = NOT_SURE
         note = f"{guess} {few or unsure_note(info.threshold, measured)}"
     elif kind == "family":
         note = f"Not sure which kind. {guess} {few or ADVICE}"
@@ -114,14 +87,13 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
         confidence = shown.confidence
     if shown is not None and kind != "unsure":
         share = per_cent(shown.confidence)
-        verdict = next(words for least, words in LEVELS if shown.confidence >= least)
     hesitant = kind in ("unsure", "unknown")
     return Words(
         kind,
         shown.label if shown else UNKNOWN,
         confidence,
         share,
-        verdict,
+        verdict_on(prediction),
         note,
         names={column: display_name(column) for column in prediction.attributes},
         doubted=tuple(

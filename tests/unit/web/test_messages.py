@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shopwindow.web.messages import display_name, per_cent
+from shopwindow.inference.verdict import per_cent
+from shopwindow.web.messages import display_name
 
 
 @pytest.mark.parametrize(
