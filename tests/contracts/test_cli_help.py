@@ -31,6 +31,7 @@ COMMANDS = [
     "calibrate",
     "card",
     "download",
+    "doctor",
 ]
 
 

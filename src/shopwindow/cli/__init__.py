@@ -19,6 +19,7 @@ from shopwindow.cli.calibrate import calibrate
 from shopwindow.cli.card import card
 from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
+from shopwindow.cli.doctor import doctor
 from shopwindow.cli.evaluate import evaluate
 from shopwindow.cli.feedback_export import feedback
 from shopwindow.cli.importing import import_model
@@ -68,6 +69,7 @@ for command in (
     calibrate,
     card,
     download,
+    doctor,
 ):
     program.add_command(command)
 
