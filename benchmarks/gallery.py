@@ -122,7 +122,7 @@ def exactness(gallery: Gallery) -> list[str]:
             share(float(np.mean(recalls))),
         ],
         ["file, bytes per item", f"{file_bytes:,.0f}"],
-        *[[f"… its {name}", f"{size:,.0f}"] for name, size in per_item.items()],
+        *(list[object]([f"… its {name}", f"{size:,.0f}"]) for name, size in per_item.items()),
     ]
     return [table([f"{len(gallery):,} items", ""], rows)]
 

@@ -28,6 +28,11 @@ Messages are written for the person who caused them. They never contain a stack 
 `ImageError` never contain a path, since clients of the web app see them.
 """
 
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
 
 class ShopwindowError(Exception):
     """The base of all errors that shopwindow raises on purpose."""
@@ -41,6 +46,20 @@ class UsageError(ShopwindowError):
     exit_code = 2
 
 
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra here.
+
+    In a clone, pip would look for shopwindow where it is not: it is told the folder.
+    """
+    clone = Path(__file__).parents[2]
+    if not (clone / "pyproject.toml").is_file():
+        return f"pip install 'shopwindow[{extra}]'"
+    # A clone has an environment for training beside the one that serves.
+    if extra == "train":
+        return "make dev-environment in a clone, else pip install 'shopwindow[train]'"
+    return f"{Path(sys.prefix, 'bin', 'pip')} install --editable '{clone}[{extra}]'"
+
+
 class MissingExtraError(UsageError):
     """An optional dependency is not installed.
 
@@ -51,14 +70,11 @@ class MissingExtraError(UsageError):
 
     def __init__(self, what: str, extra: str) -> None:
         self.what, self.extra = what, extra
-        # A clone has an environment for training beside the one that serves.
-        clone = "make dev-environment in a clone, else " if extra == "train" else ""
         super().__init__(
-            f"{what} needs packages that are not installed here: {clone}pip install "
-            f"'shopwindow[{extra}]'"
+            f"{what} needs packages that are not installed here: {how_to_install(extra)}"
         )
 
-    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
         """Make it picklable: by default exceptions are rebuilt from their message alone."""
         return type(self), (self.what, self.extra)
 

@@ -32,6 +32,7 @@ COMMANDS = [
     "card",
     "gallery",
     "download",
+    "doctor",
 ]
 
 

@@ -21,6 +21,7 @@ from shopwindow.cli.calibrate import calibrate
 from shopwindow.cli.card import card
 from shopwindow.cli.compare import compare
 from shopwindow.cli.data import download, inspect
+from shopwindow.cli.doctor import doctor
 from shopwindow.cli.evaluate import evaluate
 from shopwindow.cli.feedback_export import feedback
 from shopwindow.cli.gallery import gallery
@@ -74,6 +75,7 @@ for command in (
     card,
     gallery,
     download,
+    doctor,
 ):
     program.add_command(command)
 

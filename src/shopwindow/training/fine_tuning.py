@@ -61,6 +61,8 @@ def train(run: Run) -> Path:
                 if (note := _kept(trainer)) is not None:
                     print(note, flush=True)
                 export_trained(trainer, run.folder / "model.onnx")
+                # The last stage's own file has the weights; this is three times as large.
+                (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     except KeyboardInterrupt:  # before, between or after the stages, which save by themselves
         if (run.folder / "run.json").exists():
             raise StoppedError(run.folder) from None
