@@ -28,9 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shopwindow.errors import FeedbackError, ReviewedError, UsageError
-from shopwindow.feedback.feedback import STATUSES, Feedback, Photo, Status
+from shopwindow.feedback.feedback import STATUSES, Embedding, Feedback, Photo, Status
 from shopwindow.feedback.receipt import KEY_BYTES
 from shopwindow.feedback.schema import SCHEMA_VERSION, about, metadata
+from shopwindow.feedback.schema import embedding as embeddings
 from shopwindow.feedback.schema import feedback as rows
 from shopwindow.feedback.schema import photo as photos
 from shopwindow.feedback.stats import FeedbackStats, read_stats
@@ -76,7 +77,11 @@ class FeedbackStore:
         self._engine.dispose()
 
     def add(
-        self, feedback: Feedback, photo: Photo | None = None, kept_until: datetime | None = None
+        self,
+        feedback: Feedback,
+        photo: Photo | None = None,
+        kept_until: datetime | None = None,
+        embedding: Embedding | None = None,
     ) -> None:
         """Keep feedback, in place of that with the same id; when this returns, it is on the disk.
 
@@ -87,6 +92,7 @@ class FeedbackStore:
             feedback: What was said.
             photo: Of what, if its sender agrees that it is kept.
             kept_until: Until when, as promised to the sender; None: as long as the feedback.
+            embedding: Of the photo, if the model gives one; without a photo it is not kept.
 
         Raises:
             ReviewedError: The feedback with this id was reviewed already.
@@ -111,6 +117,14 @@ class FeedbackStore:
                         media_type=photo.media_type,
                         content=photo.content,
                         kept_until=kept_until,
+                    )
+                )
+            if photo is not None and embedding is not None:
+                connection.execute(
+                    insert(embeddings).values(
+                        feedback_id=feedback.id,
+                        model_sha256=embedding.model_sha256,
+                        content=embedding.values.astype("<f2").tobytes(),
                     )
                 )
         if old.rowcount:
