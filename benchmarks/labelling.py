@@ -12,7 +12,6 @@ fitted again. Features are computed once.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +25,9 @@ from shopwindow.feedback.review_order import greedy_order
 from small import UNJUDGED, Photos, read
 
 START, GAIN = 200, 0.02
-STEPS = (25, 50, 100, 150, 200, 400)
-SHOWN = (50, 100, 200, 400)
-DRAWS = 6
+STEPS = (10, 20, 30, 40, 60, 80, 100, 200, 400)
+SHOWN = (40, 100, 200, 400)
+DRAWS = 20
 RIGHT_VISITORS = 0.9
 PENALTY = 1e-2
 
@@ -170,7 +169,6 @@ def draw(photos: Photos, seed: int) -> list[list[float]]:
         random,
     )
     before = right(learned)
-    print(f"draw {seed}", file=sys.stderr, flush=True)
     curves = []
     for order in ORDERS.values():
         chosen = queued[order(queue)]

@@ -26,7 +26,7 @@ def greedy_order(doubts: Floats, embeddings: Floats, labelled: Floats, count: in
     Returns:
         Indices, best first; of equals the first comes first.
     """
-    known: NDArray[np.bool_] = np.not_equal(embeddings, 0).any(axis=1)
+    known = np.abs(embeddings).max(axis=1, initial=0) > 0
     nearest = np.full(len(doubts), 2.0, np.float32)  # the diameter of the sphere
     if len(labelled):
         nearest = _distances(embeddings @ labelled.T).min(axis=1)

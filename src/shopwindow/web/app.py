@@ -30,6 +30,7 @@ from shopwindow.web import (
     review,
     security,
 )
+from shopwindow.web.drift_watch import DriftWatch
 from shopwindow.web.state import AppState, app_state
 from shopwindow.web.uploads import UploadRequest, refuse_compressed
 
@@ -81,7 +82,8 @@ def create_app(
         observer=observer or metrics,
     )
     access = security.Access(settings)
-    app.extensions["shopwindow"] = AppState(settings, batcher, metrics, access)
+    drift = DriftWatch(metrics.show_drift)
+    app.extensions["shopwindow"] = AppState(settings, batcher, metrics, access, drift=drift)
     if store is not None:
         accept_feedback(app, store)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flask import Flask, abort, current_app
@@ -12,6 +12,7 @@ from shopwindow.feedback.service import FeedbackService
 from shopwindow.inference.batching import Batcher
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
+from shopwindow.web.drift_watch import DriftWatch
 
 if TYPE_CHECKING:  # these modules import this one
     from shopwindow.web.prometheus import Metrics
@@ -28,6 +29,7 @@ class AppState:
         metrics: What `/metrics` shows.
         access: Who is let in, and how often.
         feedback: Where feedback goes; None while there is no store for it.
+        drift: How far this month's photos are from those of the training.
     """
 
     settings: Settings
@@ -35,6 +37,7 @@ class AppState:
     metrics: Metrics
     access: Access
     feedback: FeedbackService | None = None
+    drift: DriftWatch = field(default_factory=DriftWatch)
 
     @property
     def info(self) -> BundleInfo:
