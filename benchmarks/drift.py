@@ -2,10 +2,9 @@
 
     python benchmarks/drift.py PHONES [--write docs/embedding.md]
 
-PHONES is the folder of the phone photos that scripts/train-fashion trains on. A sample of 200 photos
+PHONES is the folder of the phone photos that scripts/train-fashion trains on. A sample of 200
 stands for those of the training. A "month" is so many photos: any others, those of other senders (a
-few people's photos look alike), or trousers, shoes and the like alone. Embeddings are those of a
-linear probe.
+few people's photos look alike), or shoes alone. Embeddings are those of a linear probe.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How many photos of the review queue a model must learn from to gain two points, by their order.
 
-    python benchmarks/labelling.py PHONES [--write docs/benchmarks.md]
+    python benchmarks/labelling.py PHONES [--write docs/embedding.md]
 
 PHONES is the folder of the phone photos that scripts/train-fashion trains on. Senders are parted,
 two fifths to judge by. A linear probe learns from 200 photos of the others; the rest of these are
@@ -115,7 +115,6 @@ def main() -> None:
     columns = ["order", "photos for 2 points", *(f"{step} more" for step in SHOWN)]
     text = "\n\n".join(
         [
-            "## What to label next",
             f"`{command()}` on {machine()}. From {START} photos, {100 * start:.1f} % right, of "
             f"photos by other people; the mean of {DRAWS} draws. The last column is the difference "
             f"from the first row with {max(STEPS)} more, with its 95 % interval.",
