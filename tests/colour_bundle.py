@@ -182,7 +182,7 @@ def write_colour_bundle(
         graph or colour_graph(), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
     )
     if embedding:
-        info = replace(colour_info(), embedding=append_embedding(model, "colour"))
+        info = replace(info or colour_info(), embedding=append_embedding(model, "colour"))
     if metadata is not None:
         helper.set_model_props(
             model, {METADATA_KEY: metadata or json.dumps((info or colour_info()).as_json())}

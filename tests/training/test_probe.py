@@ -14,6 +14,7 @@ from drawing import SHAPES, draw, write_drawings, write_table
 from PIL import Image
 
 from shopwindow.bundle import ACTIVATION_OUTPUT, EMBEDDING_OUTPUT, Bundle, read_bundle
+from shopwindow.bundle.training_sample import read_sample
 from shopwindow.cli import main
 from shopwindow.data.spec import DataSpec
 from shopwindow.errors import DataError, PromotionError, UsageError
@@ -22,6 +23,7 @@ from shopwindow.evaluation.grading import grade_bundle
 from shopwindow.evaluation.leakage import out_of_fold_answers
 from shopwindow.evaluation.promotion import compare_for_promotion
 from shopwindow.evaluation.report import Evaluation
+from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.probe import probe_run
 from shopwindow.probe.backbone import open_backbone
@@ -126,6 +128,18 @@ def test_activation_map_lies_over_the_image_and_varies(probed: Bundle) -> None:
     assert found.std() > 0.01
     # Its mean is the lead of the answer's logit over the mean logit, but for the bias.
     assert found.mean() > 0
+
+
+def test_bundle_carries_a_sample_of_the_embeddings_of_its_photos(
+    probed: Bundle, drawings: tuple[Path, Rows]
+) -> None:
+    sample = read_sample(probed.info.data, probed.info.embedding)
+    assert sample is not None
+    assert len(sample) == IMAGES
+    images = [(drawings[0] / row["file"]).read_bytes() for row in drawings[1][:5]]
+    for answer in Predictor(probed, engine="onnxruntime").predict_bytes(images, embed=True):
+        assert isinstance(answer, Prediction)
+        assert (sample @ answer.embedding).max() > 0.99
 
 
 def test_embedding_is_the_features_of_the_backbone_at_unit_length(probed: Bundle) -> None:

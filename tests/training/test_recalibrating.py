@@ -14,6 +14,7 @@ from PIL import Image
 
 from colour_bundle import COLOURS
 from shopwindow.bundle import read_bundle
+from shopwindow.bundle.training_sample import read_sample
 from shopwindow.calibration.calibrated_graph import with_temperatures
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import load_predictor
@@ -37,6 +38,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pink").mkdir()
     Image.new("RGB", (12, 16), "pink").save(folder / "pink" / "1.png")
     return folder
+
+
+def test_calibration_gives_a_bundle_without_a_sample_of_photos_one(
+    embedding_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    once, twice = tmp_path / "once.onnx", tmp_path / "twice.onnx"
+    for model, out in ((embedding_bundle, once), (once, twice)):
+        assert run("calibrate", model, photos, "--out", out, "--cache-dir", tmp_path / "c") == 0
+    found, kept = (read_bundle(path).info for path in (once, twice))
+    sample = read_sample(found.data, found.embedding)
+    assert sample is not None
+    assert sample.shape == (240, 3)
+    assert kept.data["training_sample"] == found.data["training_sample"]
 
 
 def test_calibrated_bundle_is_as_sure_as_it_is_often_right(

@@ -15,6 +15,7 @@ import torch
 import shopwindow
 from shopwindow.bundle import read_bundle
 from shopwindow.bundle.seen import read_seen
+from shopwindow.bundle.training_sample import read_sample
 from shopwindow.data.dataset import load_dataset
 from shopwindow.data.split import Split
 from shopwindow.errors import TrainingError, UsageError
@@ -110,6 +111,13 @@ def test_bundle_embeds_what_its_linear_layer_sees(
     assert found.shape == (5, predictor.bundle.info.embedding) == features.shape
     expected = features / np.linalg.norm(features, axis=1, keepdims=True)
     np.testing.assert_allclose((found * expected).sum(1), 1, atol=1e-3)
+
+
+def test_bundle_carries_a_sample_of_embeddings(shapes_run: Path) -> None:
+    info = read_bundle(shapes_run / "model.onnx").info
+    sample = read_sample(info.data, info.embedding)
+    assert sample is not None
+    assert len(sample) >= 20
 
 
 def test_bundle_tells_its_quality_in_detail(shapes_run: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopwindow.bundle.seen import KEY as SEEN
+from shopwindow.bundle.training_sample import KEY as TRAINING_SAMPLE
 from shopwindow.errors import BundleError
 
 METHOD = "cross-validated"  # of a split, in the metadata
@@ -86,8 +87,8 @@ def read_out_of_fold(
 
 
 def without_answers(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a bundle's `data` for everybody: without answers and digests of photos."""
-    shown = {key: value for key, value in data.items() if key != SEEN}
+    """Return a bundle's `data` for everybody: without answers, digests and embeddings of photos."""
+    shown = {key: value for key, value in data.items() if key not in (SEEN, TRAINING_SAMPLE)}
     if isinstance(record := shown.get(_KEY), dict):
         shown[_KEY] = {"folds": record.get("folds")}
     return shown

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from shopwindow.bundle import KINDS_OUTPUT, Bundle, BundleInfo, Families, Threshold
 from shopwindow.bundle.prediction_sets import PredictionSets
+from shopwindow.bundle.training_sample import KEY as TRAINING_SAMPLE
 from shopwindow.calibration.calibrated_graph import with_calibration
 from shopwindow.calibration.curves import Confidence, fit_confidence, softmax
 from shopwindow.calibration.prediction_sets import HeldOutAnswers, fit_prediction_sets
@@ -30,9 +31,10 @@ from shopwindow.calibration.thresholds import (
 from shopwindow.data.dataset import Dataset
 from shopwindow.errors import DataError
 from shopwindow.evaluation.asking import Probs, ValidationSet, ask
+from shopwindow.evaluation.embedding_sample import embed_sample
 from shopwindow.evaluation.leakage import out_of_fold_answers
 from shopwindow.evaluation.measuring import quality_of
-from shopwindow.evaluation.verify import MAX_DIFFERENCE, write_verified_bundle
+from shopwindow.evaluation.verify import MAX_DIFFERENCE, Draft, write_verified_bundle
 from shopwindow.inference.predictor import Predictor, sure_rows
 
 
@@ -264,16 +266,21 @@ def calibrate_bundle(
         answers = calibration.probs(as_logits(carried.answers))
         data |= replace(carried, answers=answers).as_json()
     info = replace(fitted, data=data)
+
+    def finish(draft: Draft) -> BundleInfo:
+        quality = quality_of(validation, draft.predictor, draft.answers, calibration.threshold)
+        # An imported bundle knows none of its training photos; these are the nearest to them.
+        parts = [] if TRAINING_SAMPLE in data else [(dataset, indices, 1.0)]
+        sample = embed_sample(draft.predictor, parts, seed=0)
+        return replace(info, quality=quality, data=data | sample)
+
     return write_verified_bundle(
         out,
         [with_calibration(onnx.load_model_from_string(bundle.model), calibration)],
         info,
         calibration.probs(logits),
         lambda predictor: ask(predictor, dataset, indices),
-        lambda draft: replace(
-            info,
-            quality=quality_of(validation, draft.predictor, draft.answers, calibration.threshold),
-        ),
+        finish,
         allowed=MAX_DIFFERENCE,
     )
 

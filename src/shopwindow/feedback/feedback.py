@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shopwindow.inference.prediction import LabelScore
 
 Status = Literal["pending", "accepted", "changed", "discarded"]
@@ -23,6 +26,19 @@ class Photo:
 
     content: bytes
     media_type: str = "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What a model's last layer sees in a photo; it is deleted with the photo.
+
+    Attributes:
+        model_sha256: The SHA-256 of the model's file: those of other models cannot be compared.
+        values: (D,) of unit length; the store keeps them as float16.
+    """
+
+    model_sha256: str
+    values: NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)

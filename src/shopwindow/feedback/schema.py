@@ -84,3 +84,18 @@ photo = Table(
     Column("kept_until", UtcTime),  # as promised to its sender; null: as long as the feedback
     Column("content", LargeBinary, nullable=False),
 )
+
+# A table of its own, which earlier stores get when they are opened; it is deleted with the photo,
+# also by an earlier version that does not know of it.
+embedding = Table(
+    "embedding",
+    metadata,
+    Column(
+        "feedback_id",
+        String(32),
+        ForeignKey(photo.c.feedback_id, ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("model_sha256", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),  # float16, little-endian
+)

@@ -16,10 +16,11 @@ from PIL import Image
 
 from shopwindow.bundle import Bundle
 from shopwindow.errors import ImageError, RefusedFeedbackError
-from shopwindow.feedback.feedback import Feedback, Photo
+from shopwindow.feedback.feedback import Embedding, Feedback, Photo
 from shopwindow.feedback.receipt import Receipt, Receipts
 from shopwindow.imaging.decode import decode_image
 from shopwindow.imaging.limits import ImageLimits
+from shopwindow.imaging.preprocess import preprocess
 from shopwindow.inference.batching import Batcher, Deadline
 from shopwindow.inference.prediction import Prediction
 from shopwindow.settings import Settings
@@ -96,6 +97,11 @@ class FeedbackService:
         self._max_photos = settings.feedback_max_photos
         self._count = count
 
+    @property
+    def embeds(self) -> bool:
+        """Whether the embedding of a photo is kept with it: where the model gives one."""
+        return bool(self._batcher.predictor.bundle.info.embedding)
+
     def receipt(self, prediction: Prediction, bundle: Bundle, photos: Sequence[bytes]) -> str:
         """Return the receipt of an answer; nothing is stored.
 
@@ -134,7 +140,7 @@ class FeedbackService:
         receipt = self._receipts.read(receipt_text)
         self._check_label(receipt, label)
         self._check_room(receipt)
-        photo = None
+        photo = embedding = None
         if image is not None:
             if hashlib.sha256(image).hexdigest() not in receipt.photo_sha256s:
                 raise RefusedFeedbackError(
@@ -142,11 +148,11 @@ class FeedbackService:
                     "none."
                 )
             if self._has_photo_room(receipt):
-                photo = self._make_photo(image, deadline)
+                photo, embedding = self._make_photo(image, deadline)
         now = datetime.now(UTC)
         until = None if photo is None else now + timedelta(days=self.keep_days)
         feedback = _as_feedback(receipt, label or None, now)
-        self.store.add(feedback, photo, until)
+        self.store.add(feedback, photo, until, embedding)
         outcome: FeedbackOutcome = "corrected" if feedback.corrects else "confirmed"
         self._count(outcome if label else "none", photo is not None)
         return SavedFeedback(feedback.id, self._receipts.sign_undo(feedback.id), label, until)
@@ -201,8 +207,11 @@ class FeedbackService:
             _log.warning("A photo is not kept: there are %s (feedback_max_photos)", count)
         return count < self._max_photos
 
-    def _make_photo(self, image: bytes, deadline: Deadline) -> Photo:
-        """Return the picture made anew: its sender agreed to the pixels, not to the metadata."""
+    def _make_photo(self, image: bytes, deadline: Deadline) -> tuple[Photo, Embedding | None]:
+        """Return the picture made anew: its sender agreed to the pixels, not to the metadata.
+
+        With its embedding, where the model gives one.
+        """
 
         def decode(blob: bytes) -> NDArray[np.uint8]:
             least_px = (KEPT_SIDE_PX, KEPT_SIDE_PX)
@@ -217,7 +226,13 @@ class FeedbackService:
             picture.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX))
             out = BytesIO()
             picture.save(out, "JPEG", quality=95, subsampling=0)
-        return Photo(out.getvalue(), "image/jpeg")
+            photo = Photo(out.getvalue(), "image/jpeg")
+            bundle = admission.predictor.bundle
+            if not bundle.info.embedding:
+                return photo, None
+            pixels = preprocess(np.asarray(picture), bundle.info.rule)
+            values = admission.predict([pixels], top=1, embed=True)[0].embedding
+        return photo, None if values is None else Embedding(bundle.sha256, values)
 
 
 def _as_feedback(receipt: Receipt, given: str | None, now: datetime) -> Feedback:

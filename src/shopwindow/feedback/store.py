@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import (
     Connection,
     Engine,
@@ -28,9 +30,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shopwindow.errors import FeedbackError, ReviewedError, UsageError
-from shopwindow.feedback.feedback import STATUSES, Feedback, Photo, Status
+from shopwindow.feedback.feedback import STATUSES, Embedding, Feedback, Photo, Status
 from shopwindow.feedback.receipt import KEY_BYTES
+from shopwindow.feedback.review_order import greedy_order
 from shopwindow.feedback.schema import SCHEMA_VERSION, about, metadata
+from shopwindow.feedback.schema import embedding as embeddings
 from shopwindow.feedback.schema import feedback as rows
 from shopwindow.feedback.schema import photo as photos
 from shopwindow.feedback.stats import FeedbackStats, read_stats
@@ -39,6 +43,7 @@ from shopwindow.inference.prediction import LabelScore
 WRITES = "shopwindow_writes"  # the execution option of a transaction that writes
 DISCARDED_FOR = timedelta(days=1)  # in which a reviewer may change their mind
 _CHECKPOINT_MS = 200  # others cannot write meanwhile
+_CONSIDERED = 500  # photos of each kind when the next is chosen: a fraction of a second
 _SESSIONS = "review_sessions"
 _ADVISORY_LOCK = 0x5348_4F50  # an arbitrary number: "SHOP"
 
@@ -76,7 +81,11 @@ class FeedbackStore:
         self._engine.dispose()
 
     def add(
-        self, feedback: Feedback, photo: Photo | None = None, kept_until: datetime | None = None
+        self,
+        feedback: Feedback,
+        photo: Photo | None = None,
+        kept_until: datetime | None = None,
+        embedding: Embedding | None = None,
     ) -> None:
         """Keep feedback, in place of that with the same id; when this returns, it is on the disk.
 
@@ -87,6 +96,7 @@ class FeedbackStore:
             feedback: What was said.
             photo: Of what, if its sender agrees that it is kept.
             kept_until: Until when, as promised to the sender; None: as long as the feedback.
+            embedding: Of the photo, if the model gives one; without a photo it is not kept.
 
         Raises:
             ReviewedError: The feedback with this id was reviewed already.
@@ -111,6 +121,14 @@ class FeedbackStore:
                         media_type=photo.media_type,
                         content=photo.content,
                         kept_until=kept_until,
+                    )
+                )
+            if photo is not None and embedding is not None:
+                connection.execute(
+                    insert(embeddings).values(
+                        feedback_id=feedback.id,
+                        model_sha256=embedding.model_sha256,
+                        content=embedding.values.astype("<f2").tobytes(),
                     )
                 )
         if old.rowcount:
@@ -215,30 +233,73 @@ class FeedbackStore:
             for row in found:
                 yield _as_feedback(row)
 
-    def queue(self, *, skip: int = 0) -> Feedback | None:
+    def queue(self, *, skip: int = 0, model_sha256: str = "") -> Feedback | None:
         """Return what to review next, the most informative first; None if nothing is left.
 
-        Corrections come first, those with the largest margin before others: the model was most
-        certain there, and either it or the visitor is wrong. Then come confirmations, smallest
+        Where photos have embeddings that can be compared: what the model doubts, and has learned
+        nothing like it; see `greedy_order`. The doubt is 1 less the margin, whatever the visitor
+        said (benchmarks/labelling.py compares), and only the first `_CONSIDERED` photos of the
+        other order are looked at.
+
+        Otherwise corrections come first, those with the largest margin before others: the model was
+        most certain there, and either it or the visitor is wrong. Then come confirmations, smallest
         margin first. Feedback without a photo cannot be judged, and is not in the queue.
 
         Args:
             skip: How many to leave for later.
+            model_sha256: Of the model whose embeddings can be compared.
         """
-        corrects = rows.c.given.is_distinct_from(rows.c.predicted)
-        query = (
-            _selected(with_photo=True)
-            .where(rows.c.status == "pending")
-            .order_by(
-                case((corrects, 0), else_=1),
-                case((corrects, -rows.c.margin), else_=rows.c.margin),
-                rows.c.created_at,
-                rows.c.id,
-            )
-        )
         with self._reading() as connection:
-            row = connection.execute(query.offset(skip).limit(1)).first()
-        return None if row is None else _as_feedback(row)
+            waiting = connection.execute(_in_queue().limit(_CONSIDERED)).all()
+            vectors = _vectors(connection, model_sha256, rows.c.id.in_([row.id for row in waiting]))
+            if not vectors or skip >= len(waiting):
+                row = connection.execute(_in_queue().offset(skip).limit(1)).first()
+                return None if row is None else _as_feedback(row)
+            judged = rows.c.status.in_(("accepted", "changed"))
+            labelled = _vectors(connection, model_sha256, judged)
+        width = len(next(iter(vectors.values())))
+        none = np.zeros(width, np.float32)
+        order = greedy_order(
+            np.clip(np.array([1 - row.margin for row in waiting], np.float32), 0, 1),
+            np.stack([vectors.get(row.id, none) for row in waiting]),
+            np.array([*labelled.values()], np.float32).reshape(-1, width),
+            skip + 1,
+        )
+        return _as_feedback(waiting[order[-1]])
+
+    def embeddings_mark(self, model_sha256: str) -> str:
+        """Return what changes when photos with embeddings by a model come, go or are discarded."""
+        query = select(func.count(), func.max(rows.c.created_at))
+        with self._reading() as connection:
+            found = connection.execute(
+                query.select_from(rows.join(photos).join(embeddings)).where(_counted(model_sha256))
+            ).one()
+        return " ".join(map(str, found))
+
+    def embeddings_since(
+        self, model_sha256: str, since: datetime, most: int
+    ) -> tuple[list[str], NDArray[np.float32]]:
+        """Return ids and embeddings of the photos since some time, the latest first.
+
+        Args:
+            model_sha256: Of the model that made them.
+            since: In UTC.
+            most: How many at most.
+
+        Returns:
+            n ids, and (n, D) of unit length; (0, 0) if there are none. Discarded photos do not
+            count.
+        """
+        wanted = _counted(model_sha256) & (rows.c.created_at >= since)
+        with self._reading() as connection:
+            found = _vectors(connection, model_sha256, wanted, most)
+        return [*found], np.stack([*found.values()]) if found else np.empty((0, 0), np.float32)
+
+    def find_all(self, feedback_ids: Collection[str]) -> dict[str, Feedback]:
+        """Return the feedback with some ids, by id, of those that are still there."""
+        with self._reading() as connection:
+            found = connection.execute(_selected().where(rows.c.id.in_(feedback_ids)))
+            return {row.id: _as_feedback(row) for row in found}
 
     def waiting(self) -> int:
         """Return how long the queue is."""
@@ -345,6 +406,42 @@ def _to_review(photo_sha256: str) -> Select[Any]:
     """Select the ids of feedback with a photo of this picture that is not reviewed yet."""
     of_it = (rows.c.photo_sha256 == photo_sha256) & (rows.c.status == "pending")
     return select(rows.c.id).select_from(rows.join(photos)).where(of_it)
+
+
+def _in_queue() -> Select[Any]:
+    """Select what waits for a reviewer, in the order of `FeedbackStore.queue`."""
+    corrects = rows.c.given.is_distinct_from(rows.c.predicted)
+    return (
+        _selected(with_photo=True)
+        .where(rows.c.status == "pending")
+        .order_by(
+            case((corrects, 0), else_=1),
+            case((corrects, -rows.c.margin), else_=rows.c.margin),
+            rows.c.created_at,
+            rows.c.id,
+        )
+    )
+
+
+def _counted(model_sha256: str) -> Any:
+    return (embeddings.c.model_sha256 == model_sha256) & (rows.c.status != "discarded")
+
+
+def _vectors(
+    connection: Connection, model_sha256: str, wanted: Any, most: int = _CONSIDERED
+) -> dict[str, NDArray[np.float32]]:
+    """Return embeddings by a model, (D,) of unit length, by the ids of feedback, latest first."""
+    query = (
+        select(rows.c.id, embeddings.c.content)
+        .select_from(rows.join(photos).join(embeddings))
+        .where(wanted & (embeddings.c.model_sha256 == model_sha256))
+        .order_by(rows.c.created_at.desc(), rows.c.id)
+        .limit(most)
+    )
+    return {
+        row.id: np.frombuffer(row.content, "<f2").astype(np.float32)
+        for row in connection.execute(query)
+    }
 
 
 def _selected(*, with_photo: bool = False) -> Select[Any]:

@@ -43,7 +43,7 @@ from shopwindow.probe.backbone import Backbone, open_backbone
 from shopwindow.probe.heads import FittedHeads, fit_heads
 from shopwindow.probe.probe_graph import probe_graph
 from shopwindow.runs.mix import TrainingMix
-from shopwindow.runs.record import describe_bundle
+from shopwindow.runs.record import describe_bundle, sample_training
 from shopwindow.runs.run_folder import Run, StoppedError
 from shopwindow.runs.start_from import check_agrees, note_start_and_card
 from shopwindow.runs.training_data import check_labels, open_dataset, open_mix
@@ -237,7 +237,10 @@ def _write_bundle(
         quality = quality_of(
             fitted.validation_sets, draft.predictor, answers, calibration.threshold
         )
-        return replace(info, quality=quality | ({"folds": fitted.folds} if cross_validated else {}))
+        if cross_validated:
+            quality |= {"folds": fitted.folds}
+        data = info.data | sample_training(mix, draft.predictor, seed=options.seed)
+        return replace(info, quality=quality, data=data)
 
     out = run.folder / "model.onnx"
     write_verified_bundle(

@@ -16,9 +16,13 @@ from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.bundle.seen import SeenImages, read_seen
 from shopwindow.calibration.calibrating import Calibration
 from shopwindow.data.spec import DataSpec
+from shopwindow.evaluation.embedding_sample import Part, embed_sample
+from shopwindow.inference.predictor import Predictor
 from shopwindow.runs.mix import TrainingMix
 from shopwindow.runs.run_folder import Run
 from shopwindow.runs.training_options import TrainingOptions
+
+_ENOUGH_HELD_OUT = 100  # images, for a sample of them
 
 
 def describe_bundle(
@@ -68,6 +72,26 @@ def describe_bundle(
         activation_map=mapped,
         prediction_sets=calibration.prediction_sets,
     )
+
+
+def sample_training(mix: TrainingMix, predictor: Predictor, *, seed: int) -> dict[str, Any]:
+    """Return embeddings of a sample of the training's photos, to be merged into a bundle's `data`.
+
+    Each data set by its fraction of a batch, corrections left out. Of those that hold enough photos
+    out, these are taken: a fine-tuned network knows the others by heart, and they would look
+    closer together than any new photos of the same kind.
+
+    Args:
+        mix: What was learned from.
+        predictor: Of the bundle, before it is written.
+        seed: Of the choice.
+    """
+    held_out = [mix.split.valid, *(extra.valid for extra in mix.extras)]
+    parts: list[Part] = [
+        (dataset, valid if len(valid) >= _ENOUGH_HELD_OUT else source.train, source.batch_fraction)
+        for dataset, valid, source in zip(mix.datasets, held_out, mix.sources, strict=False)
+    ]
+    return embed_sample(predictor, parts, seed=seed)
 
 
 def _data_record(

@@ -29,7 +29,7 @@ from shopwindow.evaluation.verify import (
     write_verified_bundle,
 )
 from shopwindow.runs import Run
-from shopwindow.runs.record import describe_bundle
+from shopwindow.runs.record import describe_bundle, sample_training
 from shopwindow.training.checkpointing import load_state
 from shopwindow.training.network import Classifier, features_of, logits_of, pooled_answer
 from shopwindow.training.to_onnx import to_onnx
@@ -185,6 +185,8 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
             quality=quality_of(
                 validation_sets, draft.predictor, draft.answers, calibration.threshold
             ),
+            data=info.data
+            | sample_training(trainer.mix, draft.predictor, seed=trainer.options.seed),
         ),
         allowed=MAX_ROUNDED_DIFFERENCE,
         embeddings=EmbeddingCheck(

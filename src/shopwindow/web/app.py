@@ -34,6 +34,7 @@ from shopwindow.web import (
     security,
     similar,
 )
+from shopwindow.web.drift_watch import DriftWatch
 from shopwindow.web.path_prefix import PathPrefix
 from shopwindow.web.state import AppState, app_state
 from shopwindow.web.uploads import UploadRequest, refuse_compressed
@@ -94,7 +95,10 @@ def create_app(
         observer=observer or metrics,
     )
     access = security.Access(settings)
-    app.extensions["shopwindow"] = AppState(settings, batcher, metrics, access, gallery=gallery)
+    drift = DriftWatch(metrics.show_drift)
+    app.extensions["shopwindow"] = AppState(
+        settings, batcher, metrics, access, gallery=gallery, drift=drift
+    )
     if store is not None:
         accept_feedback(app, store)
 

@@ -26,7 +26,7 @@ def give() -> str:
         label = ""
     photo = _read_photo(request.form.get("photo", "")) if request.form.get("keep") else None
     saved = service.save(receipt, label, photo, deadline())
-    words = feedback_words(service.keep_days)
+    words = feedback_words(service.keep_days, service.embeds)
     return render_template(
         "feedback.html",
         heading="Thank you",
@@ -42,7 +42,7 @@ def undo() -> str:
     """Undo feedback, as DELETE of the API does."""
     service = feedback_or_404()
     service.undo(request.form.get("id", ""), request.form.get("undo", ""))
-    words = feedback_words(service.keep_days)
+    words = feedback_words(service.keep_days, service.embeds)
     return render_template(
         "feedback.html", heading="Feedback withdrawn", kept=words.undone, saved=None
     )

@@ -213,10 +213,18 @@ class FeedbackWords:
         return self.kept_until.format(f"{until.day} {until:%B %Y}")
 
 
-def feedback_words(keep_days: int) -> FeedbackWords:
-    """Return the sentences where photos are kept for so many days."""
+def feedback_words(keep_days: int, embeds: bool) -> FeedbackWords:
+    """Return the sentences where photos are kept for so many days.
+
+    Args:
+        keep_days: How many.
+        embeds: Whether the embedding of a photo is kept with it.
+    """
     for_days = f"for {keep_days} day{'s' if keep_days > 1 else ''}"
     says = "Kept: the answer and yours, the time and a fingerprint of the photo;"
+    without = "without where and when it was taken."
+    if embeds:
+        without += " Numbers that describe how it looks are kept and deleted with it."
     return FeedbackWords(
         help="Nothing is kept unless you say whether it was right.",
         offer=f"Keep the photo too, {for_days}, to learn from it",
@@ -226,8 +234,8 @@ def feedback_words(keep_days: int) -> FeedbackWords:
         noted_none="Noted: none of the labels.",
         undone="Withdrawn. None of it is kept.",
         kept=f"{says} not the photo itself, nor who you are.",
-        kept_photo=f"{says} the photo itself {for_days}, without where and when it was taken.",
-        kept_until=f"{says} the photo itself until {{}}, without where and when it was taken.",
+        kept_photo=f"{says} the photo itself {for_days}, {without}",
+        kept_until=f"{says} the photo itself until {{}}, {without}",
         full="The photo is not kept: there is no room for more.",
     )
 

@@ -129,7 +129,7 @@ def _render(
 def _page_context(info: BundleInfo) -> dict[str, Any]:
     """Return what the page needs in every state; its script needs the same."""
     state = app_state()
-    settings, labels = state.settings, info.main.labels
+    settings, labels, service = state.settings, info.main.labels, state.feedback
     formats = settings.accepted_formats
     return {
         "question": messages.QUESTION,
@@ -150,7 +150,7 @@ def _page_context(info: BundleInfo) -> dict[str, Any]:
         "none_of_them": NONE_OF_THEM,
         "shown_labels": _spread(labels, _SHOWN_LABELS),
         "fit": FIT[info.rule.method],
-        "feedback": state.feedback and messages.feedback_words(state.feedback.keep_days),
+        "feedback": service and messages.feedback_words(service.keep_days, service.embeds),
         "gallery": state.gallery,
         "examples": list(_examples(info).values()),
     }

@@ -6,6 +6,7 @@ In base units (seconds, bytes). Labels have few values, all of them ours: whatev
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from typing import Literal, get_args
@@ -103,6 +104,13 @@ class Metrics(Observer):
             "feedback_total", "Feedback, by what it said or what happened to it.", "outcome"
         )
         self._feedback_photos = counter("feedback_photos_total", "Photos kept, by consent.")
+        self._drift = Gauge(
+            "shopwindow_drift_ratio",
+            "Distance of this month's photos from the training's, as a multiple of what chance "
+            "explains: above 1 is drift; NaN where that is not known.",
+            registry=self.registry,
+        )
+        self._drift.set(math.nan)
         self._reviews = counter("reviews_total", "Feedback that was reviewed.", "outcome")
         self._logins = counter("review_logins_total", "Attempts to log in to /review.", "outcome")
         # A counter that appears with its first event has no rate to alert on.
@@ -158,6 +166,10 @@ class Metrics(Observer):
         self._feedback.labels(outcome).inc()
         if with_photo:
             self._feedback_photos.inc()
+
+    def show_drift(self, ratio: float) -> None:
+        """Show how far photos are from those of the training; see `feedback.drift.Drift.ratio`."""
+        self._drift.set(ratio)
 
     def count_review(self, outcome: Status) -> None:
         """Count a reviewer's decision."""

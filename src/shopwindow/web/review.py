@@ -24,7 +24,9 @@ from werkzeug.exceptions import (
     UnprocessableEntity,
 )
 
+from shopwindow.feedback.drift import MIN_PHOTOS
 from shopwindow.feedback.feedback import Feedback, Status
+from shopwindow.web.drift_watch import FARTHEST
 from shopwindow.web.state import app_state, feedback_or_404
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
@@ -91,7 +93,12 @@ def show() -> ResponseReturnValue:
         return _login_form()
     store = _store()
     skip = _read_skip(request.args.get("skip"))
-    item = store.queue(skip=skip)
+    chosen = store.find(request.args.get("item", ""))  # on the map of /review/figures
+    if chosen is not None and chosen.has_photo:
+        item: Feedback | None = chosen
+    else:
+        model_sha256 = app_state().batcher.predictor.bundle.sha256
+        item = store.queue(skip=skip, model_sha256=model_sha256)
     return render_template(
         "review.html",
         token=session["token"],
@@ -173,7 +180,18 @@ def show_photo(feedback_id: str) -> Response:
 @bp.get("/figures")
 def show_figures() -> str:
     """Show what all feedback together says about the model."""
-    return render_template("figures.html", token=session["token"], figures=_store().stats())
+    store = _store()
+    state = app_state()
+    drift = state.drift.look(store, state.batcher.predictor.bundle)
+    return render_template(
+        "figures.html",
+        token=session["token"],
+        figures=store.stats(),
+        drift=drift,
+        items=store.find_all(drift.shown) if drift else {},
+        least=MIN_PHOTOS,
+        farthest=FARTHEST,
+    )
 
 
 def _store() -> FeedbackStore:

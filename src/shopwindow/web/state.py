@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flask import Flask, abort, current_app
@@ -15,6 +15,7 @@ from shopwindow.gallery.gallery_file import Gallery
 from shopwindow.inference.batching import Batcher
 from shopwindow.inference.predictor import Predictor
 from shopwindow.settings import Settings
+from shopwindow.web.drift_watch import DriftWatch
 
 if TYPE_CHECKING:  # these modules import this one
     from shopwindow.web.prometheus import Metrics
@@ -34,6 +35,7 @@ class AppState:
         access: Who is let in, and how often.
         feedback: Where feedback goes; None while there is no store for it.
         gallery: Where similar items come from, as long as its model is served; None without one.
+        drift: How far this month's photos are from those of the training.
     """
 
     settings: Settings
@@ -42,6 +44,7 @@ class AppState:
     access: Access
     feedback: FeedbackService | None = None
     gallery: Gallery | None = None
+    drift: DriftWatch = field(default_factory=DriftWatch)
 
     @property
     def info(self) -> BundleInfo:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
 
 RETRY_FEEDBACK_S = 30.0
+LOOK_FOR_DRIFT_S = 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -185,3 +186,17 @@ def _use_store(app: Flask, store: FeedbackStore, stores: contextlib.ExitStack) -
     retention = Periodic(delete, every_s=DELETE_EVERY_S, name="retention", at_once=True)
     stores.callback(retention.stop)
     retention.start()
+    look = Periodic(
+        partial(_look_for_drift, app, store), every_s=LOOK_FOR_DRIFT_S, name="drift", at_once=True
+    )
+    stores.callback(look.stop)
+    look.start()
+
+
+def _look_for_drift(app: Flask, store: FeedbackStore) -> None:
+    """Keep the gauge up to date where nobody opens the page that shows it."""
+    state = app_state(app)
+    try:
+        state.drift.look(store, state.batcher.predictor.bundle)
+    except ShopwindowError as error:
+        _log.warning("Whether photos have changed could not be worked out: %s", error)
