@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import click
 
 from shopwindow import __version__
+from shopwindow.cli.audit import audit
 from shopwindow.cli.bulk import predict, summary
 from shopwindow.cli.calibrate import calibrate
 from shopwindow.cli.card import card
@@ -56,6 +57,7 @@ for command in (
     predict,
     summary,
     inspect,
+    audit,
     train,
     find_lr,
     evaluate,
