@@ -88,7 +88,7 @@ def _train(run: Run, engine: EngineName, cross_validated_below: int) -> Path:
     began = perf_counter()
     options, progress = run.options, sys.stderr.isatty()
     backbone = open_backbone(engine=engine)
-    dataset = open_dataset(options, (backbone.rule.height_px, backbone.rule.width_px))
+    dataset = open_dataset(run, (backbone.rule.height_px, backbone.rule.width_px))
     check_labels(dataset)
     split = _split(run, dataset, cross_validated_below)
     note_start_and_card(run)
