@@ -7,43 +7,24 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.audit.neighbours import nearest, unit_length
-from shopwindow.audit.pictures import poor_pictures
-from shopwindow.audit.ranking import LabelRanking, rank_labels
+from shopwindow.audit.neighbours import directions, nearest
+from shopwindow.audit.pictures import rank_pictures
+from shopwindow.audit.ranking import VOTERS, LabelRanking, rank_labels, votes_of_neighbours
 from shopwindow.calibration.temperature import fit_temperature
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import allowed_labels
-from shopwindow.data.split import connected_groups, split_images
+from shopwindow.data.split import connected_groups
 from shopwindow.errors import DataError
 from shopwindow.probe.backbone import Backbone
 from shopwindow.probe.cross_validation import assign_folds, cross_validate
+from shopwindow.probe.probe_run import split_or_not
 
 FOLDS = 5
-NEIGHBOURS = 6
-# Cosine of two features, above which pictures are as good as the same; see docs/audit.md.
-NEAR_DUPLICATE = 0.97
-# Tukey's inner fence: so many interquartile ranges below the lower quartile.
-_FENCE = 1.5
+# Of each kind that has no limit, so many of the most extreme.
+EXTREMES = 10
+# An image is as far from the others as from so many of its neighbours, on average.
+_NEAR = 5
 _SEED = 42
-
-
-@dataclass(frozen=True)
-class NearDuplicate:
-    """Two images that look the same to the network.
-
-    Attributes:
-        first: Index of one.
-        second: Index of the other, above `first`.
-        cosine: Of their features, at most 1.
-        across_labels: Whether their labels differ.
-        across_split: Whether one is learned from and the other held out.
-    """
-
-    first: int
-    second: int
-    cosine: float
-    across_labels: bool
-    across_split: bool
 
 
 @dataclass(frozen=True)
@@ -54,17 +35,20 @@ class Audit:
         dataset: The images.
         ranking: Of the main labels.
         neighbours: (N, k) int64, the most similar images of each, the most similar first.
-        strangers: Indices of images far from all others, the farthest first.
-        near_duplicates: Pairs across labels or across the split, the most alike first.
-        poor: Index -> what is wrong with the picture.
+        strangers: The images that are farthest from all others, the farthest first.
+        across_labels: Pairs of images with different labels that look most alike.
+        across_split: Pairs that look most alike, of which a training learns from one and holds the
+            other out; empty where it holds nothing out.
+        pictures: The most extreme images of each kind, such as `darkest`.
     """
 
     dataset: Dataset = field(repr=False)
     ranking: LabelRanking
     neighbours: NDArray[np.int64]
-    strangers: NDArray[np.int64]
-    near_duplicates: tuple[NearDuplicate, ...]
-    poor: dict[int, str]
+    strangers: list[int]
+    across_labels: list[tuple[int, int]]
+    across_split: list[tuple[int, int]]
+    pictures: dict[str, list[int]]
 
 
 def audit_dataset(dataset: Dataset, backbone: Backbone, *, progress: bool) -> Audit:
@@ -78,46 +62,31 @@ def audit_dataset(dataset: Dataset, backbone: Backbone, *, progress: bool) -> Au
     Raises:
         DataError: All images belong to one group, or have one label.
     """
-    features = backbone.features_of(dataset, progress=progress)
     main = dataset.label_columns[0]
-    groups = connected_groups(dataset.duplicate_groups(), dataset.groups)
-    ranking = audit_labels(features, dataset.codes[main], dataset.sets[main], groups)
-    each = np.arange(len(dataset), dtype=np.int64)
-    neighbours, cosines = nearest(unit_length(features), min(NEIGHBOURS, len(dataset) - 1), each)
-    return Audit(
-        dataset,
-        ranking,
-        neighbours,
-        strangers_of(cosines),
-        _near_duplicates(dataset, neighbours, cosines),
-        poor_pictures(dataset),
-    )
-
-
-def audit_labels(
-    features: NDArray[np.float32],
-    codes: NDArray[np.int64],
-    sets: NDArray[np.bool_],
-    groups: NDArray[np.int64],
-) -> LabelRanking:
-    """Rank labels by a linear probe that has not learned from them.
-
-    Args:
-        features: (N, D) float32.
-        codes: (N,) the labels, as from `number_labels`.
-        sets: (K, C) the table of their sets.
-        groups: (N,) images of one group stay in one fold.
-
-    Raises:
-        DataError: One group, or one label, which nothing can be compared with.
-    """
-    allowed = allowed_labels(codes, sets)
+    allowed = allowed_labels(dataset.codes[main], dataset.sets[main])
     if allowed.shape[1] < 2:
         raise DataError(
             f"expected at least two labels to tell apart, found {allowed.shape[1]}; add images of "
             "something else, or choose another --label-column or a smaller --min-images"
         )
-    return rank_labels(out_of_fold(features, codes, allowed, groups), allowed)
+    features = backbone.features_of(dataset, progress=progress)
+    copies = dataset.duplicate_groups()
+    groups = connected_groups(copies, dataset.groups)
+    neighbours, cosines = nearest(directions(features), min(VOTERS, len(dataset) - 1))
+    probs = out_of_fold(features, dataset.codes[main], allowed, groups)
+    votes = votes_of_neighbours(neighbours, cosines, allowed, copies)
+    split = split_or_not(dataset, seed=_SEED)
+    held_out = np.isin(np.arange(len(dataset)), split.valid)
+    far = cosines[:, :_NEAR].mean(axis=1)
+    return Audit(
+        dataset,
+        rank_labels(probs * votes, allowed),
+        neighbours,
+        np.argsort(far, kind="stable")[:EXTREMES].tolist(),
+        pairs_across(neighbours, cosines, dataset.codes[main]),
+        pairs_across(neighbours, cosines, held_out),
+        rank_pictures(dataset, EXTREMES),
+    )
 
 
 def out_of_fold(
@@ -143,50 +112,34 @@ def out_of_fold(
             "expected images of at least two groups, found one, so that no image can be judged by "
             "what was learned from others; add images, or leave --group-column out"
         )
-    found = cross_validate(features, allowed, folds)
-    inside = np.where(allowed, found.logits, -np.inf).argmax(axis=1)
+    # One fold is enough to choose the penalty by, and all of them would take three times as long.
+    chosen = cross_validate(features, allowed, folds, judged=folds[:1]).penalty
+    logits = cross_validate(features, allowed, folds, penalties=(chosen,)).logits
     some = allowed.any(axis=1)
-    temperature = fit_temperature(found.logits[some], inside[some])
-    return _softmax(found.logits / np.float32(temperature))
+    inside = np.where(allowed, logits, -np.inf).argmax(axis=1)
+    return _softmax(logits / np.float32(fit_temperature(logits[some], inside[some])))
 
 
-def strangers_of(cosines: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the images that are far from all others, the farthest first.
-
-    Those whose mean similarity to their nearest neighbours lies below the inner fence of Tukey
-    (Exploratory Data Analysis, 1977).
+def pairs_across(
+    neighbours: NDArray[np.int64], cosines: NDArray[np.float32], sides: NDArray[np.generic]
+) -> list[tuple[int, int]]:
+    """Return the pairs of different sides that look most alike, at most `EXTREMES`.
 
     Args:
-        cosines: (N, k) float32, of each image and its nearest neighbours.
+        neighbours: (N, k) int64, as from `nearest`.
+        cosines: (N, k) float32.
+        sides: (N,) such as labels.
     """
-    likeness = cosines.mean(axis=1)
-    low, high = np.quantile(likeness, [0.25, 0.75])
-    found = np.flatnonzero(likeness < low - _FENCE * (high - low))
-    order: NDArray[np.int64] = found[np.argsort(likeness[found], kind="stable")]
-    return order
-
-
-def _near_duplicates(
-    dataset: Dataset, neighbours: NDArray[np.int64], cosines: NDArray[np.float32]
-) -> tuple[NearDuplicate, ...]:
-    codes = dataset.codes[dataset.label_columns[0]]
-    held_out = _held_out(dataset)
-    pairs: dict[tuple[int, int], NearDuplicate] = {}
-    for row, column in np.argwhere(cosines >= NEAR_DUPLICATE).tolist():
-        first, second = sorted((row, int(neighbours[row, column])))
-        labels = bool(codes[first] != codes[second])
-        split = bool(held_out[first] != held_out[second])
-        if labels or split:
-            cosine = min(float(cosines[row, column]), 1.0)
-            pairs[first, second] = NearDuplicate(first, second, cosine, labels, split)
-    return tuple(sorted(pairs.values(), key=lambda pair: (-pair.cosine, pair.first, pair.second)))
-
-
-def _held_out(dataset: Dataset) -> NDArray[np.bool_]:
-    """Return (N,) whether a training with its usual seed would hold an image out."""
-    held_out = np.zeros(len(dataset), np.bool_)
-    held_out[split_images(dataset, seed=_SEED).valid] = True
-    return held_out
+    rows, places = np.nonzero(sides[neighbours] != sides[:, None])
+    order = np.argsort(-cosines[rows, places], kind="stable")
+    pairs: dict[tuple[int, int], None] = {}
+    for number in order.tolist():
+        if len(pairs) == EXTREMES:
+            break
+        row = int(rows[number])
+        other = int(neighbours[row, places[number]])
+        pairs[min(row, other), max(row, other)] = None
+    return list(pairs)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,4 +1,7 @@
-"""Pictures that are dark, blurred, tiny or of an odd shape."""
+"""The pictures that are darkest, most blurred, smallest and longest.
+
+These are rankings without a limit: what is too dark depends on what the pictures show.
+"""
 
 from __future__ import annotations
 
@@ -12,34 +15,30 @@ from shopwindow.data.dataset import Dataset
 from shopwindow.errors import ImageError
 from shopwindow.imaging.decode import decode_image
 
-# The mean of a dark picture, of 255; half of what a photo in a dim room has.
-DARK = 30.0
-# A picture whose neighbouring pixels differ less, as a root mean square of the Laplacian, of 255.
-BLURRED = 3.0
-# Pixels of the shorter side.
-TINY_PX = 32
-# Of the longer side to the shorter one.
-ODD_RATIO = 3.0
+_BLOCK = 256
 
 
-def poor_pictures(dataset: Dataset) -> dict[int, str]:
-    """Return the pictures that are hard to learn from: index -> what is wrong, in words."""
-    found: dict[int, str] = {}
-    start = 0
-    for block in dataset.image_blocks(np.arange(len(dataset)), 256):
-        brightness, detail = brightness_and_detail(block)
-        for offset in range(len(block)):
-            index = start + offset
-            faults = []
-            if brightness[offset] < DARK:
-                faults.append("dark")
-            elif detail[offset] < BLURRED:
-                faults.append("blurred or blank")
-            faults += _faults_of_size(_size_px(dataset, index))
-            if faults:
-                found[index] = ", ".join(faults)
-        start += len(block)
-    return found
+def rank_pictures(dataset: Dataset, count: int) -> dict[str, list[int]]:
+    """Return the most extreme images of each kind, by what they are.
+
+    Args:
+        dataset: Brightness and detail are measured at its size, the other two on the files.
+        count: How many of each kind; files that are gone are in neither of the last two.
+    """
+    total = len(dataset)
+    measured = [
+        brightness_and_detail(block) for block in dataset.image_blocks(np.arange(total), _BLOCK)
+    ]
+    brightness, detail = map(np.concatenate, zip(*measured, strict=True))
+    sizes = np.array([size_px(dataset, index) for index in range(total)], np.float64)
+    known = np.flatnonzero(sizes[:, 0] > 0)
+    long, short = sizes[known].max(axis=1), sizes[known].min(axis=1)
+    return {
+        "darkest": _first(brightness, count),
+        "least detailed": _first(detail, count),
+        "smallest": known[_first(short, count)].tolist(),
+        "longest or widest": known[_first(-long / np.maximum(short, 1), count)].tolist(),
+    }
 
 
 def brightness_and_detail(
@@ -47,7 +46,8 @@ def brightness_and_detail(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the mean brightness and the root mean square of the Laplacian of (N, H, W, 3) images.
 
-    Both are (N,) float32, of 255.
+    Both are (N,) float32, of 255. A blurred or blank picture has little of the second (Pech-Pacheco
+    et al. 2000, "Diatom autofocusing in brightfield microscopy").
     """
     grey = images_nhwc.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     inner = grey[:, 1:-1, 1:-1]
@@ -57,18 +57,8 @@ def brightness_and_detail(
     return grey.mean(axis=(1, 2)), np.sqrt(np.square(laplacian).mean(axis=(1, 2)))
 
 
-def _faults_of_size(size: tuple[int, int] | None) -> list[str]:
-    if size is None:
-        return []
-    short, long = sorted(size)
-    faults = [f"tiny ({size[0]} x {size[1]} px)"] if short < TINY_PX else []
-    if long > ODD_RATIO * short:
-        faults.append(f"odd shape ({size[0]} x {size[1]} px)")
-    return faults
-
-
-def _size_px(dataset: Dataset, index: int) -> tuple[int, int] | None:
-    """Return (width, height) of the file; None where it has gone since it was decoded."""
+def size_px(dataset: Dataset, index: int) -> tuple[int, int]:
+    """Return (width, height) of the file; (0, 0) where it has gone since it was decoded."""
     try:
         data = dataset.read_bytes(index)
         try:
@@ -78,4 +68,9 @@ def _size_px(dataset: Dataset, index: int) -> tuple[int, int] | None:
             decoded = decode_image(data)  # a format that Pillow does not know, such as HEIC
             return decoded.shape[1], decoded.shape[0]
     except ImageError:
-        return None
+        return 0, 0
+
+
+def _first(values: NDArray[np.floating], count: int) -> list[int]:
+    first: list[int] = np.argsort(values, kind="stable")[:count].tolist()
+    return first

@@ -13,41 +13,32 @@ def summarise_audit(audit: Audit) -> str:
     dataset = audit.dataset
     main = dataset.label_columns[0]
     known, names = dataset.vocabularies[main], dataset.cell_names(main)
-    codes, references = dataset.codes[main], dataset.references
-    suspects = audit.ranking.order.tolist()
-    doubts = [
-        f"{references[i]}: {names[codes[i]]}, rather {known[audit.ranking.suggested[i]]}"
-        for i in suspects
+    shown = [
+        f"{reference} ({names[code]})"
+        for reference, code in zip(dataset.references, dataset.codes[main], strict=True)
     ]
-    pairs = [
-        f"{references[pair.first]} ({names[codes[pair.first]]}) and "
-        f"{references[pair.second]} ({names[codes[pair.second]]})"
-        for pair in audit.near_duplicates
-    ]
-    across_labels = sum(pair.across_labels for pair in audit.near_duplicates)
-    across_split = sum(pair.across_split for pair in audit.near_duplicates)
+    suspects = audit.ranking.suspects.tolist()
     lines = [
         f"{counted(len(dataset), 'image')} with {counted(len(known), 'label')} in {main}",
         *dataset.notes,
         "",
-        *_part(f"{counted(len(suspects), 'label')} probably wrong", doubts),
         *_part(
-            f"{counted(len(audit.strangers), 'image')} far from all others",
-            [f"{references[i]} ({names[codes[i]]})" for i in audit.strangers.tolist()],
+            f"{counted(len(suspects), 'label')} to look at, since another one is likelier",
+            [f"{shown[index]}: {known[audit.ranking.suggested[index]]}?" for index in suspects],
         ),
-        *_part(
-            f"{counted(len(pairs), 'pair')} of images that look the same: {across_labels:,} with "
-            f"different labels, {across_split:,} on both sides of the split",
-            pairs,
-        ),
-        *_part(
-            f"{counted(len(audit.poor), 'image')} dark, blurred, tiny or of an odd shape",
-            [f"{references[i]}: {fault}" for i, fault in audit.poor.items()],
-        ),
+        *_part("Farthest from all others", [shown[index] for index in audit.strangers]),
+        *_part("Most alike with different labels", _named(audit.across_labels, shown)),
+        *_part("Most alike on both sides of the split", _named(audit.across_split, shown)),
     ]
+    for kind, indices in audit.pictures.items():
+        lines += _part(kind.capitalize(), [shown[index] for index in indices])
     return "\n".join(map(printable, lines))
+
+
+def _named(pairs: list[tuple[int, int]], shown: list[str]) -> list[str]:
+    return [f"{shown[first]} and {shown[second]}" for first, second in pairs]
 
 
 def _part(title: str, entries: list[str]) -> list[str]:
     more = [f"  and {len(entries) - _LISTED:,} more"] if len(entries) > _LISTED else []
-    return [title, *(f"  {entry}" for entry in entries[:_LISTED]), *more]
+    return [title, *(f"  {entry}" for entry in entries[:_LISTED]), *more] if entries else []
