@@ -17,7 +17,7 @@ from shopwindow.plain_text import counted
 # Suspects of whom so many were looked at are mostly right; a page of more takes seconds to open.
 MOST_SUSPECTS = 300
 _NEIGHBOURS = 6
-_SIDE_PX, _SMALL_SIDE_PX = 192, 112
+_SIDE_PX, _SMALL_SIDE_PX = 192, 96
 
 
 def write_audit(audit: Audit, path: Path) -> Path:
@@ -46,7 +46,7 @@ def write_audit(audit: Audit, path: Path) -> Path:
         lstrip_blocks=True,
     )
     script = environment.get_template("audit.js").render()
-    cards = _cards(audit)
+    cards, pictures = _cards(audit)
     digest = hashlib.sha256(script.encode()).digest()
     page = environment.get_template("audit.html").render(
         source=dataset.catalogue.source.root.name,
@@ -59,6 +59,7 @@ def write_audit(audit: Audit, path: Path) -> Path:
             "key": _key(dataset.catalogue.source.root, cards),
             "labels": dataset.vocabularies[main],
             "cards": cards,
+            "pictures": pictures,
         },
     )
     write_page(path, page)
@@ -89,29 +90,31 @@ def reasons_to_look(audit: Audit) -> dict[int, list[str]]:
     return found
 
 
-def _cards(audit: Audit) -> list[dict[str, Any]]:
+def _cards(audit: Audit) -> tuple[list[dict[str, Any]], dict[int, str]]:
+    """Return what is shown of each image, and once each the pictures of all neighbours."""
     dataset = audit.dataset
     main = dataset.label_columns[0]
     names, known = dataset.cell_names(main), dataset.vocabularies[main]
-    small: dict[int, str] = {}
-
-    def neighbour(index: int) -> dict[str, str]:
-        if index not in small:
-            small[index] = jpeg_data_uri(dataset.images([index])[0], _SMALL_SIDE_PX)
-        return {"picture": small[index], "label": names[dataset.codes[main][index]]}
-
-    return [
-        {
+    labels = [names[code] for code in dataset.codes[main]]
+    pictures: dict[int, str] = {}
+    cards: list[dict[str, Any]] = []
+    for index, reasons in reasons_to_look(audit).items():
+        neighbours = audit.neighbours[index, :_NEIGHBOURS].tolist()
+        for neighbour in neighbours:
+            if neighbour not in pictures:
+                picture = dataset.images([neighbour])[0]
+                pictures[neighbour] = jpeg_data_uri(picture, _SMALL_SIDE_PX)
+        card = {
             "image": dataset.references[index],
             "picture": jpeg_data_uri(dataset.images([index])[0], _SIDE_PX),
-            "given": names[dataset.codes[main][index]],
+            "given": labels[index],
             "suggested": known[audit.ranking.suggested[index]],
             "doubted": bool(audit.ranking.scores[index] < 0),
             "reasons": reasons,
-            "neighbours": [neighbour(i) for i in audit.neighbours[index, :_NEIGHBOURS].tolist()],
+            "neighbours": [{"picture": i, "label": labels[i]} for i in neighbours],
         }
-        for index, reasons in reasons_to_look(audit).items()
-    ]
+        cards.append(card)
+    return cards, pictures
 
 
 def _key(root: Path, cards: list[dict[str, Any]]) -> str:

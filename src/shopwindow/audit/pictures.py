@@ -72,5 +72,7 @@ def size_px(dataset: Dataset, index: int) -> tuple[int, int]:
 
 
 def _first(values: NDArray[np.floating], count: int) -> list[int]:
-    first: list[int] = np.argsort(values, kind="stable")[:count].tolist()
+    """Return the places of the least values; none that half of all have, as where all are alike."""
+    order = np.argsort(values, kind="stable")[:count]
+    first: list[int] = order[values[order] < np.median(values)].tolist() if len(order) else []
     return first

@@ -47,7 +47,7 @@ function show() {
   element("neighbours").replaceChildren(...card.neighbours.map((neighbour) => {
     const item = document.createElement("li");
     const image = document.createElement("img");
-    image.src = neighbour.picture;
+    image.src = found.pictures[neighbour.picture];
     image.alt = "";
     const label = document.createElement("span");
     label.textContent = neighbour.label;
