@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def main() -> None:
     photos = read(options.phones)
     unit = photos.features / np.linalg.norm(photos.features, axis=1, keepdims=True)
     everyone = np.ones(len(unit), np.bool_)
-    kinds = {
+    kinds: dict[str, Callable[[int], tuple[NDArray[np.bool_], NDArray[np.bool_]]]] = {
         "any others": lambda seed: (everyone, everyone),
         "photos of other senders": lambda seed: (~photos.parted(seed), photos.parted(seed)),
         "only shoes": lambda seed: (everyone, photos.labels == "Shoes"),

@@ -19,6 +19,7 @@ COMMANDS = [
     "predict",
     "summary",
     "inspect",
+    "audit",
     "train",
     "find-lr",
     "evaluate",

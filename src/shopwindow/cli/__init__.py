@@ -16,6 +16,7 @@ import click
 from click.shell_completion import shell_complete
 
 from shopwindow import __version__
+from shopwindow.cli.audit import audit
 from shopwindow.cli.bulk import predict, summary
 from shopwindow.cli.calibrate import calibrate
 from shopwindow.cli.card import card
@@ -62,6 +63,7 @@ for command in (
     predict,
     summary,
     inspect,
+    audit,
     train,
     find_lr,
     evaluate,

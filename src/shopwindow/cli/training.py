@@ -128,6 +128,12 @@ def network_options(command: Command) -> Command:
     "feedback, else the file of --start-from]",
 )
 @click.option(
+    "--corrections",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of decisions from the page of audit: labels to correct, images to leave out.",
+)
+@click.option(
     "--balance",
     metavar="POWER",
     type=click.FloatRange(0, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from shopwindow.data.cache import ImageCache, open_cache
 from shopwindow.data.catalogue import read_catalogue
+from shopwindow.data.corrections import Corrections, correction_key, count_corrections
 from shopwindow.data.duplicates import open_duplicates
 from shopwindow.data.label_sets import (
     SEPARATOR,
+    Bars,
     bars_of,
     keep_known,
     meaning_of_bars,
@@ -53,6 +56,7 @@ class Dataset:
         catalogue: What the data set was read from; also the images that were left out.
         roles: What each image is for; empty where the data set does not come in parts.
         notes: How the data was read, and what was lost: sentences for people to see.
+        corrections: Those that were applied, as a bundle records them; None where none were asked.
         lost_labels: Main labels that rows or folders name, and that are not learned; empty where
             the labels are given.
     """
@@ -69,6 +73,7 @@ class Dataset:
     roles: tuple[Role, ...]
     notes: tuple[str, ...]
     lost_labels: tuple[str, ...]
+    corrections: Corrections | None
     _cache: ImageCache = field(repr=False)
     _positions: NDArray[np.int64] = field(repr=False)  # of the N images in catalogue and cache
 
@@ -219,6 +224,7 @@ def build_dataset(
     }
     roles: Sequence[Role] = catalogue.roles or [""] * len(catalogue)
     held_out = held_out_role(roles)
+    corrected = _corrected(spec, catalogue, cache, vocabularies.get(main, ()), bars[main])
     chosen = choose_main_labels(
         catalogue.labels[main],
         cache.failures,
@@ -227,6 +233,7 @@ def build_dataset(
         label_map=spec.label_map,
         min_images=spec.min_images,
         vocabulary=vocabularies[main] if vocabularies else None,
+        corrected=corrected,
     )
     positions, dropped = [], list(catalogue.dropped)
     for index, reason in enumerate(chosen.reasons):
@@ -249,7 +256,7 @@ def build_dataset(
     # Where labels are given or mapped, what the data calls them is not what is learned.
     is_own = not vocabularies and spec.label_map is None
     lost = lost_labels(catalogue.named_labels, known[main], bars[main]) if is_own else ()
-    notes = [*catalogue.notes]
+    notes = [*catalogue.notes, *count_corrections(corrected)]
     for column in label_columns if spec.label_map is None else further:
         notes += name_bars(column, [*filter(None, catalogue.labels[column])], bars[column])
     notes += chosen.name_lost(lost, spec.min_images)
@@ -268,11 +275,38 @@ def build_dataset(
         roles=tuple(roles[index] for index in positions) if catalogue.roles else (),
         notes=(),
         lost_labels=lost,
+        corrections=None
+        if spec.corrections is None
+        else Corrections(
+            {
+                correction_key(catalogue.references[index], int(cache.digests[index])): label
+                for index, label in corrected.items()
+            },
+            is_recorded=True,
+        ),
         _cache=cache,
         _positions=np.array(positions, np.int64),
     )
     notes += _name_copies(dataset)
     return replace(dataset, notes=tuple(map(printable, notes)))
+
+
+def _corrected(
+    spec: DataSpec,
+    catalogue: LabelledImages,
+    cache: ImageCache,
+    vocabulary: Sequence[str],
+    bars: Bars,
+) -> dict[int, str | None]:
+    """Return the corrections by the positions of their images in the catalogue."""
+    if spec.corrections is None:
+        return {}
+    cells = {text for text in catalogue.labels[catalogue.label_columns[0]] if text}
+    label_map = spec.label_map or {}
+    meant = [label_map.get(text) or split_cell(text, bars) for text in cells]
+    known = {*vocabulary, *chain.from_iterable(meant)}
+    digests = [int(digest) for digest in cache.digests]
+    return spec.corrections.of_images(catalogue.references, digests, known)
 
 
 def _name_copies(dataset: Dataset) -> Iterator[str]:

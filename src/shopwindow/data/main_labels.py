@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from shopwindow.data.label_sets import Bars, LabelMap, split_cell
 from shopwindow.plain_text import NONE_OF_THEM, listed
@@ -57,6 +58,7 @@ def choose_main_labels(
     label_map: LabelMap | None,
     min_images: int,
     vocabulary: Sequence[str] | None,
+    corrected: Mapping[int, str | None] = MappingProxyType({}),
 ) -> MainLabels:
     """Choose the labels to learn, and the images that have one of them.
 
@@ -68,10 +70,15 @@ def choose_main_labels(
         label_map: What the labels mean in other words.
         min_images: Labels with fewer images to learn from are left out.
         vocabulary: The labels, where they are given.
+        corrected: By index, the labels that are right whatever the cells say; None where an image
+            is to be left out.
     """
     read, reasons = [], []
     for index, text in enumerate(texts):
         cell, reason = _read_cell(text or "", bars, label_map)
+        if index in corrected:
+            label = corrected[index]
+            cell, reason = ((label,), "") if label else (cell, "left out by a correction")
         read.append(cell)
         reasons.append(f"unreadable image: {failures[index]}" if index in failures else reason)
     counts = Counter(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from shopwindow.data.corrections import Corrections, read_corrections, recorded_corrections
 from shopwindow.data.label_sets import Bars, LabelMap, as_label_map, read_label_map
 from shopwindow.data.location import has_table, table_columns
 from shopwindow.data.tables import TABLE_SUFFIXES
@@ -38,6 +39,7 @@ class DataSpec:
             where another data set or a model decides the labels.
         bars: What `Tshirts|Tops` means: `any` of these labels would be right, or `path`: it is one
             label, below another. By default the cells, or the given labels, decide.
+        corrections: Main labels that somebody has judged again, and images to leave out.
         is_recorded: Whether this is how a bundle's own training data was read. Its label map then
             plays no part in data of which it names no label: these are other data. Nor does its
             `min_images` in any data but those of the training.
@@ -55,6 +57,7 @@ class DataSpec:
     group_column: str | None = None
     min_images: int = 2
     bars: Bars | None = None
+    corrections: Corrections | None = None
     is_recorded: bool = False
 
     def __post_init__(self) -> None:
@@ -75,11 +78,14 @@ class DataSpec:
         """Take what says how to read data from the options of a command, which may have more.
 
         Raises:
-            DataError: The file that `label_map` names cannot be read, or is no label map.
+            DataError: The file that `label_map` or `corrections` names cannot be read, or is
+                something else.
         """
         known = {field.name: options[field.name] for field in fields(cls) if field.name in options}
         if isinstance(path := known.get("label_map"), Path):
             known["label_map"] = read_label_map(path)
+        if isinstance(path := known.get("corrections"), Path):
+            known["corrections"] = read_corrections(path)
         return cls(**known)
 
     @classmethod
@@ -121,6 +127,7 @@ class DataSpec:
             also=tuple(also),
             label_map=None if label_map is None else as_label_map(label_map),
             min_images=record.get("min_images") or 1,
+            corrections=recorded_corrections(record.get("corrections")),
             is_recorded=True,
         )
 
@@ -139,6 +146,7 @@ class DataSpec:
             and {label: None if to is None else list(to) for label, to in label_map.items()},
             "group_column": self.group_column,
             "min_images": self.min_images,
+            **({"corrections": dict(self.corrections.labels)} if self.corrections else {}),
         }
 
     def load(

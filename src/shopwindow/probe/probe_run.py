@@ -26,7 +26,7 @@ from shopwindow.calibration.calibrating import Calibration, calibrate, families_
 from shopwindow.calibration.thresholds import SURE_PRECISION
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import name_twins
-from shopwindow.data.split import Split, split_images
+from shopwindow.data.split import Split, SplitMethod, split_images
 from shopwindow.errors import DataError
 from shopwindow.evaluation.asking import ask, embeddings_of
 from shopwindow.evaluation.measuring import quality_of, verdict
@@ -88,9 +88,14 @@ def _train(run: Run, engine: EngineName, cross_validated_below: int) -> Path:
     began = perf_counter()
     options, progress = run.options, sys.stderr.isatty()
     backbone = open_backbone(engine=engine)
-    dataset = open_dataset(options, (backbone.rule.height_px, backbone.rule.width_px))
+    dataset = open_dataset(run, (backbone.rule.height_px, backbone.rule.width_px))
     check_labels(dataset)
-    split = _split(run, dataset, cross_validated_below)
+    split = split_or_not(
+        dataset,
+        seed=options.seed,
+        method=options.split,  # type: ignore[arg-type]
+        cross_validated_below=cross_validated_below,
+    )
     note_start_and_card(run)
     check_agrees(run, dataset, split)
     _expect_as_before(run, dataset)
@@ -105,16 +110,28 @@ def _train(run: Run, engine: EngineName, cross_validated_below: int) -> Path:
     return bundle
 
 
-def _split(run: Run, dataset: Dataset, cross_validated_below: int) -> Split:
-    """Hold a part out; of few images none, unless the data set names its own held-out part."""
-    seed, method = run.options.seed, run.options.split
+def split_or_not(
+    dataset: Dataset,
+    *,
+    seed: int,
+    method: SplitMethod = "grouped",
+    cross_validated_below: int = CROSS_VALIDATED_BELOW,
+) -> Split:
+    """Hold a part out; of few images none, unless the data set names its own held-out part.
+
+    Args:
+        dataset: What a probe is to be fitted to.
+        seed: See `split_images`, also for `method`.
+        method: How to split.
+        cross_validated_below: With fewer images none is held out.
+    """
     answers = len(dataset) * sum(len(labels) for labels in dataset.vocabularies.values())
     if (
         dataset.given_split is not None
         or len(dataset) >= cross_validated_below
         or answers > MAX_ANSWERS  # more than a bundle carries
     ):
-        return split_images(dataset, seed=seed, method=method)  # type: ignore[arg-type]
+        return split_images(dataset, seed=seed, method=method)
     everything, nothing = np.arange(len(dataset), dtype=np.int64), np.empty(0, np.int64)
     return Split(everything, nothing, CROSS_VALIDATED, seed, 0.0)
 

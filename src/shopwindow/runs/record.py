@@ -125,7 +125,7 @@ def _data_record(
         "balance": options.balance,
         # Those in use, also where nobody named them; class folders have none.
         "read": replace(
-            DataSpec.from_options(vars(options)),
+            DataSpec.from_options(vars(options) | {"corrections": dataset.corrections}),
             image_column=dataset.catalogue.image_column,
             label_column=dataset.label_columns[0] if has_table else None,
         ).as_json(),

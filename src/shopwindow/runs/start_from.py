@@ -64,6 +64,11 @@ def settle_options(given: dict[str, Any]) -> TrainingOptions:
             f"{given['recipe']}; leave --start-from out, since finetune begins with such a probe "
             "of the same data anyway"
         )
+    if settled.pop("has_corrections") and "corrections" not in given:
+        raise UsageError(
+            f"--start-from {path}: expected --corrections, since it was trained with corrected "
+            "labels, which DATA lacks; give the same table again, or a later one"
+        )
     for name in _FIXED:
         if name in given and _comparable(given[name]) != _comparable(settled[name]):
             raise UsageError(
@@ -158,6 +163,7 @@ def _settled(bundle: Bundle, path: Path) -> dict[str, Any]:
         "batch_size": training.get("batch_size"),
         **recorded_fields(read),
         "min_images": read.get("min_images") or TrainingOptions.min_images,
+        "has_corrections": bool(read.get("corrections")),
         "families": tuple(families.name for families in info.families),
         "seed": split.get("seed"),
         "split": TrainingOptions.split if method == CROSS_VALIDATED else method,

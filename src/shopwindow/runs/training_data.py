@@ -13,6 +13,7 @@ import numpy as np
 
 from shopwindow.bundle import INPUT_NAME
 from shopwindow.bundle.seen import SeenImages
+from shopwindow.data.corrections import recorded_corrections
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.duplicates import resemble
 from shopwindow.data.spec import DataSpec
@@ -21,7 +22,6 @@ from shopwindow.errors import DataError, UsageError
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.runs.mix import ExtraDataset, LoadedExtra, TrainingMix, combine, open_extra
 from shopwindow.runs.run_folder import Run
-from shopwindow.runs.training_options import TrainingOptions
 
 # A correction weighs as much as so many images of the main data set, up to a fifth of a batch.
 CORRECTION_WEIGHT = 10
@@ -48,14 +48,30 @@ def check_labels(dataset: Dataset) -> None:
         )
 
 
-def open_dataset(options: TrainingOptions, size: tuple[int, int]) -> Dataset:
-    """Load the data of a run; `size` is (height, width) in pixels."""
-    return DataSpec.from_options(vars(options)).load(
+def open_dataset(run: Run, size: tuple[int, int]) -> Dataset:
+    """Load the data of a run with its corrections, which it notes when it is started.
+
+    Args:
+        run: Its options say where the data are; the table may be gone when it continues.
+        size: (height, width) in pixels.
+
+    Raises:
+        UsageError: A path or column that is not there.
+        DataError: The data or the corrections cannot be used.
+    """
+    options = run.options
+    noted = recorded_corrections(run.facts.get("label_corrections"))
+    corrections = options.corrections if noted is None else noted
+    spec = DataSpec.from_options(vars(options) | {"corrections": corrections})
+    dataset = spec.load(
         rule=ResizeRule(height_px=size[0], width_px=size[1]),
         with_test=False,
         cache_dir=options.cache_dir,
         progress=sys.stderr.isatty(),  # a bar in a log file would be a hundred lines
     )
+    if dataset.corrections is not None:
+        run.facts.setdefault("label_corrections", dict(dataset.corrections.labels))
+    return dataset
 
 
 def open_mix(

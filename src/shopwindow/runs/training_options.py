@@ -10,7 +10,17 @@ from typing import Any
 
 from shopwindow.errors import TrainingError, UsageError
 
-_PATHS = ("data", "labels_file", "label_map", "out", "card", "cache_dir", "start_from", "feedback")
+_PATHS = (
+    "data",
+    "labels_file",
+    "label_map",
+    "out",
+    "card",
+    "cache_dir",
+    "start_from",
+    "feedback",
+    "corrections",
+)
 _PATH_LISTS = ("extras",)
 
 
@@ -74,6 +84,7 @@ class TrainingOptions:
         cache_dir: Where decoded images are kept between runs; None for the user's cache folder.
         start_from: The bundle that the training starts from; see `settle_options`.
         feedback: A folder of corrections to learn from; see `open_corrections`.
+        corrections: A table of labels that somebody has judged again; see `read_corrections`.
 
     Raises:
         UsageError: A value is outside its range; the message says what was expected.
@@ -106,6 +117,7 @@ class TrainingOptions:
     cache_dir: Path | None = None
     start_from: Path | None = None
     feedback: Path | None = None
+    corrections: Path | None = None
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
@@ -173,6 +185,7 @@ class TrainingOptions:
             cache_dir=self.cache_dir.resolve() if self.cache_dir else None,
             start_from=self.start_from.resolve() if self.start_from else None,
             feedback=self.feedback.resolve() if self.feedback else None,
+            corrections=self.corrections.resolve() if self.corrections else None,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def open_trainer(run: Run) -> Trainer:
         run.facts["arch"] = options.arch or arch_of(weights) or defaults.arch
     size_px = options.size or defaults.size
 
-    dataset = open_dataset(options, size_px)
+    dataset = open_dataset(run, size_px)
     check_labels(dataset)
     split = _open_split(run, dataset)
     check_agrees(run, dataset, split)
