@@ -29,6 +29,7 @@ from shopwindow.web import (
     reference,
     review,
     security,
+    studio,
 )
 from shopwindow.web.state import AppState, app_state
 from shopwindow.web.uploads import UploadRequest, refuse_compressed
@@ -94,7 +95,7 @@ def create_app(
     app.after_request(prometheus.count_response)
     app.after_request(security.add_security_headers)
 
-    for module in (pages, feedback_pages, api, review, reference, prometheus):
+    for module in (pages, feedback_pages, api, review, studio, reference, prometheus):
         app.register_blueprint(module.bp)
     app.register_error_handler(HTTPException, problem.handle_http_error)
     app.register_error_handler(BusyError, problem.handle_busy)

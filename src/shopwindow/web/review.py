@@ -42,11 +42,27 @@ _STATUSES: dict[str, Status] = {
 }
 
 
+_STUDIO = "/studio"  # which has a cookie of its own
+
+
 class _ReviewSession(SecureCookieSessionInterface):
-    """A session whose cookie is for https alone where the request came that way."""
+    """A session whose cookie is for https alone where the request came that way.
+
+    /review and /studio have a cookie each, which is sent to no other page.
+    """
+
+    def get_cookie_name(self, app: Flask) -> str:
+        return "shopwindow-studio" if _in_studio() else super().get_cookie_name(app)
+
+    def get_cookie_path(self, app: Flask) -> str:
+        return _STUDIO if _in_studio() else super().get_cookie_path(app)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
+
+
+def _in_studio() -> bool:
+    return request.path == _STUDIO or request.path.startswith(f"{_STUDIO}/")
 
 
 def set_up_sessions(app: Flask) -> None:
