@@ -58,7 +58,7 @@ def serve_with_studio(settings: Settings, folder: Path, *, may_be_open: bool = F
     Raises:
         UsageError: There is no password where one is needed, or the folder cannot be opened.
     """
-    from shopwindow.web.studio import is_loopback
+    from shopwindow.web.studio_access import is_loopback
 
     is_open = may_be_open and is_loopback(settings.host) and not settings.trusted_proxies
     if not (is_open or settings.review_password):

@@ -48,7 +48,7 @@ class Album:
     def __init__(self) -> None:
         self.session = secrets.token_hex(8)
         # Versions of an earlier session are always lower.
-        self.version = self.revision = time.time_ns() // 1_000_000
+        self.version = self.revision = time.time_ns() // 1_000
         self._began = self.version
         self._photos: dict[str, Photo] = {}
         self._removed: list[tuple[int, str]] = []

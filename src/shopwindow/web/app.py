@@ -30,6 +30,7 @@ from shopwindow.web import (
     review,
     security,
     studio,
+    studio_api,
 )
 from shopwindow.web.state import AppState, app_state
 from shopwindow.web.uploads import UploadRequest, refuse_compressed
@@ -37,6 +38,10 @@ from shopwindow.web.uploads import UploadRequest, refuse_compressed
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
 
+_WITH_ADDRESSES = (
+    *(pages, feedback_pages, api, review, studio, studio_api),
+    *(reference, prometheus),
+)
 _ASSET_AGE_S = 365 * 24 * 3600
 
 
@@ -95,7 +100,7 @@ def create_app(
     app.after_request(prometheus.count_response)
     app.after_request(security.add_security_headers)
 
-    for module in (pages, feedback_pages, api, review, studio, reference, prometheus):
+    for module in _WITH_ADDRESSES:
         app.register_blueprint(module.bp)
     app.register_error_handler(HTTPException, problem.handle_http_error)
     app.register_error_handler(BusyError, problem.handle_busy)

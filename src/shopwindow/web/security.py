@@ -135,7 +135,7 @@ def check_access() -> None:
     # Nothing else runs the model, and the other pages cost next to nothing. A reviewer is quicker
     # than any limit, and attempts to log in have a limit of their own.
     costs = request.method == "POST" or "example" in request.args
-    if costs and request.blueprint not in ("review", "studio"):
+    if costs and request.blueprint not in ("review", "studio", "studio_api"):
         access.check_rate(
             request.remote_addr, request.headers.get, feedback="feedback" in request.path
         )

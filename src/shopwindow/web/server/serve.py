@@ -27,7 +27,7 @@ from shopwindow.web.app import accept_feedback, create_app
 from shopwindow.web.messages import title_of
 from shopwindow.web.server.http_server import HttpServer
 from shopwindow.web.state import AppState, app_state
-from shopwindow.web.studio import accept_studio
+from shopwindow.web.studio_access import accept_studio
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
