@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import OpenProject
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.spec import DataSpec
 from shopwindow.errors import StudioConflictError, UsageError
