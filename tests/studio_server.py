@@ -14,16 +14,14 @@ from typing import Any
 import httpx
 
 Files = Sequence[tuple[str, bytes]]
-_PATIENCE_S = 120
 
 
 class Page:
     """Does what the studio's page does."""
 
-    def __init__(self, url: str, process: subprocess.Popen[str], **options: Any) -> None:
+    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
         self.url, self.process = url, process
-        self.client = httpx.Client(base_url=url, timeout=60, **options)
-        self.open()
+        self.client = httpx.Client(base_url=url, timeout=60)
 
     def open(self) -> httpx.Response:
         """Load the page, and take its token."""
@@ -113,6 +111,7 @@ def running(command: Sequence[str], environment: dict[str, str]) -> Iterator[Pag
             assert "http://" in line, "the server did not start; see its message above"
             page = Page("http://" + line.split("http://")[1].split()[0], process)
             with page.client:
+                page.open()
                 yield page
         finally:
             process.kill()

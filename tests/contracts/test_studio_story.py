@@ -50,8 +50,8 @@ def test_photos_lie_in_the_folder_byte_for_byte(page: Page, folder: Path, photos
     for kind in KINDS:
         for name, content in photos[kind][:15]:
             assert (folder / "photos" / name).read_bytes() == content
-    table = [*csv.DictReader((folder / "labels.csv").open(newline=""))]
-    assert [row["label"] for row in table].count("Shoes") >= 15
+    with (folder / "labels.csv").open(newline="") as table:
+        assert [row["label"] for row in csv.DictReader(table)].count("Shoes") == 15
 
 
 def test_model_knows_photos_that_it_has_not_seen(page: Page, photos: Photos) -> None:
@@ -172,7 +172,7 @@ def test_pictures_are_made_once_and_kept_by_browsers(page: Page) -> None:
     assert small.headers["Content-Type"] == "image/jpeg"
     assert "immutable" in small.headers["Cache-Control"]
     large = page.client.get(state["preview"].replace("{id}", name))
-    assert len(large.content) > len(small.content)
+    assert len(large.content) >= len(small.content)
     assert page.client.get(state["thumbnail"].replace("{id}", "none.jpg")).status_code == 404
 
 

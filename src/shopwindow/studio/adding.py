@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shopwindow.atomic_write import write_atomically
-from shopwindow.errors import ImageError
+from shopwindow.errors import ImageError, StudioConflictError
 from shopwindow.imaging.limits import ImageLimits
 from shopwindow.imaging.preprocess import ResizeRule
 from shopwindow.plain_text import counted
@@ -89,8 +89,7 @@ class Adding:
                 known[photo.digest] = name
                 rows[name], read[name] = Row(sent.label, group), photo
             if rows:
-                with self._changes.lock:
-                    self._changes.apply(rows, f"Add {counted(len(rows), 'photo')}", tell=False)
+                self._take_in(rows)
         except BaseException:
             for name in rows:
                 self._project.photo(name).unlink(missing_ok=True)
@@ -106,6 +105,16 @@ class Adding:
             "duplicates": duplicates,
             "refused": refused,
         }
+
+    def _take_in(self, rows: Mapping[str, Row | None]) -> None:
+        did = f"Add {counted(len(rows), 'photo')}"
+        with self._changes.lock:
+            try:
+                self._changes.apply(rows, did, tell=False)
+            except (
+                StudioConflictError
+            ):  # the table was read again; new photos conflict with nothing
+                self._changes.apply(rows, did, tell=False)
 
     def _read(self, sent: Sent, refused: list[dict[str, str]]) -> ReadPhoto | None:
         why = sent.why

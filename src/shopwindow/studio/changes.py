@@ -33,6 +33,8 @@ class Changes:
     Attributes:
         lock: Held over each change, until it is on disk.
         dismissed: Labels by name of the photo that somebody has found to be right.
+        undoable: What undo would take back, in words; None where there is nothing.
+        redoable: What redo would do again, in words; None where there is nothing.
     """
 
     def __init__(
@@ -43,18 +45,7 @@ class Changes:
         self._dismissed_path = project.hidden / "dismissed.json"
         self.dismissed = _read_names(self._dismissed_path)
         self._entry_at = 0  # the revision of the last change
-
-    @property
-    def undoable(self) -> str | None:
-        """What undo would take back, in words."""
-        entry = self._project.undoable
-        return None if entry is None else entry.did
-
-    @property
-    def redoable(self) -> str | None:
-        """What redo would do again, in words."""
-        entry = self._project.redoable
-        return None if entry is None else entry.did
+        self._name_what_can_be_undone()
 
     def now(self) -> dict[str, Any]:
         """Return the version and the revision."""
@@ -242,8 +233,10 @@ class Changes:
         before = self._album.snapshot()
         try:
             entry = act()
+            self._name_what_can_be_undone()
         except StudioConflictError:  # the table was read again
             gone = dict.fromkeys(name for name in before if name not in self._project.rows)
+            self._name_what_can_be_undone()
             self._entry_at = self._album.put({**gone, **self._project.rows})
             self._on_change([name for name in self._project.rows if name not in before])
             raise
@@ -253,6 +246,11 @@ class Changes:
         self._entry_at = self._album.put(rows)
         new = [name for name, row in rows.items() if row is not None and name not in before]
         self._on_change(new if tell else ())
+
+    def _name_what_can_be_undone(self) -> None:
+        undoable, redoable = self._project.undoable, self._project.redoable
+        self.undoable = None if undoable is None else undoable.did
+        self.redoable = None if redoable is None else redoable.did
 
 
 def _read_names(path: Path) -> dict[str, str]:

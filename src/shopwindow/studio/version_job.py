@@ -18,7 +18,7 @@ from shopwindow.atomic_write import write_atomically
 from shopwindow.bundle import Bundle, read_bundle
 from shopwindow.data.spec import DataSpec
 from shopwindow.errors import ShopwindowError
-from shopwindow.evaluation.promotion import compare_for_promotion
+from shopwindow.evaluation.promotion import MARGIN_POINTS, compare_for_promotion
 from shopwindow.plain_text import printable
 from shopwindow.probe.probe_run import train_probe
 from shopwindow.runs import Run, TrainingOptions, settle_options
@@ -26,6 +26,7 @@ from shopwindow.studio.project import HIDDEN, RUNS, WINDOW
 
 FIGURES = "version.json"
 _CACHE = "decoding-"
+_CHANCE_PHOTOS = 2  # that a model may lose unless more than chance speaks against it
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,19 @@ def make_version(folder: Path, version: str, *, grouped: bool) -> None:
 
 def compare(in_service: Bundle, new: Bundle, folder: Path, cache: Path) -> Gate:
     """Return how a new bundle does beside the one in the window, on the photos of the project."""
+    # One or two photos are chance, however few there are.
+    photos = max(1, int(in_service.info.data["images"]))
+    margin_points = max(MARGIN_POINTS, 100 * _CHANCE_PHOTOS / photos)
     specs = tuple(DataSpec.from_record(folder, one.info.data) for one in (in_service, new))
     try:
         found = compare_for_promotion(
-            in_service, new, folder, specs=(specs[0], specs[1]), cache_dir=cache, progress=False
+            in_service,
+            new,
+            folder,
+            specs=(specs[0], specs[1]),
+            margin_points=margin_points,
+            cache_dir=cache,
+            progress=False,
         )
     except ShopwindowError as error:
         sentence = f"It could not be compared: {error}"

@@ -126,7 +126,10 @@ def _check_this_machine() -> None:
     Raises:
         Forbidden: It came through a proxy, or by another name.
     """
-    name = urlsplit(f"//{request.host}").hostname or ""
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:  # brackets without an address
+        name = ""
     if any(header in request.headers for header in _FORWARDED) or not is_loopback(name):
         raise Forbidden(
             "Without a password the studio is for this machine alone: open it as 127.0.0.1, or set "
