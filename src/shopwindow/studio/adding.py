@@ -111,9 +111,8 @@ class Adding:
         with self._changes.lock:
             try:
                 self._changes.apply(rows, did, tell=False)
-            except (
-                StudioConflictError
-            ):  # the table was read again; new photos conflict with nothing
+            except StudioConflictError:
+                # The table was read again; new photos conflict with nothing in it.
                 self._changes.apply(rows, did, tell=False)
 
     def _read(self, sent: Sent, refused: list[dict[str, str]]) -> ReadPhoto | None:

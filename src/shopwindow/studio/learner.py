@@ -30,6 +30,7 @@ from shopwindow.studio.fitting import (
     measure,
 )
 from shopwindow.studio.photo_cache import PhotoCache
+from shopwindow.studio.reader import lower_priority
 
 _TOGETHER_S = 0.05  # changes that come so close share a fit
 _READING_S = 1.0  # between fits while photos come in
@@ -81,11 +82,11 @@ class Learner:
     ) -> None:
         self._album, self._cache = album, cache
         self._dismissed, self._on_fit = dismissed, on_fit
-        self._wanted = threading.Condition()  # of the next eight
+        self._wanted = threading.Condition()  # of the next nine
         self._asked = self._fitted_at = self._measured_at = 0
         self._asked_s = self._measured_s = 0.0
         self._searched_at = 0
-        self._soon = False
+        self._soon = self._fitting = False
         self._again = False  # whether to fit the same photos with what was measured
         self._penalty = USUAL_PENALTY
         self._stopped = False
@@ -144,6 +145,7 @@ class Learner:
                 _log.exception("The model of the studio could not be fitted")
             with self._wanted:
                 self._fitted_at = asked
+                self._fitting = False
                 self._wanted.notify_all()
             self._album.touch()
 
@@ -154,6 +156,7 @@ class Learner:
             self._wanted.wait_for(lambda: self._stopped, _TOGETHER_S)
             self._wanted.wait_for(lambda: self._stopped or self._soon, _READING_S)
             self._again = self._soon = False
+            self._fitting = True
             return None if self._stopped else self._asked
 
     def _fit(self) -> None:
@@ -183,6 +186,7 @@ class Learner:
             self._album.update(_as_guesses([*asked], probs, fitted.labels))
 
     def _keep_measuring(self) -> None:
+        lower_priority()
         while (asked := self._next_measure()) is not None:
             try:
                 searching = asked == self._measured_at
@@ -224,6 +228,8 @@ class Learner:
             return
 
         def step() -> None:
+            with self._wanted:  # fitting comes first
+                self._wanted.wait_for(lambda: self._stopped or not (self._fitting or self._soon))
             if self._stopped or (searching and self._asked > asked):
                 raise _NewerLabelsError
 
