@@ -35,6 +35,7 @@ from shopwindow.studio.reader import lower_priority
 _TOGETHER_S = 0.05  # changes that come so close share a fit
 _READING_S = 1.0  # between fits while photos come in
 _SETTLED_S, _PATIENCE_S = 0.3, 5.0  # without a change, before measuring; at most
+_STOP_S = 3.0
 _QUIET_S = 3.0  # without a change, before the search for a penalty
 
 _log = logging.getLogger(__name__)
@@ -114,13 +115,13 @@ class Learner:
             thread.start()
 
     def stop(self) -> None:
-        """Stop after the work under way."""
+        """Stop after the work under way, which is left to itself where it takes long."""
         with self._wanted:
             self._stopped = True
             self._wanted.notify_all()
         for thread in self._threads:
             if thread.is_alive():
-                thread.join()
+                thread.join(_STOP_S)
 
     def wake(self, *, soon: bool = True) -> None:
         """Say that labels have changed, or (not so soon) that photos have come."""
