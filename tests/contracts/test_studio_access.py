@@ -141,6 +141,14 @@ def test_model_has_no_effect_beside_a_studio(run_shopwindow: Run, colour_bundle:
     assert "has no effect" in assert_one_line(done, 2)
 
 
+def test_two_studios_on_one_machine_do_not_take_each_others_cookies(
+    page: Page, tmp_path: Path
+) -> None:
+    with studio(tmp_path / "other") as other:
+        page.client.cookies.update(other.client.cookies)  # a browser keeps them by host, not port
+        assert page.post("labels", ids=["red.png"], label="warm")["changed"] == 1
+
+
 def test_second_studio_on_a_folder_is_refused(tmp_path: Path, run_shopwindow: Run) -> None:
     with studio(tmp_path / "project"):
         done = run_shopwindow("studio", "project", "--port", "0")

@@ -22,7 +22,7 @@ from shopwindow.studio.intake import read_photo
 from shopwindow.studio.photo_cache import PhotoCache
 
 _BATCH = 16
-_MOST_WAITING = 500  # whose pixels wait in memory, 55 MB; those of others are read again
+MOST_WAITING = 500  # whose pixels wait in memory, 55 MB; those of others are read again
 _NICENESS = 5  # answers and fits come first
 
 _log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Reader:
             pixels: (H, W, 3) as the backbone sees it, where it was decoded already.
         """
         with self._more:
-            keep = len(self._waiting) < _MOST_WAITING and pixels is not None
+            keep = len(self._waiting) < MOST_WAITING and pixels is not None
             self._waiting[name] = (
                 _Work(name, digest, pixels) if keep and pixels is not None else None
             )
