@@ -35,6 +35,7 @@ from shopwindow.studio.reader import lower_priority
 _TOGETHER_S = 0.05  # changes that come so close share a fit
 _READING_S = 1.0  # between fits while photos come in
 _SETTLED_S, _PATIENCE_S = 0.3, 5.0  # without a change, before measuring; at most
+_PAUSE = 8  # times as long as the work took, where changes follow each other
 _STOP_S = 3.0
 _QUIET_S = 3.0  # without a change, before the search for a penalty
 
@@ -83,9 +84,9 @@ class Learner:
     ) -> None:
         self._album, self._cache = album, cache
         self._dismissed, self._on_fit = dismissed, on_fit
-        self._wanted = threading.Condition()  # of the next nine
+        self._wanted = threading.Condition()  # of the next ten
         self._asked = self._fitted_at = self._measured_at = 0
-        self._asked_s = self._measured_s = 0.0
+        self._asked_s = self._measured_s = self._measuring_s = 0.0
         self._searched_at = 0
         self._soon = self._fitting = False
         self._again = False  # whether to fit the same photos with what was measured
@@ -155,7 +156,8 @@ class Learner:
             while self._asked == self._fitted_at and not (self._again or self._stopped):
                 self._wanted.wait()
             self._wanted.wait_for(lambda: self._stopped, _TOGETHER_S)
-            self._wanted.wait_for(lambda: self._stopped or self._soon, _READING_S)
+            pause_s = max(_READING_S, _PAUSE * self._learned.fit_s)
+            self._wanted.wait_for(lambda: self._stopped or self._soon, pause_s)
             self._again = self._soon = False
             self._fitting = True
             return None if self._stopped else self._asked
@@ -189,6 +191,7 @@ class Learner:
     def _keep_measuring(self) -> None:
         lower_priority()
         while (asked := self._next_measure()) is not None:
+            began_s = time.monotonic()
             try:
                 searching = asked == self._measured_at
                 self._measure(asked, searching=searching)
@@ -198,6 +201,7 @@ class Learner:
                 _log.exception("The model of the studio could not be measured")
             with self._wanted:
                 self._measured_at, self._measured_s = asked, time.monotonic()
+                self._measuring_s = self._measured_s - began_s
                 if searching:
                     self._searched_at = asked
 
@@ -208,7 +212,8 @@ class Learner:
                 now_s = time.monotonic()
                 quiet_s = now_s - self._asked_s
                 if self._fitted_at > self._measured_at:
-                    patience_s = self._measured_s + _PATIENCE_S - now_s
+                    pause_s = max(_PATIENCE_S, _PAUSE * self._measuring_s)
+                    patience_s = self._measured_s + pause_s - now_s
                     if quiet_s >= _SETTLED_S or patience_s <= 0:
                         return self._fitted_at
                     self._wanted.wait(min(_SETTLED_S - quiet_s, patience_s))
