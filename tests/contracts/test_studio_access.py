@@ -78,6 +78,10 @@ def test_other_site_cannot_change_anything(page: Page, change: str) -> None:
         assert "reload the studio" in answer.json()["detail"]
 
 
+def test_asking_for_the_headers_alone_needs_no_token(page: Page) -> None:
+    assert page.client.head("/studio/project.zip", headers={"X-CSRF-Token": ""}).status_code == 200
+
+
 def test_page_may_use_the_camera_and_nothing_from_elsewhere(page: Page) -> None:
     headers = page.client.get("/studio").headers
     assert "camera=(self)" in headers["Permissions-Policy"]

@@ -85,7 +85,7 @@ def check_owner() -> ResponseReturnValue | None:
             "The studio is closed: set SHOPWINDOW_REVIEW_PASSWORD to 16 characters or more, "
             "without spaces, and start the server again."
         )
-    if request.method != "GET" and not _has_token():
+    if request.method not in ("GET", "HEAD", "OPTIONS") and not _has_token():
         raise BadRequest(
             "This request lacks the page's token, or its cookie is gone: reload the studio."
         )
