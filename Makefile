@@ -1,6 +1,6 @@
 # `make` alone lists the targets. .venv serves and knows no torch; .venv-dev trains and tests.
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-slow test-all check format docs train-fashion install-fashion-model bench lock clean serving-environment dev-environment
+.PHONY: help serve studio test test-slow test-all check format docs train-fashion install-fashion-model bench lock clean serving-environment dev-environment
 
 # Where to listen: make serve HOST=0.0.0.0 PORT=8000. Else SHOPWINDOW_HOST and SHOPWINDOW_PORT say so, or
 # nobody, and it is 127.0.0.1:5000. HOST is not taken from the environment: shells and conda set it.
@@ -8,6 +8,8 @@ HOST =
 PORT ?=
 # The bundled model serves unless another is named.
 MODEL ?=
+# The project that `make studio` opens; else the folder studio.
+FOLDER ?=
 # Passed to pytest: make test ARGS="-k bundle -x"
 ARGS ?=
 # How many tests run at once; each worker holds torch and a browser, up to 3 GB.
@@ -24,6 +26,10 @@ help:  ## this list
 serve: serving-environment  ## the web app; HOST, PORT and MODEL (a bundle) are variables
 	@exec .venv/bin/shopwindow serve $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)") \
 		$(if $(MODEL),--model "$(MODEL)")
+
+studio: serving-environment  ## make a model from photos, on one page; FOLDER, HOST and PORT are variables
+	@exec .venv/bin/shopwindow studio $(if $(FOLDER),"$(FOLDER)") $(if $(HOST),--host "$(HOST)") \
+		$(if $(PORT),--port "$(PORT)")
 
 test: dev-environment  ## the tests that guard behaviour (8 minutes); ARGS goes to pytest
 	@$(PYTEST) -m "not slow" $(ARGS)

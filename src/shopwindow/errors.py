@@ -19,6 +19,8 @@
     │   └── WeightsError            pretrained weights that are unavailable or do not fit
     ├── PromotionError              a model that is not promoted, or none to roll back to
     ├── DownloadError               a data set that could not be downloaded
+    ├── StudioError                 what cannot be done with a project               HTTP 422
+    │   └── StudioConflictError     somebody else has changed the same photos        HTTP 409
     └── FeedbackError               the feedback store cannot be used               CLI exit code 2
         └── RefusedFeedbackError    feedback that is not accepted                    HTTP 4xx, 503
             ├── ReceiptError        a receipt that is foreign, changed or too old    HTTP 422
@@ -180,6 +182,27 @@ class PromotionError(ShopwindowError):
 
 class DownloadError(ShopwindowError):
     """A data set that could not be downloaded."""
+
+
+class StudioError(ShopwindowError):
+    """What cannot be done with a project of the studio."""
+
+    http_status = 422
+
+
+class StudioConflictError(StudioError):
+    """Somebody else has changed the same photos meanwhile; nothing was changed.
+
+    Args:
+        message: As everywhere.
+        details: Further members of the response, JSON-ready.
+    """
+
+    http_status = 409
+
+    def __init__(self, message: str, details: dict[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.details = details or {}
 
 
 class FeedbackError(ShopwindowError):

@@ -178,7 +178,13 @@ class Settings:
         least=0,
     )
     review_password: str = _setting(
-        "", "secret", "The password for /review; empty keeps it closed.", secret=True
+        "", "secret", "The password for /review and /studio; empty keeps them closed.", secret=True
+    )
+    studio: str = _setting(
+        "",
+        "path",
+        "The folder of a project to offer at /studio; empty offers none, on takes the folder "
+        "studio.",
     )
     secret_key: str = _setting(
         "", "secret", "The key that signs receipts; empty uses the store's own.", secret=True

@@ -29,6 +29,7 @@ from shopwindow.cli.gallery import gallery
 from shopwindow.cli.importing import import_model
 from shopwindow.cli.promote import promote, rollback
 from shopwindow.cli.serving import serve
+from shopwindow.cli.studio import studio
 from shopwindow.cli.training import export, find_lr, train
 from shopwindow.errors import ShopwindowError
 from shopwindow.plain_text import printable
@@ -60,6 +61,7 @@ def program() -> None:
 
 for command in (
     serve,
+    studio,
     predict,
     summary,
     inspect,

@@ -10,6 +10,7 @@ from threading import Thread
 import click
 
 from shopwindow.cli.options import example, model_option
+from shopwindow.cli.studio import serve_with_studio
 
 
 class _WithSettings(click.Command):
@@ -70,4 +71,7 @@ def serve(model: Path | None, gallery: Path | None, host: str | None, port: int 
     if settings.feedback != "off":
         # This import takes its time; it can do so while the model is read.
         Thread(target=import_module, args=("shopwindow.feedback.opening",), daemon=True).start()
-    serve_app(load_served(settings), settings)
+    if settings.studio:
+        serve_with_studio(settings, Path("studio" if settings.studio == "on" else settings.studio))
+    else:
+        serve_app(load_served(settings), settings)

@@ -42,7 +42,17 @@ def find_duplicates(images_nhwc: NDArray[np.uint8]) -> NDArray[np.int64]:
         (N,) int64: for each image the smallest index of its group. An image without duplicates is
         a group of its own.
     """
-    return _group(_thumbnails(images_nhwc))
+    return group_signatures(signatures_of(images_nhwc))
+
+
+def signatures_of(images_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what images are compared by: (N, S, T, 3) uint8, RGB -> (N, 768) float32."""
+    return _thumbnails(images_nhwc)
+
+
+def group_signatures(signatures: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Group images as `find_duplicates` does, by their (N, 768) signatures."""
+    return _group(signatures)
 
 
 def resemble(

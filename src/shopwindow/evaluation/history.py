@@ -72,28 +72,30 @@ class ModelHistory:
                 # meanwhile still holds the file.
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
-    def promote(self, new: Bundle, before: Bundle, judged: dict[str, Any]) -> None:
+    def promote(self, new: Bundle, before: Bundle | None, judged: dict[str, Any]) -> None:
         """Put a bundle in service.
 
         Args:
             new: What is to be served.
-            before: What was in service when `new` was compared with it.
+            before: What was in service when `new` was compared with it; None where nothing was, and
+                there is no such file yet.
             judged: The figures, as JSON-ready data, for the record.
 
         Raises:
             PromotionError: Something else has come into service since.
         """
-        if self._sha256() != before.sha256:
+        if (self.sha256() if before or self.path.exists() else None) != (before and before.sha256):
             raise PromotionError(
                 f"{self.path}: expected the bundle that the new one was compared with, but it has "
                 "been replaced since; promote again"
             )
-        self._keep(before)
+        if before is not None:
+            self._keep(before)
         self._keep(new)
         record = {
             "format": FORMAT,
             "bundle": new.named,
-            "before": before.named,
+            "before": before and before.named,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "judged": judged,
         }
@@ -110,7 +112,7 @@ class ModelHistory:
             PromotionError: Nothing was in service before it, or promote did not put it there.
             BundleError: The previous bundle is damaged; the current one stays.
         """
-        sha256 = self._sha256()
+        sha256 = self.sha256()
         before = self._before(sha256)
         kept = self._place(before, ".onnx")
         bundle = read_bundle(kept)
@@ -122,11 +124,31 @@ class ModelHistory:
         write_atomically(self.path, bundle.model)
         return bundle
 
+    def sha256(self) -> str:
+        """Return the SHA-256 of the model file.
+
+        Raises:
+            BundleError: It cannot be read.
+        """
+        try:
+            return _sha256_of(self.path)
+        except OSError as error:
+            raise BundleError(
+                f"Cannot read the model in service, {self.path}: {error.strerror}."
+            ) from error
+
+    def before(self) -> str | None:
+        """Return the SHA-256 of what `rollback` would put back; None where there is nothing."""
+        try:
+            return self._before(self.sha256())
+        except (PromotionError, BundleError):
+            return None
+
     def _before(self, sha256: str) -> str:
         path = self._place(sha256, ".json")
         try:
             record = json.loads(path.read_text("utf-8"))
-            if record["bundle"]["sha256"] == sha256:
+            if record["bundle"]["sha256"] == sha256 and record["before"] is not None:
                 return str(record["before"]["sha256"])
         except FileNotFoundError:
             pass
@@ -150,14 +172,6 @@ class ModelHistory:
 
     def _place(self, sha256: str, suffix: str) -> Path:
         return self.folder / f"{sha256[:_DIGITS]}{suffix}"
-
-    def _sha256(self) -> str:
-        try:
-            return _sha256_of(self.path)
-        except OSError as error:
-            raise BundleError(
-                f"Cannot read the model in service, {self.path}: {error.strerror}."
-            ) from error
 
     def _remove_leftovers(self) -> None:
         """Remove what a process that was killed left half-written."""

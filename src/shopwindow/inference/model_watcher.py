@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,9 +48,20 @@ class ModelWatcher:
         # Nothing yet: the file may have been replaced since it was loaded.
         self._tried: Signature | None = None
         self._last_seen: Signature | None = None
+        self._lock = threading.Lock()
 
     def check(self) -> None:
         """Load the file if it is another one, and the same as at the last check."""
+        with self._lock:
+            self._check()
+
+    def check_at_once(self) -> None:
+        """Load the file if it is another one; for whoever has just put a whole file there."""
+        with self._lock:
+            self._last_seen = self._signature()
+            self._check()
+
+    def _check(self) -> None:
         seen = self._signature()
         settled = seen is not None and seen == self._last_seen
         self._last_seen = seen

@@ -33,6 +33,8 @@ from shopwindow.web import (
     review,
     security,
     similar,
+    studio,
+    studio_api,
 )
 from shopwindow.web.drift_watch import DriftWatch
 from shopwindow.web.path_prefix import PathPrefix
@@ -42,6 +44,10 @@ from shopwindow.web.uploads import UploadRequest, refuse_compressed
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
 
+_WITH_ADDRESSES = (
+    *(pages, feedback_pages, api, review, studio, studio_api),
+    *(reference, prometheus),
+)
 _ASSET_AGE_S = 365 * 24 * 3600
 
 
@@ -113,7 +119,7 @@ def create_app(
     app.after_request(cors.add_cors_headers)
     app.after_request(security.add_security_headers)
 
-    for module in (pages, feedback_pages, api, review, reference, prometheus):
+    for module in _WITH_ADDRESSES:
         app.register_blueprint(module.bp)
     if gallery is not None:
         app.register_blueprint(similar.bp)

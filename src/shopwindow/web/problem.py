@@ -24,7 +24,7 @@ from shopwindow.web.state import app_state
 
 MEDIA_TYPE = "application/problem+json"
 # Addresses for programs; the others are for people, unless a program asks for JSON.
-_JSON_PREFIXES = ("/api/", "/health/", "/metrics", "/openapi.json")
+_JSON_PREFIXES = ("/api/", "/studio/api/", "/health/", "/metrics", "/openapi.json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from werkzeug.exceptions import (
 from shopwindow.feedback.drift import MIN_PHOTOS
 from shopwindow.feedback.feedback import Feedback, Status
 from shopwindow.web.drift_watch import FARTHEST
-from shopwindow.web.state import app_state, feedback_or_404
+from shopwindow.web.state import STUDIO, app_state, feedback_or_404
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
@@ -44,14 +44,30 @@ _STATUSES: dict[str, Status] = {
 }
 
 
+_REVIEW, _STUDIO = "/review", "/studio"  # each has a cookie of its own
+
+
 class _ReviewSession(SecureCookieSessionInterface):
-    """A session whose cookie is for /review alone, and for https alone where that is spoken."""
+    """A session whose cookie is for https alone where the request came that way.
+
+    /review and /studio have a cookie each, which is sent to no other page.
+    """
+
+    def get_cookie_name(self, app: Flask) -> str:
+        if not _in_studio() or STUDIO not in app.extensions:
+            return super().get_cookie_name(app)
+        # Cookies know no ports: two studios on one machine must not take each other's.
+        return f"{STUDIO}-{app.extensions[STUDIO].studio.versions.project_id}"
+
+    def get_cookie_path(self, app: Flask) -> str:
+        return request.script_root + (_STUDIO if _in_studio() else _REVIEW)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
-    def get_cookie_path(self, app: Flask) -> str:
-        return url_for("review.show")
+
+def _in_studio() -> bool:
+    return request.path == _STUDIO or request.path.startswith(f"{_STUDIO}/")
 
 
 def set_up_sessions(app: Flask) -> None:

@@ -33,6 +33,8 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# The studio takes photos with the camera.
+_WITH_CAMERA = SECURITY_HEADERS["Permissions-Policy"].replace("camera=()", "camera=(self)")
 # Health checks, style sheets and scripts give nothing away, and are asked for without a key.
 _OPEN_ENDPOINTS = frozenset({"api.live", "api.ready", "reference.show_client", "static"})
 
@@ -103,7 +105,7 @@ class Access:
             )
 
     def check_login(self, peer: str | None, header: Callable[[str], str | None]) -> None:
-        """Count an attempt to log in to /review.
+        """Count an attempt to log in to /review or /studio.
 
         Clients that cannot be told apart are not limited: the password is too long to be guessed,
         and a stranger would lock out its owner.
@@ -133,7 +135,7 @@ def check_access() -> None:
     # Nothing else runs the model, and the other pages cost next to nothing. A reviewer is quicker
     # than any limit, and attempts to log in have a limit of their own.
     costs = request.method == "POST" or "example" in request.args
-    if costs and request.blueprint != "review":
+    if costs and request.blueprint not in ("review", "studio", "studio_api"):
         access.check_rate(
             request.remote_addr, request.headers.get, feedback="feedback" in request.path
         )
@@ -142,6 +144,8 @@ def check_access() -> None:
 def add_security_headers(response: Response) -> Response:
     """Add the headers that every response has."""
     response.headers.update(SECURITY_HEADERS)
+    if request.endpoint == "studio.show" and response.status_code == 200:
+        response.headers["Permissions-Policy"] = _WITH_CAMERA
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # these modules import this one
 
 _log = logging.getLogger(__name__)
 
+STUDIO = "shopwindow-studio"  # the extension of an app that has one
+
 
 @dataclass(slots=True)
 class AppState:

@@ -28,9 +28,11 @@ from shopwindow.web.app import accept_feedback, create_app
 from shopwindow.web.messages import title_of
 from shopwindow.web.server.http_server import HttpServer
 from shopwindow.web.state import AppState, app_state
+from shopwindow.web.studio_access import accept_studio
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
+    from shopwindow.studio import Studio
 
 RETRY_FEEDBACK_S = 30.0
 LOOK_FOR_DRIFT_S = 3600.0
@@ -38,11 +40,23 @@ LOOK_FOR_DRIFT_S = 3600.0
 _log = logging.getLogger(__name__)
 
 
-def serve(predictor: Predictor, settings: Settings) -> None:
+def serve(
+    predictor: Predictor,
+    settings: Settings,
+    studio: Studio | None = None,
+    *,
+    is_open: bool = False,
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then return.
 
     The port is taken first, so that a wrong one is reported at once. The address is printed once
     the model has run and the first request will be answered.
+
+    Args:
+        predictor: The model.
+        settings: Limits and defaults.
+        studio: What to offer at /studio; it is closed at the end.
+        is_open: Whether this machine may use the studio without a password.
 
     Raises:
         UsageError: The host or port cannot be listened on, or the feedback setting makes no sense.
@@ -56,6 +70,9 @@ def serve(predictor: Predictor, settings: Settings) -> None:
             stores.callback(gallery.close)
         app = create_app(predictor, settings, gallery=gallery)
         running.enter_context(contextlib.suppress(KeyboardInterrupt))
+        if studio is not None:
+            stores.callback(studio.close)
+            accept_studio(app, studio, is_open=is_open)
         store = _open_feedback(settings, info)
         if store is not None:
             _use_store(app, store, stores)
@@ -65,15 +82,21 @@ def serve(predictor: Predictor, settings: Settings) -> None:
         _warm_up(predictor)
         if not stopping.is_set():
             print(f"{title_of(info)}: open {server.url} (Ctrl-C stops it)", flush=True)
+            if studio is not None:
+                print(f"The studio of {studio.folder}: open {server.url}/studio", flush=True)
             if store is not None:
                 print(f"Feedback is kept in {store.where}", flush=True)
             if gallery is not None:
                 print(f"Similar items: {len(gallery):,} from {gallery.path}", flush=True)
-        for work in _periodic_work(app, settings, stores):
+        if studio is not None:
+            studio.start()
+        for work in _periodic_work(app, settings, stores, studio):
             work.start()
             running.callback(work.stop)
         while not stopping.is_set():
             server.turn(timeout_s=1)
+        if studio is not None:
+            studio.album.close()  # or pages that wait for news would be waited for
         server.drain(settings.deadline_s)
 
 
@@ -113,12 +136,16 @@ def _warm_up(predictor: Predictor) -> None:
     predictor.predict_images(np.zeros((1, rule.height_px, rule.width_px, 3), np.uint8), top=1)
 
 
-def _periodic_work(app: Flask, settings: Settings, stores: contextlib.ExitStack) -> list[Periodic]:
+def _periodic_work(
+    app: Flask, settings: Settings, stores: contextlib.ExitStack, studio: Studio | None
+) -> list[Periodic]:
     """Return what goes on beside the answers: look for a new model, and for a missing store."""
     state = app_state(app)
     work = []
+    watcher = _watch_model(state, None if studio is None else studio.versions.window_file)
+    if studio is not None:
+        studio.versions.put_in_window = watcher.check_at_once
     if settings.model_check_s:
-        watcher = _watch_model(state)
         work.append(Periodic(watcher.check, every_s=settings.model_check_s, name="model-watch"))
     if settings.feedback != "off" and state.feedback is None:
         retry = partial(_retry_feedback, app, stores)
@@ -126,10 +153,10 @@ def _periodic_work(app: Flask, settings: Settings, stores: contextlib.ExitStack)
     return work
 
 
-def _watch_model(state: AppState) -> ModelWatcher:
+def _watch_model(state: AppState, window: Path | None) -> ModelWatcher:
     predictor = state.batcher.predictor
     return ModelWatcher(
-        predictor.bundle.path or bundled_model_path(),
+        window or predictor.bundle.path or bundled_model_path(),
         predictor,
         load=partial(load_served, state.settings),
         on_load=state.replace_model,

@@ -1,0 +1,129 @@
+"""/studio: the page where a model is made, and the pictures and files behind it."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from flask import (
+    Blueprint,
+    Response,
+    redirect,
+    render_template,
+    request,
+    send_file,
+    session,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import NotFound, TooManyRequests
+
+from shopwindow.errors import StudioError
+from shopwindow.imaging.formats import ENDINGS, MEDIA_TYPES
+from shopwindow.web.state import app_state
+from shopwindow.web.studio_access import (
+    MAX_FILES,
+    check_owner,
+    is_logged_in,
+    refuse,
+    refuse_for_disk,
+    studio_access,
+)
+
+bp = Blueprint("studio", __name__, url_prefix="/studio")
+bp.before_request(check_owner)
+bp.register_error_handler(StudioError, refuse)
+bp.register_error_handler(OSError, refuse_for_disk)
+
+_FOR_EVER_S = 365 * 24 * 3600
+
+
+@bp.get("")
+def show() -> ResponseReturnValue:
+    """Show the page, or the form to log in."""
+    access, settings = studio_access(), app_state().settings
+    token = session.setdefault("token", secrets.token_urlsafe())
+    if not is_logged_in(access):
+        return _login_form()
+    formats = settings.accepted_formats
+    kinds = [kind for name in formats for kind in MEDIA_TYPES[name] + ENDINGS.get(name, ())]
+    return render_template(
+        "studio.html",
+        token=token,
+        api="/studio/api",
+        has_password=not access.is_open,
+        accept=",".join([*kinds, ".zip"]),
+        max_upload_bytes=settings.max_upload_bytes,
+        max_files=MAX_FILES,
+    )
+
+
+@bp.post("/login")
+def log_in() -> ResponseReturnValue:
+    """Start a session for whoever knows the password."""
+    state = app_state()
+    try:
+        state.access.check_login(request.remote_addr, request.headers.get)
+    except TooManyRequests:
+        state.metrics.count_login("refused")
+        raise
+    password, given = state.settings.review_password, request.form.get("password", "")
+    if not password or not hmac.compare_digest(given.encode(), password.encode()):
+        state.metrics.count_login("wrong")
+        return _login_form("This password is wrong.", status=403)
+    state.metrics.count_login("in")
+    session.permanent = True
+    session["in"] = studio_access().epoch
+    session["token"] = secrets.token_urlsafe()  # somebody may have planted the one before
+    return redirect(url_for("studio.show"), 303)
+
+
+@bp.post("/logout")
+def log_out() -> ResponseReturnValue:
+    """End all sessions, on every device."""
+    studio_access().end_sessions()
+    session.clear()
+    return redirect(url_for("studio.show"), 303)
+
+
+@bp.get("/photos/<name>/thumbnail")
+def show_thumbnail(name: str) -> Response:
+    """Return a small picture of a photo; it never changes."""
+    response = _picture(studio_access().studio.thumbnail(name))
+    response.headers["Cache-Control"] = f"private, max-age={_FOR_EVER_S}, immutable"
+    return response
+
+
+@bp.get("/photos/<name>/preview")
+def show_preview(name: str) -> Response:
+    """Return a large picture of a photo."""
+    return _picture(studio_access().studio.preview(name))
+
+
+@bp.get("/versions/<version>/model.onnx")
+def download_model(version: str) -> Response:
+    """Return the file of a version."""
+    studio = studio_access().studio
+    path = studio.versions.model_file(version)
+    name = f"{studio.folder.name}-{version}.onnx"
+    return send_file(path, "application/octet-stream", as_attachment=True, download_name=name)
+
+
+@bp.get("/project.zip")
+def download_project() -> Response:
+    """Return the project as an archive."""
+    studio = studio_access().studio
+    response = Response(studio.archive(), mimetype="application/zip")
+    response.headers.set("Content-Disposition", "attachment", filename=f"{studio.folder.name}.zip")
+    return response
+
+
+def _login_form(error: str = "", status: int = 200) -> Response:
+    html = render_template("studio-login.html", token=session["token"], error=error)
+    return Response(html, status=status)
+
+
+def _picture(jpeg: bytes | None) -> Response:
+    if jpeg is None:
+        raise NotFound("This photo is not in the project any more, or cannot be read.")
+    return Response(jpeg, mimetype="image/jpeg")
