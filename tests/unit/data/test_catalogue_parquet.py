@@ -92,5 +92,5 @@ def test_missing_pyarrow_says_what_to_install(
 ) -> None:
     (tmp_path / "labels.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"Reading Parquet .*'shopwindow\[parquet\]'"):
+    with pytest.raises(MissingExtraError, match=r"Reading Parquet .*\[parquet\]'"):
         read_catalogue(DataSpec(tmp_path))
