@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from shopwindow.bundle.novelty import NOVELTY_OUTPUT, Novelty, read_novelty
 from shopwindow.bundle.quality import QualityTable, is_fraction, read_quality
 from shopwindow.errors import BundleError
 from shopwindow.imaging.preprocess import ResizeRule
@@ -118,6 +119,7 @@ class BundleInfo:
         card: Texts for people: title, summary, licence, limits.
         activation_map: Whether the graph also has a map of which places speak for its label.
         embedding: D, if the graph also has an embedding of each image, (N, D); 0 if it has none.
+        novelty: Where an image counts as unlike those of the training, if the graph measures that.
     """
 
     name: str
@@ -133,6 +135,7 @@ class BundleInfo:
     card: dict[str, Any] = field(default_factory=dict)
     activation_map: bool = False
     embedding: int = 0
+    novelty: Novelty | None = None
 
     def __post_init__(self) -> None:
         for key in ("name", "version", "created"):
@@ -175,7 +178,11 @@ class BundleInfo:
     @property
     def further_outputs(self) -> tuple[str, ...]:
         """The outputs of the graph after those of the label columns."""
-        wanted = {ACTIVATION_OUTPUT: self.activation_map, EMBEDDING_OUTPUT: self.embedding}
+        wanted = {
+            ACTIVATION_OUTPUT: self.activation_map,
+            EMBEDDING_OUTPUT: self.embedding,
+            NOVELTY_OUTPUT: self.novelty is not None,
+        }
         return tuple(name for name, has in wanted.items() if has)
 
     @property
@@ -202,6 +209,7 @@ class BundleInfo:
             "card": self.card,
             "activation_map": self.activation_map,
             "embedding": self.embedding,
+            "novelty": None if self.novelty is None else self.novelty.as_json(),
         }
 
     @classmethod
@@ -229,6 +237,7 @@ class BundleInfo:
             texts = {key: data[key] for key in ("name", "version", "created")}
             tables = {key: data.get(key, {}) for key in ("quality", "data", "training", "card")}
             rule = ResizeRule.from_json(data["resize"])
+            novelty = read_novelty(data.get(NOVELTY_OUTPUT))
         except KeyError as error:
             raise BundleError(f"The bundle's metadata lack the key {error}.") from error
         except (TypeError, ValueError) as error:
@@ -242,6 +251,7 @@ class BundleInfo:
             **tables,
             activation_map=data.get(ACTIVATION_OUTPUT, False),
             embedding=data.get(EMBEDDING_OUTPUT, 0),
+            novelty=novelty,
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shopwindow.bundle.info import ACTIVATION_OUTPUT, EMBEDDING_OUTPUT, BundleInfo
+from shopwindow.bundle.novelty import NOVELTY_OUTPUT
 from shopwindow.errors import BundleError
 
 METADATA_KEY = "shopwindow"
@@ -185,17 +186,23 @@ def _check_outputs(outputs: list[Any], info: BundleInfo, path: Path) -> None:
     expected = [column.name for column in info.columns]
     expected += info.further_outputs
     if found != expected:
-        titles = {ACTIVATION_OUTPUT: "the activation map", EMBEDDING_OUTPUT: "the embedding"}
+        titles = {
+            ACTIVATION_OUTPUT: "the activation map",
+            EMBEDDING_OUTPUT: "the embedding",
+            NOVELTY_OUTPUT: "the novelty",
+        }
         then = "".join(f", then {titles[name]}" for name in info.further_outputs)
         raise BundleError(
             f"{path}: expected the outputs {expected} (the label columns{then}), found {found}."
         )
     for node in outputs[len(info.columns) :]:
         shape = node.shape
-        embeds = node.name == EMBEDDING_OUTPUT
-        fits = list(shape[1:]) == [info.embedding] if embeds else len(shape) == 3
+        fits, expected_shape = {
+            ACTIVATION_OUTPUT: (len(shape) == 3, "[N, rows, columns]"),
+            EMBEDDING_OUTPUT: (list(shape[1:]) == [info.embedding], f"[N, {info.embedding}]"),
+            NOVELTY_OUTPUT: (len(shape) == 1, "[N]"),
+        }[node.name]
         if node.type != "tensor(float)" or not fits or isinstance(shape[0], int):
-            expected_shape = f"[N, {info.embedding}]" if embeds else "[N, rows, columns]"
             raise BundleError(
                 f"{path}: expected the output {node.name} to be tensor(float) "
                 f"{expected_shape}, found {node.type} {shape}."

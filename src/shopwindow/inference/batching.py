@@ -241,6 +241,7 @@ class Batcher:
                 images_nhwc,
                 with_activation=any(entry.explain for entry in wanted),
                 with_embedding=any(entry.embed for entry in wanted),
+                with_novelty=True,
             )
             self._run_s = time.perf_counter() - start
             self.observer.ran(len(images_nhwc), self._run_s)

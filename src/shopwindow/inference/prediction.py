@@ -55,6 +55,10 @@ class Prediction:
         embedding: (D,) float32 of length 1, if requested and the bundle has it: what the last layer
             of the network saw. The more two images look alike to it, the nearer to 1 is the dot
             product. Comparisons and `as_json` leave it out.
+        novelty: How far the image is from those of the training, if the bundle measures it; the
+            unit differs from model to model.
+        known: Whether `novelty` is within the bundle's threshold; None if it is not measured. What
+            is not known is never sure.
     """
 
     label: str
@@ -65,6 +69,8 @@ class Prediction:
     family: LabelScore | None = None
     activation: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    novelty: float | None = None
+    known: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.top or self.top[0] != LabelScore(self.label, self.confidence):
@@ -74,15 +80,21 @@ class Prediction:
         scores = [score.confidence for score in self.top]
         if scores != sorted(scores, reverse=True):
             raise ValueError(f"top: expected the best first, got {scores}")
+        if self.sure and self.known is False:
+            raise ValueError("sure: expected False for an image that is not known, got True")
 
     @property
     def doubt(self) -> Doubt:
         """How far to trust this answer; nothing else decides it."""
+        if self.known is False:
+            return "unknown"
         if self.sure:
             return "sure" if self.confidence >= _SURE_FROM else "likely"
         if self.family is not None and self.family.confidence - self.confidence >= _FAMILY_GAIN:
             return "family"
-        return "unsure" if self.confidence >= _LIKELY_WRONG_BELOW else "unknown"
+        # Where novelty is measured, a low confidence only means: not sure which.
+        measured = self.known is not None
+        return "unsure" if measured or self.confidence >= _LIKELY_WRONG_BELOW else "unknown"
 
     @property
     def shown(self) -> LabelScore | None:
@@ -105,4 +117,6 @@ class Prediction:
             "top": [score.as_json() for score in self.top],
             "attributes": {name: score.as_json() for name, score in self.attributes.items()},
             "family": self.family.as_json() if self.family else None,
+            "novelty": None if self.novelty is None else round(self.novelty, 4),
+            "known": self.known,
         }

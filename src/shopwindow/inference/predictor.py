@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shopwindow.bundle import (
     ACTIVATION_OUTPUT,
     EMBEDDING_OUTPUT,
+    NOVELTY_OUTPUT,
     Bundle,
     BundleInfo,
     Families,
@@ -92,6 +93,7 @@ class Predictor:
         *,
         with_activation: bool = False,
         with_embedding: bool = False,
+        with_novelty: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
         """Return the probabilities of all labels.
 
@@ -99,11 +101,13 @@ class Predictor:
             images_nhwc: (N, height_px, width_px, 3) uint8, RGB, already brought to size.
             with_activation: Whether to return the activation map too, where the bundle has one.
             with_embedding: Whether to return the embedding too, where the bundle has one.
+            with_novelty: Whether to return the novelty too, where the bundle measures it.
 
         Returns:
             By label column, (N, C) float32 in the order of the column's labels; under
             `ACTIVATION_OUTPUT` (N, rows, columns) float32, see `Prediction.activation`; under
-            `EMBEDDING_OUTPUT` (N, D) float32, see `Prediction.embedding`.
+            `EMBEDDING_OUTPUT` (N, D) float32, see `Prediction.embedding`; under `NOVELTY_OUTPUT`
+            (N,) float32, see `Prediction.novelty`.
 
         Raises:
             ValueError: Another shape or dtype.
@@ -113,6 +117,7 @@ class Predictor:
         unwanted = {
             *(() if with_activation else (ACTIVATION_OUTPUT,)),
             *(() if with_embedding else (EMBEDDING_OUTPUT,)),
+            *(() if with_novelty else (NOVELTY_OUTPUT,)),
         }
         further = (name for name in info.further_outputs if name not in unwanted)
         outputs = [*(column.name for column in info.columns), *further]
@@ -142,7 +147,9 @@ class Predictor:
         """
         if top < 1:
             raise ValueError(f"top: expected at least 1, got {top}")
-        scores = self.probabilities(images_nhwc, with_activation=explain, with_embedding=embed)
+        scores = self.probabilities(
+            images_nhwc, with_activation=explain, with_embedding=embed, with_novelty=True
+        )
         return self.describe(scores, top=top)
 
     def describe(self, scores: dict[str, NDArray[np.float32]], *, top: int) -> list[Prediction]:
@@ -191,7 +198,12 @@ class Predictor:
         info = self.bundle.info
         main, *further = info.columns
         best = _best(main, scores[main.name], top)
-        sure = info.threshold.is_sure(best[0].confidence)
+        novelty, known = None, None
+        if info.novelty is not None:
+            novelty = float(scores[NOVELTY_OUTPUT])
+            known = info.novelty.is_known(novelty)
+        # A network may be certain of what is like nothing it has seen.
+        sure = known is not False and info.threshold.is_sure(best[0].confidence)
         return Prediction(
             label=best[0].label,
             confidence=best[0].confidence,
@@ -203,6 +215,8 @@ class Predictor:
             },
             activation=scores.get(ACTIVATION_OUTPUT) if info.activation_map else None,
             embedding=scores.get(EMBEDDING_OUTPUT) if info.embedding else None,
+            novelty=novelty,
+            known=known,
         )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from shopwindow.bundle import BundleInfo, Threshold
+from shopwindow.bundle import BundleInfo, Novelty, Threshold
 from shopwindow.bundle.quality import QualityTable
 from shopwindow.inference.prediction import Doubt, Prediction
 from shopwindow.plain_text import counted
@@ -20,6 +20,7 @@ from shopwindow.plain_text import counted
 QUESTION = "What is this?"
 NOT_SURE = "Not sure"
 UNKNOWN = "Hard to tell"
+UNLIKE = "Unlike the photos it learned from"
 NOTHING_STANDS_OUT = "No answer stands out"
 MAY_BE_NONE = "It may be none of the labels that this model knows."
 ADVICE = "A photo more like those it learned from may help."
@@ -98,7 +99,10 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
     measured = like_note(info.quality_table, prediction.confidence)
     guess = f"Its best guess is {prediction.label}, with {per_cent(prediction.confidence)}."
     confidence, share, verdict = None, "", NOTHING_STANDS_OUT
-    if kind == "unknown":
+    if prediction.known is False:
+        verdict = UNLIKE
+        note = f"{unlike_note(info.novelty)} If it shows one of the labels after all: {guess}"
+    elif kind == "unknown":
         note = f"{guess} {MAY_BE_NONE} {measured}".strip()
     elif kind == "unsure":
         verdict = NOT_SURE
@@ -126,6 +130,17 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
             for column, score in prediction.attributes.items()
             if hesitant or score.confidence < 0.5
         ),
+    )
+
+
+def unlike_note(novelty: Novelty | None) -> str:
+    """Return how rarely a photo is called unknown although the model has learned from such."""
+    most = max((one.unknown for one in novelty.known), default=None) if novelty else None
+    if most is None:
+        return "The model has not seen anything like this."
+    return (
+        "The model has not seen anything like this; in tests, it said so of "
+        f"{per_cent(most, 1)} of the photos like those it learned from."
     )
 
 
