@@ -226,7 +226,9 @@ def _append(graph: onnx.ModelProto, score: NoveltyScore) -> None:
 
     def distance(features: str, name: str, one: Ellipsoid) -> str:
         across = step("Sub", [features, constant(f"{name}_centre", one.centre[None])], f"{name}_of")
-        axes = constant(f"{name}_directions", one.directions)
+        # Half precision is enough for them, and half the size.
+        half = _constant(graph, f"{name}_half", one.directions.astype(np.float16))
+        axes = step("Cast", [half], f"{name}_directions", to=TensorProto.FLOAT)
         along = step("MatMul", [across, axes], f"{name}_along")
         squares = step("Mul", [along, along], f"{name}_squares")
         ones = constant(f"{name}_ones", np.ones((one.directions.shape[1], 1)))

@@ -110,6 +110,7 @@ class Prediction:
 
     def as_json(self) -> dict[str, Any]:
         """Return the prediction as JSON-ready data, in the shape that docs/api.md promises."""
+        measured = self.novelty is not None
         return {
             "label": self.label,
             "confidence": round(self.confidence, 6),
@@ -117,6 +118,5 @@ class Prediction:
             "top": [score.as_json() for score in self.top],
             "attributes": {name: score.as_json() for name, score in self.attributes.items()},
             "family": self.family.as_json() if self.family else None,
-            "novelty": None if self.novelty is None else round(self.novelty, 4),
-            "known": self.known,
+            **({"novelty": round(self.novelty or 0.0, 4), "known": self.known} if measured else {}),
         }
