@@ -26,13 +26,14 @@ from shopwindow.evaluation.report import Evaluation
 from shopwindow.inference.prediction import Prediction
 from shopwindow.inference.predictor import Predictor, load_predictor
 from shopwindow.probe import probe_run
-from shopwindow.probe.backbone import open_backbone
+from shopwindow.probe.backbone import bundled_backbone_path, open_backbone
 from shopwindow.probe.probe_run import CROSS_VALIDATED_BELOW, train_probe
 from shopwindow.runs import Run, TrainingOptions, settle_options
 
 Rows = list[dict[str, str]]
 Train = Callable[..., Bundle]
 IMAGES = 60
+EXAMPLES = bundled_backbone_path().parent / "examples" / "fashion"  # photos of clothes
 
 
 @pytest.fixture(scope="module")
@@ -620,3 +621,19 @@ def test_run_of_a_probe_is_graded_as_its_bundle(
     report = ["--report", str(tmp_path / "report")]
     assert main(["evaluate", str(probed.path.parent), str(folder), *words, *report]) == 0
     assert "the model was trained on 60 of these images" in capsys.readouterr().out
+
+
+def test_pictures_of_something_else_are_unknown_and_fresh_drawings_are_not(
+    probed: Bundle, tmp_path: Path
+) -> None:
+    novelty = probed.info.novelty
+    assert novelty is not None
+    assert [(one.images, one.source) for one in novelty.known] == [(IMAGES // 2, "drawings0")]
+    predictor = Predictor(probed, engine="onnxruntime")
+    write_drawings(tmp_path / "fresh", 30, first_seed=1000)
+    fresh = [path.read_bytes() for path in sorted((tmp_path / "fresh").iterdir())]
+    photos = [path.read_bytes() for path in sorted(EXAMPLES.glob("*.[jw]*"))]
+    answers = predictor.predict_bytes(fresh), predictor.predict_bytes(photos)
+    known = [[one.known for one in each if isinstance(one, Prediction)] for each in answers]
+    assert np.mean(known[0]) > 0.8
+    assert np.mean(known[1]) < 0.3

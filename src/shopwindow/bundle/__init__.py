@@ -14,6 +14,7 @@ from shopwindow.bundle.info import (
     LabelColumn,
     Threshold,
 )
+from shopwindow.bundle.novelty import NOVELTY_OUTPUT, KnownPhotos, Novelty
 from shopwindow.bundle.reading import (
     INPUT_NAME,
     MAX_BUNDLE_BYTES,
@@ -35,10 +36,13 @@ __all__ = [
     "MAX_LABELS",
     "MAX_LABEL_CHARS",
     "METADATA_KEY",
+    "NOVELTY_OUTPUT",
     "Bundle",
     "BundleInfo",
     "Families",
+    "KnownPhotos",
     "LabelColumn",
+    "Novelty",
     "Threshold",
     "arithmetic_of",
     "bundled_model_path",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -56,6 +57,38 @@ def append_embedding(graph: onnx.ModelProto, column: str) -> int:
     output = helper.make_tensor_value_info(EMBEDDING_OUTPUT, TensorProto.FLOAT, ["N", width])
     graph.graph.output.append(output)
     return width
+
+
+@dataclass(frozen=True)
+class LastLayer:
+    """The layer that sees the embedding.
+
+    Attributes:
+        logits: The tensor (N, S) of its scores, with their bias.
+        scores: S; those of the main label column come first.
+    """
+
+    logits: str
+    scores: int
+
+
+def find_layer(graph: onnx.ModelProto) -> LastLayer | None:
+    """Return the last layer of a graph that `append_embedding` has changed; None of any other."""
+    makers = {name: node for node in graph.graph.node for name in node.output}
+    constants = {one.name: tuple(one.dims) for one in graph.graph.initializer}
+    if (cast := makers.get(f"{EMBEDDING_OUTPUT}/floats")) is None:
+        return None
+    for layer in graph.graph.node:
+        if layer.op_type not in ("Gemm", "MatMul") or layer.input[0] != cast.input[0]:
+            continue
+        _, _, scores = _layer(layer, makers, constants)
+        logits = layer.output[0]
+        for node in graph.graph.node:
+            others = [_shape(one, makers, constants) for one in node.input if one != logits]
+            if node.op_type == "Add" and logits in node.input and others and others[0] is not None:
+                return LastLayer(node.output[0], scores)
+        return LastLayer(logits, scores)
+    return None
 
 
 def _last_features(

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from shopwindow.bundle.novelty import NOVELTY_OUTPUT, Novelty, read_novelty
 from shopwindow.bundle.prediction_sets import PredictionSets
 from shopwindow.bundle.quality import QualityTable, is_fraction, read_quality
 from shopwindow.errors import BundleError
@@ -122,6 +123,7 @@ class BundleInfo:
         embedding: D, if the graph also has an embedding of each image, (N, D); 0 if it has none.
         prediction_sets: How many labels to name so that the right one is among them; None where
             nothing can be promised.
+        novelty: Where an image counts as unlike those of the training, if the graph measures that.
     """
 
     name: str
@@ -138,6 +140,7 @@ class BundleInfo:
     activation_map: bool = False
     embedding: int = 0
     prediction_sets: PredictionSets | None = None
+    novelty: Novelty | None = None
 
     def __post_init__(self) -> None:
         for key in ("name", "version", "created"):
@@ -184,6 +187,7 @@ class BundleInfo:
             ACTIVATION_OUTPUT: self.activation_map,
             EMBEDDING_OUTPUT: self.embedding,
             KINDS_OUTPUT: self.kinds > 1,
+            NOVELTY_OUTPUT: self.novelty is not None,
         }
         return tuple(name for name, has in wanted.items() if has)
 
@@ -217,6 +221,7 @@ class BundleInfo:
             "activation_map": self.activation_map,
             "embedding": self.embedding,
             "prediction_sets": self.prediction_sets and self.prediction_sets.as_json(),
+            "novelty": None if self.novelty is None else self.novelty.as_json(),
         }
 
     @classmethod
@@ -246,6 +251,7 @@ class BundleInfo:
             rule = ResizeRule.from_json(data["resize"])
             sets = data.get("prediction_sets")
             prediction_sets = None if sets is None else PredictionSets.from_json(sets)
+            novelty = read_novelty(data.get(NOVELTY_OUTPUT))
         except KeyError as error:
             raise BundleError(f"The bundle's metadata lack the key {error}.") from error
         except (TypeError, ValueError) as error:
@@ -260,6 +266,7 @@ class BundleInfo:
             activation_map=data.get(ACTIVATION_OUTPUT, False),
             embedding=data.get(EMBEDDING_OUTPUT, 0),
             prediction_sets=prediction_sets,
+            novelty=novelty,
         )
 
 

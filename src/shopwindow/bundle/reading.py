@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shopwindow.bundle.info import ACTIVATION_OUTPUT, EMBEDDING_OUTPUT, KINDS_OUTPUT, BundleInfo
+from shopwindow.bundle.novelty import NOVELTY_OUTPUT
 from shopwindow.errors import BundleError
 
 METADATA_KEY = "shopwindow"
@@ -189,6 +190,7 @@ def _check_outputs(outputs: list[Any], info: BundleInfo, path: Path) -> None:
             ACTIVATION_OUTPUT: "the activation map",
             EMBEDDING_OUTPUT: "the embedding",
             KINDS_OUTPUT: "the kinds of photo",
+            NOVELTY_OUTPUT: "the novelty",
         }
         then = "".join(f", then {titles[name]}" for name in info.further_outputs)
         raise BundleError(
@@ -196,10 +198,13 @@ def _check_outputs(outputs: list[Any], info: BundleInfo, path: Path) -> None:
         )
     for node in outputs[len(info.columns) :]:
         shape = node.shape
-        width = {EMBEDDING_OUTPUT: info.embedding, KINDS_OUTPUT: info.kinds}.get(node.name)
-        fits = len(shape) == 3 if width is None else list(shape[1:]) == [width]
+        fits, expected_shape = {
+            ACTIVATION_OUTPUT: (len(shape) == 3, "[N, rows, columns]"),
+            EMBEDDING_OUTPUT: (list(shape[1:]) == [info.embedding], f"[N, {info.embedding}]"),
+            KINDS_OUTPUT: (list(shape[1:]) == [info.kinds], f"[N, {info.kinds}]"),
+            NOVELTY_OUTPUT: (len(shape) == 1, "[N]"),
+        }[node.name]
         if node.type != "tensor(float)" or not fits or isinstance(shape[0], int):
-            expected_shape = "[N, rows, columns]" if width is None else f"[N, {width}]"
             raise BundleError(
                 f"{path}: expected the output {node.name} to be tensor(float) "
                 f"{expected_shape}, found {node.type} {shape}."

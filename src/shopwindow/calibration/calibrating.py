@@ -17,6 +17,7 @@ from shopwindow.bundle.prediction_sets import PredictionSets
 from shopwindow.bundle.training_sample import KEY as TRAINING_SAMPLE
 from shopwindow.calibration.calibrated_graph import with_calibration
 from shopwindow.calibration.curves import Confidence, fit_confidence, softmax
+from shopwindow.calibration.novelty_graph import append_novelty, known_by, remeasure_novelty
 from shopwindow.calibration.prediction_sets import HeldOutAnswers, fit_prediction_sets
 from shopwindow.calibration.temperature import as_logits, fit_temperature
 from shopwindow.calibration.thresholds import (
@@ -260,7 +261,15 @@ def calibrate_bundle(
         raise DataError(f"expected images with labels to measure by, found none in {source}")
     families = {one.name: one.of for one in bundle.info.families}
     calibration = calibrate(validation, families, precision=SURE_PRECISION)
+    graph = onnx.load_model_from_string(bundle.model)
+    known = known_by(validation, out_of_fold=False)
+    if bundle.info.novelty is None:
+        novelty = append_novelty(graph, bundle.info.main.name, [], known)
+    else:  # what is known stays; how much of these photos counts as such is measured
+        novelty = remeasure_novelty(Predictor(bundle, engine="onnxruntime"), known)
+        novelty = novelty or bundle.info.novelty
     fitted = recalibrated(bundle.info, calibration, version=f"{datetime.now(UTC):%Y.%m.%d}")
+    fitted = replace(fitted, novelty=novelty)
     data = fitted.data | {"measured_on": {"source": source, "images": len(indices)}}
     if (carried := out_of_fold_answers(bundle)) is not None:
         answers = calibration.probs(as_logits(carried.answers))
@@ -276,7 +285,7 @@ def calibrate_bundle(
 
     return write_verified_bundle(
         out,
-        [with_calibration(onnx.load_model_from_string(bundle.model), calibration)],
+        [with_calibration(graph, calibration)],
         info,
         calibration.probs(logits),
         lambda predictor: ask(predictor, dataset, indices),

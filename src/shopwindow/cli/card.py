@@ -86,6 +86,12 @@ def _card_text(bundle: Bundle) -> str:
     else:
         rows.append(("sure", "never: no confidence was found above which it can be relied on"))
     rows += _sets(info.prediction_sets)
+    if info.novelty is not None:
+        called = (
+            f"{percent(one.unknown, 1)} of {counted(one.images, 'image')} of {one.source}"
+            for one in info.novelty.known
+        )
+        rows.append(("unknown", f"by mistake, {', '.join(called)}"))
     rows.append(("recipe", _facts(training, ("recipe", "arch", "weights"))))
     if source := data.get("source"):
         rows.append(("trained on", f"{source}{_counts(data, quality.get('folds'))}"))

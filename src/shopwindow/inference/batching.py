@@ -242,6 +242,7 @@ class Batcher:
                 with_activation=any(entry.explain for entry in wanted),
                 with_embedding=any(entry.embed for entry in wanted),
                 with_kinds=True,
+                with_novelty=True,
             )
             self._run_s = time.perf_counter() - start
             self.observer.ran(len(images_nhwc), self._run_s)

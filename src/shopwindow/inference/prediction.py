@@ -57,6 +57,10 @@ class Prediction:
             product. Comparisons and `as_json` leave it out.
         prediction_set: So many labels, best first, that the right one is among them as often as the
             bundle promises; None where it promises nothing.
+        novelty: How far the image is from those of the training, if the bundle measures it; the
+            unit differs from model to model.
+        known: Whether `novelty` is within the bundle's threshold; None if it is not measured. What
+            is not known is never sure.
     """
 
     label: str
@@ -68,6 +72,8 @@ class Prediction:
     activation: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     prediction_set: tuple[str, ...] | None = None
+    novelty: float | None = None
+    known: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.top or self.top[0] != LabelScore(self.label, self.confidence):
@@ -81,15 +87,21 @@ class Prediction:
             raise ValueError(
                 f"prediction_set: expected {self.label!r} first, got {self.prediction_set[:1]}"
             )
+        if self.sure and self.known is False:
+            raise ValueError("sure: expected False for an image that is not known, got True")
 
     @property
     def doubt(self) -> Doubt:
         """How far to trust this answer; nothing else decides it."""
+        if self.known is False:
+            return "unknown"
         if self.sure:
             return "sure" if self.confidence >= _SURE_FROM else "likely"
         if self.family is not None and self.family.confidence - self.confidence >= _FAMILY_GAIN:
             return "family"
-        return "unsure" if self.confidence >= _LIKELY_WRONG_BELOW else "unknown"
+        # Where novelty is measured, a low confidence only means: not sure which.
+        measured = self.known is not None
+        return "unsure" if measured or self.confidence >= _LIKELY_WRONG_BELOW else "unknown"
 
     @property
     def shown(self) -> LabelScore | None:
@@ -105,6 +117,7 @@ class Prediction:
 
     def as_json(self) -> dict[str, Any]:
         """Return the prediction as JSON-ready data, in the shape that docs/api.md promises."""
+        measured = self.novelty is not None
         return {
             "label": self.label,
             "confidence": round(self.confidence, 6),
@@ -113,4 +126,5 @@ class Prediction:
             "attributes": {name: score.as_json() for name, score in self.attributes.items()},
             "family": self.family.as_json() if self.family else None,
             "prediction_set": None if self.prediction_set is None else list(self.prediction_set),
+            **({"novelty": round(self.novelty or 0.0, 4), "known": self.known} if measured else {}),
         }

@@ -15,6 +15,7 @@ from shopwindow.bundle import (
     ACTIVATION_OUTPUT,
     EMBEDDING_OUTPUT,
     KINDS_OUTPUT,
+    NOVELTY_OUTPUT,
     Bundle,
     BundleInfo,
     Families,
@@ -100,6 +101,7 @@ class Predictor:
         with_activation: bool = False,
         with_embedding: bool = False,
         with_kinds: bool = False,
+        with_novelty: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
         """Return the probabilities of all labels.
 
@@ -108,12 +110,14 @@ class Predictor:
             with_activation: Whether to return the activation map too, where the bundle has one.
             with_embedding: Whether to return the embedding too, where the bundle has one.
             with_kinds: Whether to return the kinds of photo too, where the bundle tells them apart.
+            with_novelty: Whether to return the novelty too, where the bundle measures it.
 
         Returns:
             By label column, (N, C) float32 in the order of the column's labels; under
             `ACTIVATION_OUTPUT` (N, rows, columns) float32, see `Prediction.activation`; under
             `EMBEDDING_OUTPUT` (N, D) float32, see `Prediction.embedding`; under `KINDS_OUTPUT`
-            (N, K) float32, how likely the image is of each kind.
+            (N, K) float32, how likely the image is of each kind; under `NOVELTY_OUTPUT` (N,)
+            float32, see `Prediction.novelty`.
 
         Raises:
             ValueError: Another shape or dtype.
@@ -124,6 +128,7 @@ class Predictor:
             *(() if with_activation else (ACTIVATION_OUTPUT,)),
             *(() if with_embedding else (EMBEDDING_OUTPUT,)),
             *(() if with_kinds else (KINDS_OUTPUT,)),
+            *(() if with_novelty else (NOVELTY_OUTPUT,)),
         }
         further = (name for name in info.further_outputs if name not in unwanted)
         outputs = [*(column.name for column in info.columns), *further]
@@ -154,7 +159,11 @@ class Predictor:
         if top < 1:
             raise ValueError(f"top: expected at least 1, got {top}")
         scores = self.probabilities(
-            images_nhwc, with_activation=explain, with_embedding=embed, with_kinds=True
+            images_nhwc,
+            with_activation=explain,
+            with_embedding=embed,
+            with_kinds=True,
+            with_novelty=True,
         )
         return self.describe(scores, top=top)
 
@@ -267,7 +276,12 @@ class Predictor:
         main, *further = info.columns
         ranked = _best(main, scores[main.name], max(top, set_size))
         best = ranked[:top]
-        sure = info.threshold.is_sure(best[0].confidence)
+        novelty, known = None, None
+        if info.novelty is not None:
+            novelty = float(scores[NOVELTY_OUTPUT])
+            known = info.novelty.is_known(novelty)
+        # A network may be certain of what is like nothing it has seen.
+        sure = known is not False and info.threshold.is_sure(best[0].confidence)
         return Prediction(
             label=best[0].label,
             confidence=best[0].confidence,
@@ -280,6 +294,8 @@ class Predictor:
             activation=scores.get(ACTIVATION_OUTPUT) if info.activation_map else None,
             embedding=scores.get(EMBEDDING_OUTPUT) if info.embedding else None,
             prediction_set=tuple(score.label for score in ranked[:set_size]) or None,
+            novelty=novelty,
+            known=known,
         )
 
 

@@ -8,6 +8,7 @@ from shopwindow.inference.prediction import Prediction
 
 NOT_SURE = "Not sure"
 UNKNOWN = "Hard to tell"
+UNLIKE = "Unlike the photos it learned from"
 NOTHING_STANDS_OUT = "No answer stands out"
 # The least confidence (0 to 1) for each verdict on a label or family that is sure, highest first.
 # There is none below "Likely": what does not reach the threshold is a guess.
@@ -21,6 +22,8 @@ _NARROW_SPACE = "\u202f"  # no-break, so that a number and its sign stay on one 
 
 def verdict_on(prediction: Prediction) -> str:
     """Return the confidence of a prediction in words; docs/page.md has the table."""
+    if prediction.known is False:
+        return UNLIKE
     shown = prediction.shown
     if shown is None:
         return NOTHING_STANDS_OUT

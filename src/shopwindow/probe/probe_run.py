@@ -23,6 +23,7 @@ from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.bundle.writing import in_half_precision
 from shopwindow.calibration.calibrated_graph import with_confidence
 from shopwindow.calibration.calibrating import Calibration, calibrate, families_of
+from shopwindow.calibration.novelty_graph import append_novelty, known_by
 from shopwindow.calibration.thresholds import SURE_PRECISION
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import name_twins
@@ -239,6 +240,13 @@ def _write_bundle(
         info = replace(info, data=info.data | answers.as_json())
     graph = probe_graph(backbone, fitted.heads, calibration.temperatures, mapped=mapped)
     info = replace(info, embedding=append_embedding(graph, dataset.label_columns[0]))
+    novelty = append_novelty(
+        graph,
+        dataset.label_columns[0],
+        [] if cross_validated else mix.learned_sets(options.data.name),
+        known_by(fitted.validation_sets, out_of_fold=cross_validated),
+    )
+    info = replace(info, novelty=novelty)
     graph = with_confidence(
         in_half_precision(graph),
         calibration.confidence,

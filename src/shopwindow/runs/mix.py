@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
+from shopwindow.calibration.novelty_graph import KnownSet, known_set
 from shopwindow.data.dataset import Dataset
 from shopwindow.data.label_sets import NO_LABEL
 from shopwindow.data.spec import DataSpec
@@ -208,6 +209,21 @@ class TrainingMix:
         counts = [round(count * extra.spec.share) for extra in self.extras]
         chosen = zip(self.sources, (count - sum(counts), *counts), strict=False)
         return np.concatenate([s.images(random.permutation(s.train)[:some]) for s, some in chosen])
+
+    def learned_sets(self, name: str) -> list[KnownSet]:
+        """Return the images to learn from of all data sets, each of its own weight.
+
+        Args:
+            name: Of the main data set, which comes first; corrections are left out.
+        """
+        fractions = sum(extra.spec.share for extra in self.extras)
+        return [
+            known_set(name, self.dataset, self.split.train, 1 - fractions),
+            *(
+                known_set(extra.spec.data.name, extra.dataset, extra.train, extra.spec.share)
+                for extra in self.extras
+            ),
+        ]
 
     def validation_sets(
         self, name: str, logits_of: Callable[[Dataset, NDArray[np.int64]], Probs]

@@ -51,8 +51,9 @@ class LivePredictor(Predictor):
         with_activation: bool = False,
         with_embedding: bool = False,
         with_kinds: bool = False,
+        with_novelty: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
-        """See `Predictor.probabilities`; there are no embeddings and no kinds of photo."""
+        """See `Predictor.probabilities`; only activation maps beside the probabilities."""
         outputs = [FEATURES, MAP] if with_activation else [FEATURES]
         starts = range(0, max(1, len(images_nhwc)), MAX_BATCH)
         parts = [self._engine.run(images_nhwc[n : n + MAX_BATCH], outputs) for n in starts]

@@ -17,6 +17,7 @@ from shopwindow.bundle.writing import in_half_precision
 from shopwindow.calibration.calibrated_graph import with_confidence
 from shopwindow.calibration.calibrating import calibrate, families_of
 from shopwindow.calibration.curves import softmax
+from shopwindow.calibration.novelty_graph import append_novelty, known_by
 from shopwindow.calibration.thresholds import SURE_PRECISION
 from shopwindow.data.dataset import Dataset
 from shopwindow.errors import TrainingError
@@ -170,6 +171,13 @@ def export_trained(trainer: Trainer, out: Path) -> Path:
     servable = Servable(trainer.model.eval().cpu(), temperatures, mapped=mapped)
     graph = to_onnx(servable, dataset.rule, columns + ([ACTIVATION_OUTPUT] if mapped else []))
     info = replace(info, embedding=append_embedding(graph, columns[0]))
+    novelty = append_novelty(
+        graph,
+        columns[0],
+        trainer.mix.learned_sets(trainer.options.data.name),
+        known_by(validation_sets, out_of_fold=False),
+    )
+    info = replace(info, novelty=novelty)
     info = write_verified_bundle(
         out,
         # Half precision is enough for nearly every network; the others keep full precision.

@@ -42,6 +42,7 @@ from shopwindow.bundle.out_of_fold import METHOD as CROSS_VALIDATED
 from shopwindow.bundle.writing import in_half_precision, with_info
 from shopwindow.calibration.calibrated_graph import with_calibration
 from shopwindow.calibration.calibrating import calibrate, recalibrated
+from shopwindow.calibration.novelty_graph import known_by, remeasure_novelty
 from shopwindow.calibration.temperature import as_logits
 from shopwindow.calibration.thresholds import SURE_PRECISION
 from shopwindow.data.spec import DataSpec
@@ -187,6 +188,9 @@ def _quantise(bundle: Bundle, mix: TrainingMix, out: Path) -> Path:
     # thresholds and confidences are fitted again each time.
     version_of_build = f"{bundle.info.version}+int8.{datetime.now(UTC):%Y%m%d}"
     info = recalibrated(bundle.info, calibration, version=version_of_build)
+    if info.novelty is not None:  # rounding moves it, too
+        known = known_by(validation_sets, out_of_fold=False)
+        info = replace(info, novelty=remeasure_novelty(int8, known) or info.novelty)
     whole = Predictor(bundle, engine="onnxruntime")
     answers = ask(whole, dataset, valid)
     before = quality_of(validation_sets, whole, answers, bundle.info.threshold)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from shopwindow.bundle import BundleInfo, Threshold
+from shopwindow.bundle import BundleInfo, Novelty, Threshold
 from shopwindow.bundle.quality import QualityTable
 from shopwindow.inference.prediction import Doubt, Prediction
 from shopwindow.inference.verdict import UNKNOWN, per_cent, verdict_on
@@ -75,7 +75,9 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
     guess = f"Its best guess is {prediction.label}, with {per_cent(prediction.confidence)}."
     few = set_note(prediction, info)
     confidence, share = None, ""
-    if kind == "unknown":
+    if prediction.known is False:
+        note = f"{unlike_note(info.novelty)} If it shows one of the labels after all: {guess}"
+    elif kind == "unknown":
         note = f"{guess} {MAY_BE_NONE} {few or measured}".strip()
     elif kind == "unsure":
         note = f"{guess} {few or unsure_note(info.threshold, measured)}"
@@ -101,6 +103,17 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
             for column, score in prediction.attributes.items()
             if hesitant or score.confidence < 0.5
         ),
+    )
+
+
+def unlike_note(novelty: Novelty | None) -> str:
+    """Return how rarely a photo is called unknown although the model has learned from such."""
+    most = max((one.unknown for one in novelty.known), default=None) if novelty else None
+    if most is None:
+        return "The model has not seen anything like this."
+    return (
+        "The model has not seen anything like this; in tests, it said so of "
+        f"{per_cent(most, 1)} of the photos like those it learned from."
     )
 
 

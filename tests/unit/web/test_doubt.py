@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from colour_bundle import colour_info
-from shopwindow.bundle import Threshold, read_bundle
+from shopwindow.bundle import KnownPhotos, Novelty, Threshold, read_bundle
 from shopwindow.inference.prediction import DOUBTS, LabelScore, Prediction
 from shopwindow.web.messages import Words, in_words
 
@@ -17,7 +17,12 @@ _DOCS = Path(__file__).parents[3] / "docs" / "page.md"
 
 
 def predicted(
-    confidence: float, *, sure: bool = False, family: float | None = None, label: str = "red"
+    confidence: float,
+    *,
+    sure: bool = False,
+    family: float | None = None,
+    label: str = "red",
+    known: bool | None = None,
 ) -> Prediction:
     return Prediction(
         label=label,
@@ -26,6 +31,8 @@ def predicted(
         top=(LabelScore(label, confidence),),
         attributes={"brightness": LabelScore("dark", 0.97), "finish": LabelScore("matt", 0.41)},
         family=None if family is None else LabelScore("hue", family),
+        novelty=None if known is None else 0.5,
+        known=known,
     )
 
 
@@ -137,3 +144,26 @@ def test_short_list_of_labels_is_said_where_the_answer_is_not_sure(sets_bundle: 
         assert "Such lists" not in in_words(one, info).note, "nothing is promised"
     for kind in ("sure", "likely"):
         assert "Such lists" not in in_words(set_of(STATES[kind][0], "blue"), info).note
+
+
+def test_low_confidence_means_not_sure_which_where_novelty_is_measured() -> None:
+    assert predicted(0.02).doubt == "unknown"
+    assert predicted(0.02, known=True).doubt == "unsure"
+
+
+@pytest.mark.parametrize("confidence", [0.02, 0.9999])
+def test_unlike_is_said_of_measured_novelty_only(confidence: float) -> None:
+    unlike, novelty = "has not seen anything like this", Novelty(0.4, (KnownPhotos("p", 9, 0.02),))
+    info = replace(colour_info(), novelty=novelty)
+    words = in_words(predicted(confidence, known=False, family=0.9), info)
+    assert (words.kind, words.confidence, words.share) == ("unknown", None, "")
+    assert words.verdict in table()["unknown"][3]
+    assert unlike in words.note
+    assert "2.0\u202f%" in words.note
+    assert unlike not in said(predicted(confidence)).note
+    assert unlike not in in_words(predicted(confidence, known=True), info).note
+
+
+def test_unknown_image_cannot_be_sure() -> None:
+    with pytest.raises(ValueError, match="not known"):
+        predicted(0.99, sure=True, known=False)
