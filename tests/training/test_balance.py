@@ -11,7 +11,7 @@ import torch
 
 from shopwindow.data.split import Split
 from shopwindow.errors import UsageError
-from shopwindow.runs import TrainingOptions
+from shopwindow.runs import Run, TrainingOptions
 from shopwindow.runs.balance import draw_pass, expected_draws
 from shopwindow.runs.mix import ExtraDataset, LoadedExtra, combine
 from shopwindow.runs.training_data import open_dataset
@@ -64,7 +64,7 @@ def test_image_with_a_choice_gets_the_mean_and_one_of_nothing_counts_for_itself(
 @pytest.fixture(scope="module")
 def sources(shapes_options: TrainingOptions):
     """5 circles, 10 crosses and 30 squares; beside them one circle and 29 crosses."""
-    dataset = open_dataset(shapes_options, (32, 32))
+    dataset = open_dataset(Run.create(shapes_options), (32, 32))
     circles, crosses, squares = (
         np.flatnonzero(dataset.codes["shape"] == code) for code in (0, 1, 2)
     )

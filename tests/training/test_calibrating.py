@@ -12,13 +12,13 @@ from shopwindow.calibration.calibrating import calibrate, families_of
 from shopwindow.calibration.curves import MIN_IMAGES
 from shopwindow.data.dataset import Dataset
 from shopwindow.evaluation.asking import ValidationSet
-from shopwindow.runs import TrainingOptions
+from shopwindow.runs import Run, TrainingOptions
 from shopwindow.runs.training_data import open_dataset
 
 
 @pytest.fixture(scope="module")
 def dataset(shapes_options: TrainingOptions) -> Dataset:
-    return open_dataset(shapes_options, (32, 32))
+    return open_dataset(Run.create(shapes_options), (32, 32))
 
 
 def judged(dataset: Dataset, *, wrong_every: int, scale: float, seed: int) -> ValidationSet:

@@ -26,7 +26,7 @@ from shopwindow.data.split import Split
 from shopwindow.errors import TrainingError, UsageError
 from shopwindow.inference.engine import open_engine
 from shopwindow.inference.predictor import Predictor, load_predictor
-from shopwindow.runs import TrainingOptions
+from shopwindow.runs import Run, TrainingOptions
 from shopwindow.runs.mix import ExtraDataset, LoadedExtra, combine
 from shopwindow.runs.training_data import open_dataset
 from shopwindow.training.export import Servable
@@ -47,7 +47,7 @@ def lite_network(dataset: Dataset, weights: str = "none") -> Classifier:
 
 @pytest.fixture(scope="module")
 def dataset(shapes_options: TrainingOptions) -> Dataset:
-    return open_dataset(shapes_options, SIZE_PX)
+    return open_dataset(Run.create(shapes_options), SIZE_PX)
 
 
 @pytest.fixture(scope="module")
