@@ -99,8 +99,7 @@ def main() -> None:
         environment = os.environ | {"SHOPWINDOW_FEEDBACK": "off"}
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         try:
-            assert server.stdout is not None
-            line = next(line for line in server.stdout if "/studio" in line)
+            line = next(line for line in server.stdout or () if "/studio" in line)
             url = "http://" + line.split("http://")[1].strip()
             browser = playwright.chromium.launch(
                 executable_path=find_chromium(), args=["--no-sandbox"]

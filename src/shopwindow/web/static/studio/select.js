@@ -10,7 +10,7 @@ let changed = () => {};
 
 export const selection = () => [...selected];
 // What a key applies to: the selection, or else the photo with the focus.
-export const meant = () => (selected.size ? selection() : document.activeElement?.dataset.id ? [currentId()] : []);
+export const meant = () => (selected.size ? selection() : [document.activeElement?.dataset.id].filter(Boolean));
 
 const show = () => {
   showSelection(selected);
