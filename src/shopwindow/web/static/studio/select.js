@@ -4,6 +4,8 @@ import { $ } from './dom.js';
 import { currentId, goTo, order, placeOf, showSelection } from './grid.js';
 import { on, project } from './state.js';
 
+const DOUBLE_MS = 400;
+
 const selected = new Set();
 let from = ''; // where a range begins
 let changed = () => {};
@@ -86,17 +88,17 @@ export const startSelecting = ({ onchange, look }) => {
   changed = onchange;
   const scroller = $('photos');
   const hasDragged = watchDrag(scroller);
+  let last = { id: '', at: 0 };
   scroller.addEventListener('click', (event) => {
     const id = event.target.closest('[data-id]')?.dataset.id;
     if (!id || hasDragged()) return;
     goTo(id);
     if (event.shiftKey && from) select(between(from, id));
     else select([id], !selected.has(id));
+    // Browsers count no double click on what was redrawn in between.
+    if (id === last.id && event.timeStamp - last.at < DOUBLE_MS) look(id);
+    last = { id, at: event.timeStamp };
     from = id;
-  });
-  scroller.addEventListener('dblclick', (event) => {
-    const id = event.target.closest('[data-id]')?.dataset.id;
-    if (id) look(id);
   });
   scroller.addEventListener('keydown', (event) => {
     if (!event.target.dataset.id) return;
