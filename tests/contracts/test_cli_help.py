@@ -16,6 +16,7 @@ from shopwindow.settings import Settings
 
 COMMANDS = [
     "serve",
+    "studio",
     "predict",
     "summary",
     "inspect",

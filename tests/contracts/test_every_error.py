@@ -81,7 +81,9 @@ def test_every_http_error_of_every_address_is_a_problem(app: Flask, status: int)
         check(answer.data, status, answer.headers)
         page = app.test_client().get(path, headers={"Accept": "text/html"})
         assert page.status_code == status
-        for_programs = path.startswith(("/api/", "/health/", "/metrics", "/openapi.json"))
+        for_programs = path.startswith(
+            ("/api/", "/studio/api/", "/health/", "/metrics", "/openapi.json")
+        )
         assert page.mimetype == (PROBLEM if for_programs else "text/html")
 
 

@@ -39,6 +39,8 @@ def test_public_surface_is_exactly_this() -> None:
         "Settings",
         "ShopwindowError",
         "Split",
+        "StudioConflictError",
+        "StudioError",
         "TrainingError",
         "UnreadableImageError",
         "UnsupportedImageError",

@@ -78,6 +78,10 @@ def test_other_site_cannot_change_anything(page: Page, change: str) -> None:
         assert "reload the studio" in answer.json()["detail"]
 
 
+def test_asking_for_the_headers_alone_needs_no_token(page: Page) -> None:
+    assert page.client.head("/studio/project.zip", headers={"X-CSRF-Token": ""}).status_code == 200
+
+
 def test_page_may_use_the_camera_and_nothing_from_elsewhere(page: Page) -> None:
     headers = page.client.get("/studio").headers
     assert "camera=(self)" in headers["Permissions-Policy"]
@@ -139,6 +143,14 @@ def test_model_has_no_effect_beside_a_studio(run_shopwindow: Run, colour_bundle:
     told = {"SHOPWINDOW_STUDIO": "on", "SHOPWINDOW_REVIEW_PASSWORD": PASSWORD}
     done = run_shopwindow("serve", "--model", colour_bundle, env=told)
     assert "has no effect" in assert_one_line(done, 2)
+
+
+def test_two_studios_on_one_machine_do_not_take_each_others_cookies(
+    page: Page, tmp_path: Path
+) -> None:
+    with studio(tmp_path / "other") as other:
+        page.client.cookies.update(other.client.cookies)  # a browser keeps them by host, not port
+        assert page.post("labels", ids=["red.png"], label="warm")["changed"] == 1
 
 
 def test_second_studio_on_a_folder_is_refused(tmp_path: Path, run_shopwindow: Run) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shopwindow.atomic_write import write_atomically
 from shopwindow.errors import ImageError, StudioConflictError
 from shopwindow.imaging.limits import ImageLimits
@@ -17,7 +20,7 @@ from shopwindow.studio.journal import Row
 from shopwindow.studio.names import checked_label
 from shopwindow.studio.photo_cache import PhotoCache, digest_of_file
 from shopwindow.studio.project import Project
-from shopwindow.studio.reader import Reader
+from shopwindow.studio.reader import MOST_WAITING, Reader
 
 
 class Adding:
@@ -74,7 +77,7 @@ class Adding:
         group = checked_label(group) if group else ""
         known = self._known_contents({len(content) for _, content in files})
         rows: dict[str, Row | None] = {}
-        read: dict[str, ReadPhoto] = {}
+        read: dict[str, tuple[int, NDArray[np.uint8] | None]] = {}
         duplicates: list[dict[str, str]] = []
         refused: list[dict[str, str]] = []
         try:
@@ -87,7 +90,9 @@ class Adding:
                     continue
                 name = self._store(sent, photo)
                 known[photo.digest] = name
-                rows[name], read[name] = Row(sent.label, group), photo
+                rows[name] = Row(sent.label, group)
+                # An archive may hold thousands: their pixels would fill the memory.
+                read[name] = photo.digest, photo.pixels if len(read) < MOST_WAITING else None
             if rows:
                 self._take_in(rows)
         except BaseException:
@@ -95,10 +100,10 @@ class Adding:
                 self._project.photo(name).unlink(missing_ok=True)
             raise
         self._album.update(
-            {name: {"digest": photo.digest, "status": WAITING} for name, photo in read.items()}
+            {name: {"digest": digest, "status": WAITING} for name, (digest, _) in read.items()}
         )
-        for name, photo in read.items():
-            self._reader.add(name, photo.digest, photo.pixels)
+        for name, (digest, pixels) in read.items():
+            self._reader.add(name, digest, pixels)
         return {
             **self._changes.now(),
             "added": [*rows],
@@ -111,9 +116,8 @@ class Adding:
         with self._changes.lock:
             try:
                 self._changes.apply(rows, did, tell=False)
-            except (
-                StudioConflictError
-            ):  # the table was read again; new photos conflict with nothing
+            except StudioConflictError:
+                # The table was read again; new photos conflict with nothing in it.
                 self._changes.apply(rows, did, tell=False)
 
     def _read(self, sent: Sent, refused: list[dict[str, str]]) -> ReadPhoto | None:

@@ -19,7 +19,9 @@ from typing import Any
 
 from shopwindow.atomic_write import write_atomically
 
-MOST_ENTRIES = 500  # that are kept when a project is opened
+# That can be undone; a change of many thousand photos takes megabytes.
+MOST_ENTRIES = 500
+MOST_ROWS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +109,21 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         self._entries.append(entry)
+        self._forget()
 
     def did(self, steps: int) -> None:
         """Note that the last entry was done (1) or undone (-1)."""
         self._done += steps
 
+    def _forget(self) -> None:
+        """Forget the oldest changes where there are too many; the file is shortened when opened."""
+        rows = sum(len(entry.rows) for entry in self._entries)
+        while self._done and (len(self._entries) > MOST_ENTRIES or rows > MOST_ROWS):
+            rows -= len(self._entries.pop(0).rows)
+            self._done -= 1
+
     def _write(self) -> None:
-        dropped = max(0, self._done - MOST_ENTRIES)
-        del self._entries[:dropped]
-        self._done -= dropped
+        self._forget()
         if self._entries or self._path.exists():
             lines = b"".join(entry.as_line() for entry in self._entries)
             write_atomically(self._path, lines)

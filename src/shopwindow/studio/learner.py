@@ -30,10 +30,13 @@ from shopwindow.studio.fitting import (
     measure,
 )
 from shopwindow.studio.photo_cache import PhotoCache
+from shopwindow.studio.reader import lower_priority
 
 _TOGETHER_S = 0.05  # changes that come so close share a fit
 _READING_S = 1.0  # between fits while photos come in
 _SETTLED_S, _PATIENCE_S = 0.3, 5.0  # without a change, before measuring; at most
+_PAUSE = 8  # times as long as the work took, where changes follow each other
+_STOP_S = 3.0
 _QUIET_S = 3.0  # without a change, before the search for a penalty
 
 _log = logging.getLogger(__name__)
@@ -81,11 +84,11 @@ class Learner:
     ) -> None:
         self._album, self._cache = album, cache
         self._dismissed, self._on_fit = dismissed, on_fit
-        self._wanted = threading.Condition()  # of the next eight
+        self._wanted = threading.Condition()  # of the next ten
         self._asked = self._fitted_at = self._measured_at = 0
-        self._asked_s = self._measured_s = 0.0
+        self._asked_s = self._measured_s = self._measuring_s = 0.0
         self._searched_at = 0
-        self._soon = False
+        self._soon = self._fitting = False
         self._again = False  # whether to fit the same photos with what was measured
         self._penalty = USUAL_PENALTY
         self._stopped = False
@@ -113,13 +116,13 @@ class Learner:
             thread.start()
 
     def stop(self) -> None:
-        """Stop after the work under way."""
+        """Stop after the work under way, which is left to itself where it takes long."""
         with self._wanted:
             self._stopped = True
             self._wanted.notify_all()
         for thread in self._threads:
             if thread.is_alive():
-                thread.join()
+                thread.join(_STOP_S)
 
     def wake(self, *, soon: bool = True) -> None:
         """Say that labels have changed, or (not so soon) that photos have come."""
@@ -144,6 +147,7 @@ class Learner:
                 _log.exception("The model of the studio could not be fitted")
             with self._wanted:
                 self._fitted_at = asked
+                self._fitting = False
                 self._wanted.notify_all()
             self._album.touch()
 
@@ -152,8 +156,10 @@ class Learner:
             while self._asked == self._fitted_at and not (self._again or self._stopped):
                 self._wanted.wait()
             self._wanted.wait_for(lambda: self._stopped, _TOGETHER_S)
-            self._wanted.wait_for(lambda: self._stopped or self._soon, _READING_S)
+            pause_s = max(_READING_S, _PAUSE * self._learned.fit_s)
+            self._wanted.wait_for(lambda: self._stopped or self._soon, pause_s)
             self._again = self._soon = False
+            self._fitting = True
             return None if self._stopped else self._asked
 
     def _fit(self) -> None:
@@ -183,7 +189,9 @@ class Learner:
             self._album.update(_as_guesses([*asked], probs, fitted.labels))
 
     def _keep_measuring(self) -> None:
+        lower_priority()
         while (asked := self._next_measure()) is not None:
+            began_s = time.monotonic()
             try:
                 searching = asked == self._measured_at
                 self._measure(asked, searching=searching)
@@ -193,6 +201,7 @@ class Learner:
                 _log.exception("The model of the studio could not be measured")
             with self._wanted:
                 self._measured_at, self._measured_s = asked, time.monotonic()
+                self._measuring_s = self._measured_s - began_s
                 if searching:
                     self._searched_at = asked
 
@@ -203,7 +212,8 @@ class Learner:
                 now_s = time.monotonic()
                 quiet_s = now_s - self._asked_s
                 if self._fitted_at > self._measured_at:
-                    patience_s = self._measured_s + _PATIENCE_S - now_s
+                    pause_s = max(_PATIENCE_S, _PAUSE * self._measuring_s)
+                    patience_s = self._measured_s + pause_s - now_s
                     if quiet_s >= _SETTLED_S or patience_s <= 0:
                         return self._fitted_at
                     self._wanted.wait(min(_SETTLED_S - quiet_s, patience_s))
@@ -224,6 +234,8 @@ class Learner:
             return
 
         def step() -> None:
+            with self._wanted:  # fitting comes first
+                self._wanted.wait_for(lambda: self._stopped or not (self._fitting or self._soon))
             if self._stopped or (searching and self._asked > asked):
                 raise _NewerLabelsError
 

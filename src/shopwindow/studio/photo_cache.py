@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shopwindow.atomic_write import write_atomically
 from shopwindow.imaging.formats import digest_of
 
 THUMBNAIL_PX = 320
@@ -112,10 +111,12 @@ class PhotoCache:
         return self._folder / "thumbnails" / f"{digest:016x}.jpg"
 
     def write_thumbnail(self, digest: int, jpeg: bytes) -> None:
-        """Keep a thumbnail."""
+        """Keep a thumbnail; nobody waits for the disk, since it can be made again."""
         path = self.thumbnail(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, jpeg)
+        written = path.with_suffix(f".{threading.get_ident()}.tmp")
+        written.write_bytes(jpeg)
+        written.replace(path)
 
     def _read_files(self) -> None:
         with contextlib.suppress(OSError):

@@ -30,6 +30,7 @@ from shopwindow.studio.journal import Entry, Journal, Row, digest_rows
 from shopwindow.studio.names import safe_name
 
 PHOTOS, TABLE, RUNS, HIDDEN, WINDOW = "photos", "labels.csv", "runs", ".studio", "model.onnx"
+FIGURES = "version.json"  # in the folder of a version: what is known of its model
 _COLUMNS = ("image", "label", "group")
 _MAX_CELL_CHARACTERS = 10_000
 

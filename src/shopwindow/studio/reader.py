@@ -22,8 +22,8 @@ from shopwindow.studio.intake import read_photo
 from shopwindow.studio.photo_cache import PhotoCache
 
 _BATCH = 16
-_MOST_WAITING = 500  # whose pixels wait in memory, 55 MB; those of others are read again
-_NICENESS = 5  # visitors' photos come first
+MOST_WAITING = 500  # whose pixels wait in memory, 55 MB; those of others are read again
+_NICENESS = 5  # answers and fits come first
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +33,12 @@ class _Work:
     name: str
     digest: int
     pixels: NDArray[np.uint8]
+
+
+def lower_priority() -> None:
+    """Let other threads go before this one, where that can be said of a thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class Reader:
@@ -84,15 +90,14 @@ class Reader:
             pixels: (H, W, 3) as the backbone sees it, where it was decoded already.
         """
         with self._more:
-            keep = len(self._waiting) < _MOST_WAITING and pixels is not None
+            keep = len(self._waiting) < MOST_WAITING and pixels is not None
             self._waiting[name] = (
                 _Work(name, digest, pixels) if keep and pixels is not None else None
             )
             self._more.notify()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # where it is about this thread alone
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        lower_priority()
         while (names := self._take()) is not None:
             try:
                 self._read(names)

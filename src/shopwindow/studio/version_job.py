@@ -22,9 +22,8 @@ from shopwindow.evaluation.promotion import MARGIN_POINTS, compare_for_promotion
 from shopwindow.plain_text import printable
 from shopwindow.probe.probe_run import train_probe
 from shopwindow.runs import Run, TrainingOptions, settle_options
-from shopwindow.studio.project import HIDDEN, RUNS, WINDOW
+from shopwindow.studio.project import FIGURES, HIDDEN, RUNS, WINDOW
 
-FIGURES = "version.json"
 _CACHE = "decoding-"
 _CHANCE_PHOTOS = 2  # that a model may lose unless more than chance speaks against it
 

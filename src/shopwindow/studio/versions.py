@@ -21,8 +21,7 @@ from shopwindow.atomic_write import write_atomically
 from shopwindow.bundle import read_bundle
 from shopwindow.errors import PromotionError, ShopwindowError, StudioConflictError, StudioError
 from shopwindow.evaluation.history import ModelHistory
-from shopwindow.studio.project import RUNS, WINDOW
-from shopwindow.studio.version_job import FIGURES
+from shopwindow.studio.project import FIGURES, RUNS, WINDOW
 
 MAX_NOTE_CHARACTERS = 1_000
 _NAME = re.compile(r"studio-(\d{1,9})")

@@ -25,7 +25,7 @@ from werkzeug.exceptions import (
 )
 
 from shopwindow.feedback.feedback import Feedback, Status
-from shopwindow.web.state import app_state, feedback_or_404
+from shopwindow.web.state import STUDIO, app_state, feedback_or_404
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
     from shopwindow.feedback.store import FeedbackStore
@@ -52,7 +52,10 @@ class _ReviewSession(SecureCookieSessionInterface):
     """
 
     def get_cookie_name(self, app: Flask) -> str:
-        return "shopwindow-studio" if _in_studio() else super().get_cookie_name(app)
+        if not _in_studio() or STUDIO not in app.extensions:
+            return super().get_cookie_name(app)
+        # Cookies know no ports: two studios on one machine must not take each other's.
+        return f"{STUDIO}-{app.extensions[STUDIO].studio.versions.project_id}"
 
     def get_cookie_path(self, app: Flask) -> str:
         return _STUDIO if _in_studio() else super().get_cookie_path(app)

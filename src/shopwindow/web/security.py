@@ -144,7 +144,7 @@ def check_access() -> None:
 def add_security_headers(response: Response) -> Response:
     """Add the headers that every response has."""
     response.headers.update(SECURITY_HEADERS)
-    if request.blueprint == "studio":
+    if request.endpoint == "studio.show" and response.status_code == 200:
         response.headers["Permissions-Policy"] = _WITH_CAMERA
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")

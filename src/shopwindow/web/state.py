@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # these modules import this one
     from shopwindow.web.prometheus import Metrics
     from shopwindow.web.security import Access
 
+STUDIO = "shopwindow-studio"  # the extension of an app that has one
+
 
 @dataclass(slots=True)
 class AppState:

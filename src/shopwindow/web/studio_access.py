@@ -19,7 +19,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, NotFound, Unauthorized
 
 from shopwindow.errors import StudioError
 from shopwindow.web.problem import MEDIA_TYPE, Problem
-from shopwindow.web.state import app_state
+from shopwindow.web.state import STUDIO, app_state
 
 if TYPE_CHECKING:  # it imports onnx and data sets
     from shopwindow.studio import Studio
@@ -57,7 +57,7 @@ def accept_studio(app: Flask, studio: Studio, *, is_open: bool) -> None:
         is_open: Whether this machine may use it without a password, where none is set.
     """
     password = app_state(app).settings.review_password
-    app.extensions["shopwindow-studio"] = Access(studio, is_open=is_open and not password)
+    app.extensions[STUDIO] = Access(studio, is_open=is_open and not password)
     if app.secret_key is None:  # feedback is off; its store would have one that lasts
         app.secret_key = secrets.token_bytes(32)
 
@@ -68,7 +68,7 @@ def studio_access() -> Access:
     Raises:
         NotFound: There is none, so its addresses do not exist.
     """
-    access: Access | None = current_app.extensions.get("shopwindow-studio")
+    access: Access | None = current_app.extensions.get(STUDIO)
     if access is None:
         raise NotFound
     return access
@@ -85,7 +85,7 @@ def check_owner() -> ResponseReturnValue | None:
             "The studio is closed: set SHOPWINDOW_REVIEW_PASSWORD to 16 characters or more, "
             "without spaces, and start the server again."
         )
-    if request.method != "GET" and not _has_token():
+    if request.method not in ("GET", "HEAD", "OPTIONS") and not _has_token():
         raise BadRequest(
             "This request lacks the page's token, or its cookie is gone: reload the studio."
         )

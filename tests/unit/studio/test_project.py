@@ -11,6 +11,7 @@ import pytest
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.spec import DataSpec
 from shopwindow.errors import StudioConflictError, UsageError
+from shopwindow.studio import journal
 from shopwindow.studio.journal import Row
 from shopwindow.studio.project import Project
 
@@ -96,6 +97,22 @@ def test_journal_that_was_cut_off_keeps_what_is_whole(
     again = open_project()
     assert again.undoable is not None
     assert again.undoable.did == "first"
+
+
+def test_oldest_changes_are_forgotten_where_there_are_too_many(
+    project: Project, open_project: OpenProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MOST_ROWS", 5)
+    for label in ("one", "two", "three"):
+        project.change({"a.jpg": Row(label), "b.jpg": Row(label)}, label)
+    for _ in range(2):
+        assert project.undo() is not None
+        assert project.undo() is not None
+        assert project.undo() is None
+        assert project.rows["a.jpg"] == Row("one")
+        project.redo()
+        project.redo()
+        project = open_project()
 
 
 def test_photo_in_the_trash_that_the_table_still_names_comes_back(
