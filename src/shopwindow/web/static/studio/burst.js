@@ -28,7 +28,6 @@ const stopRecording = () => {
 
 const record = () => {
   if (timer) return;
-  if (!close) return;
   const label = $('burst-label').value.trim();
   if (!label) {
     $('burst-count').textContent = 'First say what the camera sees.';
@@ -57,7 +56,8 @@ export const startBurst = () => {
     dialog.showModal();
     try {
       close = await openCamera($('burst-video'));
-      if (!dialog.open) close();
+      if (dialog.open) button.disabled = false;
+      else close();
     } catch (error) {
       dialog.close();
       failed(error);
@@ -66,6 +66,7 @@ export const startBurst = () => {
   document.querySelectorAll('[data-burst]').forEach((one) => one.addEventListener('click', open));
   dialog.addEventListener('close', () => {
     stopRecording();
+    button.disabled = true;
     close?.();
     close = null;
   });
