@@ -4,7 +4,7 @@ import { $ } from './dom.js';
 import { currentId, goTo, order, placeOf, showSelection } from './grid.js';
 import { on, project } from './state.js';
 
-const DOUBLE_MS = 400;
+const DOUBLE_MS = 500;
 
 const selected = new Set();
 let from = ''; // where a range begins
@@ -96,7 +96,7 @@ export const startSelecting = ({ onchange, look }) => {
     if (event.shiftKey && from) select(between(from, id));
     else select([id], !selected.has(id));
     // Browsers count no double click on what was redrawn in between.
-    if (id === last.id && event.timeStamp - last.at < DOUBLE_MS) look(id);
+    if (id === last.id && (event.detail > 1 || event.timeStamp - last.at < DOUBLE_MS)) look(id);
     last = { id, at: event.timeStamp };
     from = id;
   });
