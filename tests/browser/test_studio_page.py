@@ -106,13 +106,6 @@ def test_dragging_selects_from_the_first_photo_to_the_last(
     expect(tiles.nth(4)).to_have_attribute("aria-pressed", "false")
 
 
-def test_double_click_shows_a_photo_large(open_page: OpenPage, blocks: Server) -> None:
-    page = open_page("/studio", base=blocks.url)
-    photo(page, 3).dblclick()
-    expect(page.locator("#look-note")).to_contain_text("photo-03.png")
-    expect(page.locator("#name-form")).to_be_hidden()
-
-
 def test_guesses_are_accepted_a_row_at_a_time(open_page: OpenPage, blocks: Server) -> None:
     blocks.post("labels", ids=["photo-00.png", "photo-01.png", "photo-02.png"], label="red")
     blocks.post("labels", ids=["photo-06.png", "photo-07.png", "photo-08.png"], label="blue")
