@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
+from functools import cache
+from pathlib import Path
 
 from flask import (
     Blueprint,
     Response,
+    current_app,
     redirect,
     render_template,
     request,
     send_file,
+    send_from_directory,
     session,
     url_for,
 )
@@ -55,7 +60,22 @@ def show() -> ResponseReturnValue:
         accept=",".join([*kinds, ".zip"]),
         max_upload_bytes=settings.max_upload_bytes,
         max_files=MAX_FILES,
+        digest=_digest_of(_files_folder()),
     )
+
+
+@bp.get("/page/<digest>/<name>")
+def show_file(digest: str, name: str) -> Response:
+    """Return a script or style sheet of the page.
+
+    The scripts import one another by name, so that all have an address that changes with any.
+    """
+    folder = _files_folder()
+    if digest != _digest_of(folder):
+        raise NotFound("The studio was updated: reload it.")
+    response = send_from_directory(folder, name)
+    response.headers["Cache-Control"] = f"private, max-age={_FOR_EVER_S}, immutable"
+    return response
 
 
 @bp.post("/login")
@@ -116,6 +136,18 @@ def download_project() -> Response:
     response = Response(studio.archive(), mimetype="application/zip")
     response.headers.set("Content-Disposition", "attachment", filename=f"{studio.folder.name}.zip")
     return response
+
+
+def _files_folder() -> Path:
+    return Path(current_app.static_folder or "") / "studio"
+
+
+@cache
+def _digest_of(folder: Path) -> str:
+    found = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]
 
 
 def _login_form(error: str = "", status: int = 200) -> Response:

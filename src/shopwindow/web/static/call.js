@@ -12,7 +12,7 @@ const REFUSED = {
   504: 'The server took too long to answer (504). Please try again in a minute.',
 };
 
-// Resolves to this app's answer as JSON; rejects with a sentence, a status and when to retry.
+// Resolves to this app's answer as JSON; rejects with a sentence, a status, the whole problem and when to retry.
 export const call = async (unreached, address, options = {}) => {
   let reply;
   try {
@@ -26,5 +26,5 @@ export const call = async (unreached, address, options = {}) => {
   if (reply.ok && type.startsWith('application/json')) return reply.json();
   const problem = type.startsWith('application/problem+json') ? await reply.json().catch(() => null) : null;
   const sentence = problem?.detail ?? REFUSED[reply.ok ? 0 : status] ?? `The server, or one along the way, refused this (${status}). Please try again.`;
-  throw Object.assign(new Error(sentence), { status, retryAfterS: Number(reply.headers.get('Retry-After')) || 1 });
+  throw Object.assign(new Error(sentence), { status, problem, retryAfterS: Number(reply.headers.get('Retry-After')) || 1 });
 };

@@ -4,10 +4,10 @@ const PICTURE = /\.(jpe?g|jpe|jfif|png|webp|gif|bmp|dib|tiff?|hei[cf]s?|hif|avif
 const NAMED = 3; // skipped files that are named
 const ZIP = /\.zip$/i;
 const HIDDEN = /(^|\/)(\.|__MACOSX\/)/;
-const MAX_PHOTOS = 2_000;
+const MAX_PHOTOS = 2_000; // on the public page
 const MAX_ZIP_BYTES = 500_000_000; // it is held in memory while its pictures are taken out
 
-const tooMany = () => new Error(`That is more than ${MAX_PHOTOS} pictures. Please choose fewer; the command "shopwindow predict" takes any number.`);
+const tooMany = (most) => new Error(`That is more than ${most} pictures. Please choose fewer; the command "shopwindow predict" takes any number.`);
 
 const inWords = (names) => {
   if (!names.length) return '';
@@ -17,8 +17,8 @@ const inWords = (names) => {
 };
 
 // All files under a dropped folder, with their paths as names.
-const readEntry = async (entry, found) => {
-  if (found.length > 2 * MAX_PHOTOS) throw tooMany();
+const readEntry = async (entry, found, most) => {
+  if (found.length > 2 * most) throw tooMany(most);
   if (entry.isFile) {
     const file = await new Promise((resolve, reject) => { entry.file(resolve, reject); });
     found.push({ name: entry.fullPath.replace(/^\//, ''), file });
@@ -28,12 +28,12 @@ const readEntry = async (entry, found) => {
   for (;;) { // browsers hand out a hundred at a time
     const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
     if (!some.length) return;
-    for (const inner of some) await readEntry(inner, found);
+    for (const inner of some) await readEntry(inner, found, most);
   }
 };
 
 // The pictures of a zip. Each is unpacked only when its turn comes, and not if it is too large.
-const readZip = async (name, file, words) => {
+const readZip = async (name, file, words, most) => {
   if (file.size > MAX_ZIP_BYTES) throw new Error(`${name} is larger than ${MAX_ZIP_BYTES / 1e6} MB. Please unpack it and choose the folder.`);
   await import(words.unzip);
   const bytes = new Uint8Array(await file.arrayBuffer());
@@ -53,7 +53,7 @@ const readZip = async (name, file, words) => {
   } catch {
     throw new Error(`${name} could not be unpacked: it is damaged or not a zip. Please unpack it and choose the folder.`);
   }
-  if (photos.length > MAX_PHOTOS) throw tooMany();
+  if (photos.length > most) throw tooMany(most);
   const open = (inner) => async () => {
     if (inner.originalSize > Number(words.maxBytes)) throw new Error(`This picture is larger than ${words.max}.`);
     try {
@@ -71,18 +71,18 @@ const readZip = async (name, file, words) => {
 };
 
 // Returns { photos: [{ name, size, open: () => Promise<File> }], skipped: a sentence, or nothing }.
-export const gather = async (files, entries, words) => {
+export const gather = async (files, entries, words, most = MAX_PHOTOS) => {
   let found = files.map((file) => ({ name: file.webkitRelativePath || file.name, file }));
   if (entries.length) {
     found = [];
-    for (const entry of entries) await readEntry(entry, found);
+    for (const entry of entries) await readEntry(entry, found, most);
   }
   found = found.filter(({ name }) => !HIDDEN.test(name));
   const photos = [];
   const skipped = [];
   for (const { name, file } of found) {
     if (ZIP.test(name)) {
-      const unpacked = await readZip(name, file, words);
+      const unpacked = await readZip(name, file, words, most);
       photos.push(...unpacked.photos);
       skipped.push(...unpacked.skipped);
     } else if (PICTURE.test(name) || file.type.startsWith('image/')) {
@@ -90,7 +90,7 @@ export const gather = async (files, entries, words) => {
     } else skipped.push(name);
   }
   if (!photos.length) throw new Error(`No pictures found.${skipped.length ? ` ${inWords(skipped)}` : ''}`);
-  if (photos.length > MAX_PHOTOS) throw tooMany();
+  if (photos.length > most) throw tooMany(most);
   photos.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
   return { photos, skipped: inWords(skipped) };
 };
