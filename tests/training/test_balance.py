@@ -64,7 +64,7 @@ def test_image_with_a_choice_gets_the_mean_and_one_of_nothing_counts_for_itself(
 @pytest.fixture(scope="module")
 def sources(shapes_options: TrainingOptions):
     """5 circles, 10 crosses and 30 squares; beside them one circle and 29 crosses."""
-    dataset = open_dataset(Run.create(shapes_options), (32, 32))
+    dataset = open_dataset(Run(shapes_options.run_dir, shapes_options), (32, 32))
     circles, crosses, squares = (
         np.flatnonzero(dataset.codes["shape"] == code) for code in (0, 1, 2)
     )

@@ -18,7 +18,7 @@ from shopwindow.runs.training_data import open_dataset
 
 @pytest.fixture(scope="module")
 def dataset(shapes_options: TrainingOptions) -> Dataset:
-    return open_dataset(Run.create(shapes_options), (32, 32))
+    return open_dataset(Run(shapes_options.run_dir, shapes_options), (32, 32))
 
 
 def judged(dataset: Dataset, *, wrong_every: int, scale: float, seed: int) -> ValidationSet:

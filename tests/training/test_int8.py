@@ -47,7 +47,7 @@ def lite_network(dataset: Dataset, weights: str = "none") -> Classifier:
 
 @pytest.fixture(scope="module")
 def dataset(shapes_options: TrainingOptions) -> Dataset:
-    return open_dataset(Run.create(shapes_options), SIZE_PX)
+    return open_dataset(Run(shapes_options.run_dir, shapes_options), SIZE_PX)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from shopwindow.training.loss import ColumnsLoss, column_accuracy
 
 @pytest.fixture(scope="module")
 def loader(shapes_options: TrainingOptions) -> CachedLoader:
-    dataset = open_dataset(Run.create(shapes_options), (32, 32))
+    dataset = open_dataset(Run(shapes_options.run_dir, shapes_options), (32, 32))
     everything = Split(np.arange(90), np.arange(0), "random", 3, 0.5)
     mix = combine(dataset, everything)
     return CachedLoader(mix.sources, everything.train, 16, train=True, seed=3)

@@ -58,7 +58,7 @@ def extra_file(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mix(shapes_options: TrainingOptions, extra_file: Path) -> TrainingMix:
-    dataset = open_dataset(Run.create(shapes_options), (64, 64))
+    dataset = open_dataset(Run(shapes_options.run_dir, shapes_options), (64, 64))
     extra = open_extra(
         ExtraDataset.read(extra_file), dataset, seed=1, cache_dir=None, progress=False
     )
@@ -244,7 +244,7 @@ def test_extra_data_set_may_only_have_columns_that_the_main_data_set_has(mix: Tr
 def test_picture_that_one_data_set_holds_out_is_not_taught_by_another(
     shapes_options: TrainingOptions,
 ) -> None:
-    dataset = open_dataset(Run.create(shapes_options), (64, 64))
+    dataset = open_dataset(Run(shapes_options.run_dir, shapes_options), (64, 64))
     split = split_images(dataset, seed=1)
     again = ExtraDataset(
         shapes_options.data,

@@ -23,7 +23,7 @@ from shopwindow.training.warm_start import load_bundle_weights
 
 @pytest.fixture(scope="module")
 def dataset(shapes_options: TrainingOptions) -> Dataset:
-    return open_dataset(Run.create(shapes_options), (64, 64))
+    return open_dataset(Run(shapes_options.run_dir, shapes_options), (64, 64))
 
 
 def started(run: Path, dataset: Dataset, arch: str, **vocabularies: tuple[str, ...]) -> Classifier:
