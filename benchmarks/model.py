@@ -106,8 +106,11 @@ def figures(catalogue: Evaluation, phones: Evaluation) -> str:
 
 
 def nothing(predictor: Predictor, folders: list[Path]) -> str:
-    """Return how often the model is not sure of pictures that show none of its labels."""
-    rows: list[tuple[str, int, int, int]] = []
+    """Return how often the model is not sure of pictures that show none of its labels.
+
+    Unknown are those that are unlike all it has learned from; they are not sure either.
+    """
+    rows: list[tuple[str, int, int, int, int]] = []
     for folder in folders:
         paths = sorted(one for one in folder.rglob("*") if one.suffix.lower() in PICTURES)
         answers = predictor.predict_bytes([path.read_bytes() for path in paths], top=1)
@@ -115,13 +118,22 @@ def nothing(predictor: Predictor, folders: list[Path]) -> str:
         if not read:
             raise SystemExit(f"--nothing: expected {' or '.join(PICTURES)} in {folder}, found none")
         doubted = sum(not one.sure for one in read)
-        rows.append((folder.name, len(read), len(answers) - len(read), doubted))
-    _, counts, unread, doubts = zip(*rows, strict=True)
-    rows.append(("together", sum(counts), sum(unread), sum(doubts)))
-    shares: list[list[object]] = [[*row, percent(row[3] / row[1])] for row in rows]
-    return "### Pictures that show no clothes\n\n" + table(
-        ["folder", "pictures", "could not be read", "not sure", "of those read"], shares
+        unknown = sum(one.known is False for one in read)
+        rows.append((folder.name, len(read), len(answers) - len(read), doubted, unknown))
+    sums = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]
+    rows.append(("together", *sums))
+    shares: list[list[object]] = [
+        [name, count, unread, percent(doubted / count), percent(unknown / count)]
+        for name, count, unread, doubted, unknown in rows
+    ]
+    known = predictor.bundle.info.novelty
+    mistaken = ", ".join(
+        f"{percent(one.unknown)} of {one.images:,} held-out photos of {one.source}"
+        for one in (known.known if known is not None else ())
     )
+    by_mistake = f"\n\nCalled unknown by mistake: {mistaken}." if mistaken else ""
+    heads = ["folder", "pictures", "could not be read", "not sure", "unknown"]
+    return "### Pictures that show no clothes\n\n" + table(heads, shares) + by_mistake
 
 
 def attributes(catalogue: Evaluation) -> str:

@@ -6,6 +6,7 @@ import csv
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -73,7 +74,7 @@ def test_serve_block_serves_the_page_it_promises(
 
 
 def test_training_block_trains_and_grades_a_model_in_the_serving_environment(
-    repository_root: Path, blocks: list[str], colour_photos: Path, tmp_path: Path
+    repository_root: Path, readme: str, blocks: list[str], colour_photos: Path, tmp_path: Path
 ) -> None:
     made = subprocess.run(
         ["make", "serving-environment"],
@@ -93,6 +94,12 @@ def test_training_block_trains_and_grades_a_model_in_the_serving_environment(
     assert re.search(r"accuracy +\d+\.\d+ %", completed.stdout)
     for name in ("photos.html", "runs/photos/model.onnx", "evaluation/report.html"):
         assert (tmp_path / name).is_file(), name
+
+    (program_block,) = re.findall(r"```python\n(.+?)```", readme, re.DOTALL)
+    shutil.copy(colour_photos / "red" / "00.png", tmp_path / "cup.jpg")  # content decides
+    command = [serving / "python", "-c", program_block]
+    answered = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert answered.stdout == "red\n", answered.stderr
 
 
 def test_bulk_block_labels_a_folder_with_the_bundled_model(

@@ -186,8 +186,8 @@ class BundleInfo:
         wanted = {
             ACTIVATION_OUTPUT: self.activation_map,
             EMBEDDING_OUTPUT: self.embedding,
-            KINDS_OUTPUT: self.kinds > 1,
             NOVELTY_OUTPUT: self.novelty is not None,
+            KINDS_OUTPUT: self.kinds > 1,
         }
         return tuple(name for name, has in wanted.items() if has)
 

@@ -189,8 +189,8 @@ def _check_outputs(outputs: list[Any], info: BundleInfo, path: Path) -> None:
         titles = {
             ACTIVATION_OUTPUT: "the activation map",
             EMBEDDING_OUTPUT: "the embedding",
-            KINDS_OUTPUT: "the kinds of photo",
             NOVELTY_OUTPUT: "the novelty",
+            KINDS_OUTPUT: "the kinds of photo",
         }
         then = "".join(f", then {titles[name]}" for name in info.further_outputs)
         raise BundleError(
