@@ -110,7 +110,7 @@ def nothing(predictor: Predictor, folders: list[Path]) -> str:
 
     Unknown are those that are unlike all it has learned from; they are not sure either.
     """
-    rows: list[tuple[str, int, int, int, int]] = []
+    rows: list[tuple[str, list[int]]] = []
     for folder in folders:
         paths = sorted(one for one in folder.rglob("*") if one.suffix.lower() in PICTURES)
         answers = predictor.predict_bytes([path.read_bytes() for path in paths], top=1)
@@ -119,12 +119,12 @@ def nothing(predictor: Predictor, folders: list[Path]) -> str:
             raise SystemExit(f"--nothing: expected {' or '.join(PICTURES)} in {folder}, found none")
         doubted = sum(not one.sure for one in read)
         unknown = sum(one.known is False for one in read)
-        rows.append((folder.name, len(read), len(answers) - len(read), doubted, unknown))
-    sums = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]
-    rows.append(("together", *sums))
+        rows.append((folder.name, [len(read), len(answers) - len(read), doubted, unknown]))
+    sums = [sum(column) for column in zip(*(counts for _, counts in rows), strict=True)]
+    rows.append(("together", sums))
     shares: list[list[object]] = [
         [name, count, unread, percent(doubted / count), percent(unknown / count)]
-        for name, count, unread, doubted, unknown in rows
+        for name, (count, unread, doubted, unknown) in rows
     ]
     known = predictor.bundle.info.novelty
     mistaken = ", ".join(
