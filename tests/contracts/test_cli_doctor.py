@@ -8,12 +8,16 @@ from pathlib import Path
 from command_line import Run
 
 
-def test_findings_are_for_people_and_for_programs(run_shopwindow: Run, colour_bundle: Path) -> None:
+def test_findings_are_for_people_and_for_programs(
+    run_shopwindow: Run, colour_bundle: Path, tmp_path: Path
+) -> None:
     shown = run_shopwindow("doctor", "--model", colour_bundle)
     assert shown.returncode == 0, shown.stderr
     for part in ("Python 3.", " core", "MB free in ", " labels; ", "JPEG, PNG, WEBP"):
         assert part in shown.stdout, part
-    findings = json.loads(run_shopwindow("doctor", "--model", colour_bundle, "--json").stdout)
+    environment = {"XDG_DATA_HOME": str(tmp_path)}
+    listed = run_shopwindow("doctor", "--model", colour_bundle, "--json", env=environment)
+    findings = json.loads(listed.stdout)
     named = {finding["what"]: finding for finding in findings}
     assert named["model"]["state"] == "ok"
     assert named["feedback"]["found"].startswith("none yet; serve will create ")

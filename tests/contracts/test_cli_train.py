@@ -91,6 +91,7 @@ def test_every_option_reaches_the_run(trained: tuple[Path, Completed]) -> None:
         "cache_dir": None,
         "start_from": None,
         "feedback": None,
+        "corrections": None,
     }
 
 

@@ -131,7 +131,7 @@ def test_every_route_for_programs_is_described(app: Flask, document: dict[str, A
         (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if rule.rule not in pages and not rule.rule.startswith("/review")
+        if rule.rule not in pages and not rule.rule.startswith(("/review", "/studio"))
     }
     described = {
         (path, method) for path, methods in document["paths"].items() for method in methods
@@ -140,7 +140,10 @@ def test_every_route_for_programs_is_described(app: Flask, document: dict[str, A
 
 
 def test_no_route_takes_a_path_or_a_url(app: Flask) -> None:
-    """An example's name is a key: what is not one of six is not found. So is a feedback's id."""
+    """Names are keys: what is not among the examples, a project's photos or versions is not found.
+
+    So are the ids of feedback.
+    """
     rules = app.url_map.iter_rules()
     assert {rule.rule for rule in rules if rule.arguments} == {
         "/api/v1/feedback/<feedback_id>",
@@ -148,6 +151,12 @@ def test_no_route_takes_a_path_or_a_url(app: Flask) -> None:
         "/review/photo/<feedback_id>",
         "/static/<path:filename>",
         "/examples/<name>",
+        "/studio/api/versions/<version>",
+        "/studio/api/versions/<version>/promote",
+        "/studio/page/<digest>/<name>",
+        "/studio/photos/<name>/preview",
+        "/studio/photos/<name>/thumbnail",
+        "/studio/versions/<version>/model.onnx",
     }
 
 

@@ -108,7 +108,7 @@ def test_a_run_that_diverges_ends_with_a_sentence(
 
 def _without_checkpoint(run: Path, copy: Path) -> Path:
     shutil.copytree(run, copy)
-    (copy / "checkpoint.pt").unlink()
+    assert not (copy / "checkpoint.pt").exists(), "a finished run keeps none"
     return copy
 
 

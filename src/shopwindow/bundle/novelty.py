@@ -38,8 +38,8 @@ class Novelty:
 
     Attributes:
         threshold: The highest novelty of an image that counts as known.
-        known: One for each data set of the training, measured on half of its held-out images; the
-            threshold comes from the other half.
+        known: One for each data set of the training, measured on each half of its held-out images
+            with the threshold of the other half.
     """
 
     threshold: float

@@ -188,7 +188,7 @@ def novelty_out_of_fold(kinds: Sequence[Signs], weights: Sequence[float]) -> lis
 
 
 def measure_novelty(names: Sequence[str], found: Sequence[NDArray[np.floating]]) -> Novelty | None:
-    """Return the threshold, from half of the images, and what it does to the other half.
+    """Return the threshold, and what thresholds of one half of the images do to the other half.
 
     Args:
         names: Of the data sets, the main one first.
@@ -197,23 +197,33 @@ def measure_novelty(names: Sequence[str], found: Sequence[NDArray[np.floating]])
     Returns:
         None where all are too small.
     """
-    halves = []
-    for number, (name, values) in enumerate(zip(names, found, strict=True)):
-        if len(values) < MIN_IMAGES:
-            continue
-        first = np.random.default_rng(0).permutation(len(values)) % 2 == 0
-        allowed = MAX_UNKNOWN if number == 0 else MAX_UNKNOWN_FURTHER
-        # The highest of the values that are left: with few images, the highest of all.
-        limit = float(np.quantile(values[first], 1 - allowed, method="higher"))
-        halves.append((name, limit, values[~first]))
-    if not halves:
+    sets = [
+        (name, MAX_UNKNOWN if number == 0 else MAX_UNKNOWN_FURTHER, values)
+        for number, (name, values) in enumerate(zip(names, found, strict=True))
+        if len(values) >= MIN_IMAGES
+    ]
+    if not sets:
         return None
+    halves = [np.random.default_rng(0).permutation(len(values)) % 2 == 0 for *_, values in sets]
+    crossed = [
+        _threshold(
+            [
+                (most, values[half == side])
+                for (_, most, values), half in zip(sets, halves, strict=True)
+            ]
+        )
+        for side in (True, False)
+    ]
+    known = []
+    for (name, _, values), half in zip(sets, halves, strict=True):
+        unknown = values > np.where(half, crossed[1], crossed[0])  # by that of the other half
+        known.append(KnownPhotos(name, len(values), round(float(unknown.mean()), 5)))
+    return Novelty(_threshold([(most, values) for _, most, values in sets]), tuple(known))
+
+
+def _threshold(sets: Sequence[tuple[float, NDArray[np.floating]]]) -> float:
+    """Return the lowest threshold above which no more than the fraction of each set lies."""
+    # The highest of the values that are left: with few images, the highest of all.
+    limits = [float(np.quantile(values, 1 - most, method="higher")) for most, values in sets]
     # Rounded up in the fourth decimal, as predictions show it.
-    threshold = float(np.ceil(max(limit for _, limit, _ in halves) * 1e4) / 1e4)
-    return Novelty(
-        threshold,
-        tuple(
-            KnownPhotos(name, len(rest), round(float((rest > threshold).mean()), 5))
-            for name, _, rest in halves
-        ),
-    )
+    return float(np.ceil(max(limits) * 1e4) / 1e4)
