@@ -67,7 +67,7 @@ const drawState = () => {
   const { window: shown, job, model } = project.server;
   $('shown-now').textContent = shown
     ? `Visitors see ${shown.version ?? shown.name}${shown.since ? `, since ${day(shown.since)}` : ''}.`
-    : 'Visitors see the bundled model so far.';
+    : 'Visitors still see the bundled model.';
   const isRunning = job?.status === 'running';
   $('put').disabled = isRunning || !model.photos || !(model.labels > 1);
   $('stop-job').hidden = !isRunning;
