@@ -3,7 +3,7 @@
 import { change } from './api.js';
 import { $, button, counted, make, redraw, tell } from './dom.js';
 import { currentId, goTo, goToLabel, order } from './grid.js';
-import { clear, meant, selection } from './select.js';
+import { clear, DOUBLE_MS, meant, selection } from './select.js';
 import { expect, on, project, readAgain } from './state.js';
 
 const KEYS = '123456789';
@@ -12,12 +12,12 @@ export const labelOfKey = (key) => (KEYS.includes(key) ? project.labels[KEYS.ind
 // Gives photos a label; null takes it away.
 export const setLabel = async (ids, label) => {
   if (!ids.length) return;
-  const wasFocused = document.activeElement?.dataset.id;
+  const goesOn = document.activeElement?.dataset.id || $('name-form').contains(document.activeElement);
   const all = order();
   const next = all.slice(all.indexOf(ids.at(-1)) + 1).find((id) => !ids.includes(id));
   clear();
   expect(ids, label ?? '');
-  if (wasFocused && next) goTo(next); // on to the next photo
+  if (goesOn && next) goTo(next); // on to the next photo
   const answer = await change('/labels', { ids, label });
   if (!answer) readAgain();
   else tell(label === null ? `${counted(ids.length, 'photo')} without a label now.` : `${counted(ids.length, 'photo')} labelled ${label}.`, { act: 'Undo', onact: () => undo(), stays: false });
@@ -97,7 +97,12 @@ const drawChips = () => {
 
 export const drawSelection = () => {
   const count = selection().length;
-  $('name-form').hidden = !count;
+  const form = $('name-form');
+  if (form.hidden && count) { // the second click of two was meant for the photo that it covers now
+    form.classList.add('fresh');
+    setTimeout(() => form.classList.remove('fresh'), DOUBLE_MS);
+  }
+  form.hidden = !count;
   $('how-many').textContent = `${count.toLocaleString('en')} selected`;
   $('labels-hint').textContent = count ? `Press a label to give it to ${count === 1 ? 'the photo' : `the ${count} photos`}.` : 'Press a label to see its photos.';
   $('accept').hidden = !selection().some((id) => project.photos.get(id)?.guess && !project.photos.get(id).label);
