@@ -233,8 +233,9 @@ export const goToLabel = (label) => {
 };
 
 const tally = () => {
-  const { reading } = project.server.project;
-  $('tally').textContent = reading ? `Reading ${counted(reading, 'photo')} …` : counted(project.photos.size, 'photo');
+  const { reading, missing } = project.server.project;
+  $('tally').textContent = reading ? `Reading ${counted(reading, 'photo')} …`
+    : `${counted(project.photos.size, 'photo')}${missing ? `; ${missing.toLocaleString('en')} more in labels.csv, whose files are gone` : ''}`;
 };
 
 export const startGrid = (others) => {
