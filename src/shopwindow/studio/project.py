@@ -276,11 +276,11 @@ def _read_table(path: Path) -> dict[str, Row]:
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (OSError, csv.Error) as error:
         raise UsageError(f"{path}: expected a table in CSV, found {error}; mend it") from error
-    header = tuple(lines[0]) if lines else _COLUMNS
+    header = tuple(lines[0]) if lines else ()  # empty: an editor that was killed
     if header not in (_COLUMNS, _COLUMNS[:2]):
         raise UsageError(
             f"{path}: expected the columns image,label or image,label,group, found "
-            f"{','.join(header)[:100]}; rename them, or open a new folder and import this one"
+            f"{','.join(header)[:100] or 'nothing'}; rename them, or open a new folder and import this one"
         )
     rows: dict[str, Row] = {}
     for number, cells in enumerate(lines[1:], start=2):

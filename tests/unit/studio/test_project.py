@@ -167,6 +167,9 @@ def test_table_that_a_hand_broke_is_left_alone_and_loses_no_label(
     project.change({"c.jpg": Row("cap")}, "label")
     assert table(project) == good.replace("photos/c.jpg,", "photos/c.jpg,cap")
     assert project.undo() is not None
+    (project.folder / "labels.csv").write_bytes(b"")
+    with pytest.raises(StudioError, match="found nothing"):
+        project.undo()
 
 
 def test_deleted_cache_loses_nothing_but_history(
