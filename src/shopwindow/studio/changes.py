@@ -218,7 +218,7 @@ class Changes:
         edited = [] if force else self._album.edited_since(names, revision)
         if edited:
             raise StudioConflictError(
-                f"Somebody else has changed {counted(len(edited), 'photo')} of these meanwhile; "
+                f"Somebody else has changed {len(edited):,} of these photos meanwhile; "
                 "nothing was changed. Look, and do it once more.",
                 {"conflicts": [{"id": name, "label": label or None} for name, label in edited]},
             )

@@ -280,7 +280,8 @@ def _read_table(path: Path) -> dict[str, Row]:
     if header not in (_COLUMNS, _COLUMNS[:2]):
         raise UsageError(
             f"{path}: expected the columns image,label or image,label,group, found "
-            f"{','.join(header)[:100] or 'nothing'}; rename them, or open a new folder and import this one"
+            f"{','.join(header)[:100] or 'nothing'}; rename them, or open a new folder and import "
+            "this one"
         )
     rows: dict[str, Row] = {}
     for number, cells in enumerate(lines[1:], start=2):

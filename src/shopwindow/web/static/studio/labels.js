@@ -1,7 +1,7 @@
 // Labels: their list, and giving, changing and taking them.
 
 import { change } from './api.js';
-import { $, button, counted, make, redraw, tell } from './dom.js';
+import { $, button, counted, main, make, redraw, tell } from './dom.js';
 import { currentId, goTo, goToLabel, order } from './grid.js';
 import { clear, DOUBLE_MS, meant, selection } from './select.js';
 import { expect, on, project, readAgain } from './state.js';
@@ -80,7 +80,7 @@ const drawLabels = () => {
   [...$('label-list').children].forEach((row, at) => {
     const { label, photos, key } = rows[at];
     redraw(row.firstChild, [label, photos, key], () => [
-      key && make('kbd', { text: key }), make('span', { class: 'of', text: label }), make('span', { class: 'count', text: photos.toLocaleString('en') }),
+      key && make('kbd', { text: key }), make('span', { class: 'of', text: label, title: label }), make('span', { class: 'count', text: photos.toLocaleString('en') }),
     ].filter(Boolean));
   });
   $('no-labels').hidden = rows.length > 0;
@@ -92,7 +92,7 @@ const drawLabels = () => {
 const drawChips = () => {
   const some = project.labels.slice(0, 9).map((one) => one.label);
   redraw($('chips'), some, () => some.map((label, at) => button('', () => setLabel(selection(), label), { 'data-keep': label })));
-  [...$('chips').children].forEach((chip, at) => redraw(chip, some[at], () => [some[at], make('kbd', { text: KEYS[at] })]));
+  [...$('chips').children].forEach((chip, at) => redraw(chip, some[at], () => [make('span', { class: 'of', text: some[at] }), make('kbd', { text: KEYS[at] })]));
 };
 
 export const drawSelection = () => {
@@ -130,6 +130,10 @@ export const startLabels = () => {
   $('unname').addEventListener('click', () => setLabel(selection(), null));
   $('delete').addEventListener('click', () => remove(selection()));
   $('clear').addEventListener('click', clear);
+  new ResizeObserver(() => { // what is told comes above the bar
+    const height = $('name-form').offsetHeight;
+    main.style.setProperty('--bar', `${height && height + 12}px`);
+  }).observe($('name-form'));
   $('edit').querySelector('.cancel').addEventListener('click', () => $('edit').close());
   drawSelection();
 };
