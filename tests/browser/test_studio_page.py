@@ -159,6 +159,17 @@ def test_change_by_somebody_else_is_told_and_not_lost(open_page: OpenPage, block
     expect(label_of(page, "mine")).to_contain_text("1")
 
 
+def test_refused_label_can_be_mended(open_page: OpenPage, blocks: Server) -> None:
+    page = open_page("/studio", base=blocks.url)
+    photo(page, 0).click()
+    photo(page, 1).click()
+    page.get_by_label("What do they show?").fill("red|blue")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_contain_text("vertical bar")
+    expect(page.locator("#how-many")).to_have_text("2 selected")
+    expect(page.get_by_label("What do they show?")).to_have_value("red|blue")
+
+
 def test_search_shows_what_matches(open_page: OpenPage, blocks: Server) -> None:
     page = open_page("/studio", base=blocks.url)
     expect(page.locator("[data-id]")).to_have_count(12)

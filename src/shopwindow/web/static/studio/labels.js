@@ -3,15 +3,15 @@
 import { change } from './api.js';
 import { $, button, counted, main, make, redraw, tell } from './dom.js';
 import { currentId, goTo, goToLabel, order } from './grid.js';
-import { clear, DOUBLE_MS, meant, selection } from './select.js';
+import { clear, DOUBLE_MS, meant, select, selection } from './select.js';
 import { expect, on, project, readAgain } from './state.js';
 
 const KEYS = '123456789';
 export const labelOfKey = (key) => (KEYS.includes(key) ? project.labels[KEYS.indexOf(key)]?.label : undefined);
 
-// Gives photos a label; null takes it away.
+// Gives photos a label; null takes it away. Resolves to whether it did.
 export const setLabel = async (ids, label) => {
-  if (!ids.length) return;
+  if (!ids.length) return true;
   const goesOn = document.activeElement?.dataset.id || $('name-form').contains(document.activeElement);
   const all = order();
   const next = all.slice(all.indexOf(ids.at(-1)) + 1).find((id) => !ids.includes(id));
@@ -19,8 +19,13 @@ export const setLabel = async (ids, label) => {
   expect(ids, label ?? '');
   if (goesOn && next) goTo(next); // on to the next photo
   const answer = await change('/labels', { ids, label });
-  if (!answer) readAgain();
-  else tell(label === null ? `${counted(ids.length, 'photo')} without a label now.` : `${counted(ids.length, 'photo')} labelled ${label}.`, { act: 'Undo', onact: () => undo(), stays: false });
+  if (!answer) {
+    await readAgain();
+    if (!selection().length) select(ids.filter((id) => project.photos.has(id)));
+    return false;
+  }
+  tell(label === null ? `${counted(ids.length, 'photo')} without a label now.` : `${counted(ids.length, 'photo')} labelled ${label}.`, { act: 'Undo', onact: () => undo(), stays: false });
+  return true;
 };
 
 export const acceptGuesses = async (ids) => {
@@ -118,13 +123,15 @@ export const startLabels = () => {
   });
   $('undo').addEventListener('click', () => undo());
   $('redo').addEventListener('click', () => undo('/redo'));
-  $('name-form').addEventListener('submit', (event) => {
+  $('name-form').addEventListener('submit', async (event) => {
     event.preventDefault();
-    const label = $('name-field').value.trim();
+    const field = $('name-field');
+    const label = field.value.trim();
     if (!label) return;
-    setLabel(selection(), label);
-    $('name-field').value = '';
+    const done = setLabel(selection(), label);
+    field.value = '';
     goTo(currentId());
+    if (!await done) field.value ||= label; // to be mended
   });
   $('accept').addEventListener('click', () => acceptGuesses(selection()));
   $('unname').addEventListener('click', () => setLabel(selection(), null));
