@@ -106,6 +106,19 @@ def test_dragging_selects_from_the_first_photo_to_the_last(
     expect(tiles.nth(4)).to_have_attribute("aria-pressed", "false")
 
 
+def test_double_click_opens_a_photo_also_where_the_bar_comes_over_it(
+    open_page: OpenPage, blocks: Server
+) -> None:
+    page = open_page("/studio", base=blocks.url, size=(1280, 520))
+    place = photo(page, 5).bounding_box()
+    assert place is not None
+    assert place["y"] < 420 < place["y"] + place["height"]  # at the foot, where the bar will be
+    page.mouse.dblclick(place["x"] + 40, 450, delay=60)
+    expect(page.locator("#look")).to_be_visible()
+    expect(page.locator("#look-note")).to_contain_text("photo-05.png")
+    assert labels_of(blocks) == [""] * 12
+
+
 def test_guesses_are_accepted_a_row_at_a_time(open_page: OpenPage, blocks: Server) -> None:
     blocks.post("labels", ids=["photo-00.png", "photo-01.png", "photo-02.png"], label="red")
     blocks.post("labels", ids=["photo-06.png", "photo-07.png", "photo-08.png"], label="blue")
@@ -144,6 +157,17 @@ def test_change_by_somebody_else_is_told_and_not_lost(open_page: OpenPage, block
     page.get_by_role("button", name="Do it all the same").click()
     page.unroute(news)
     expect(label_of(page, "mine")).to_contain_text("1")
+
+
+def test_refused_label_can_be_mended(open_page: OpenPage, blocks: Server) -> None:
+    page = open_page("/studio", base=blocks.url)
+    photo(page, 0).click()
+    photo(page, 1).click()
+    page.get_by_label("What do they show?").fill("red|blue")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_contain_text("vertical bar")
+    expect(page.locator("#how-many")).to_have_text("2 selected")
+    expect(page.get_by_label("What do they show?")).to_have_value("red|blue")
 
 
 def test_search_shows_what_matches(open_page: OpenPage, blocks: Server) -> None:

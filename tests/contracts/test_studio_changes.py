@@ -157,6 +157,17 @@ def test_folders_of_an_archive_become_labels(
     assert [refused["name"] for refused in answer["refused"]] == ["set/readme.txt"]
 
 
+def test_folder_that_comes_again_labels_what_has_no_label(
+    page: Page, rows: Callable[[], dict[str, str]]
+) -> None:
+    content = photo("teal")
+    page.add([("half.png", content)])  # as a crash in the middle of a folder leaves it
+    for label in ("first", "second"):
+        answer = page.add([("half.png", content)], label=label)
+        assert answer["duplicates"] == [{"name": "half.png", "of": "half.png"}]
+        assert rows()["half.png"] == "first"
+
+
 def test_burst_is_a_group_in_the_table(page: Page, server: tuple[Page, Path]) -> None:
     ids = page.get("photos")["ids"]
     page.add([("x1.png", photo("gold")), ("x2.png", photo("navy"))], label="a", group="burst 7")
@@ -180,6 +191,7 @@ def test_table_sets_the_labels_of_photos_that_it_names(
     assert (rows()[red], rows()[blue]) == ("warm", "cold")
     refused = page.client.post("/studio/api/table", files={"file": ("mine.csv", b"a,b\n1,2\n")})
     assert refused.status_code == 422
+    assert refused.json()["detail"].endswith("columns image and label (it has a, b).")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +221,7 @@ def test_without_a_model_a_try_says_what_is_missing(page: Page) -> None:
     page.wait(lambda state: state["model"]["status"] == "empty")
     refused = page.client.post("/studio/api/try", files={"image": photo("red")})
     assert refused.status_code == 422
-    assert "name photos of at least two things" in refused.json()["detail"]
+    assert "label photos of at least two things" in refused.json()["detail"]
 
 
 def test_table_edited_elsewhere_is_told(page: Page, server: tuple[Page, Path]) -> None:

@@ -80,6 +80,7 @@ class Adding:
         read: dict[str, tuple[int, NDArray[np.uint8] | None]] = {}
         duplicates: list[dict[str, str]] = []
         refused: list[dict[str, str]] = []
+        labels: dict[str, str] = {}  # that came with photos that were here already
         try:
             for sent in unpack(files, label=label, folders=folders):
                 photo = self._read(sent, refused)
@@ -87,14 +88,16 @@ class Adding:
                     continue
                 if (first := known.get(photo.digest)) is not None:
                     duplicates.append({"name": sent.name, "of": first})
+                    if sent.label:
+                        labels.setdefault(first, sent.label)
                     continue
                 name = self._store(sent, photo)
                 known[photo.digest] = name
                 rows[name] = Row(sent.label, group)
                 # An archive may hold thousands: their pixels would fill the memory.
                 read[name] = photo.digest, photo.pixels if len(read) < MOST_WAITING else None
-            if rows:
-                self._take_in(rows)
+            if rows or labels:
+                self._take_in(rows, labels)
         except BaseException:
             for name in rows:
                 self._project.photo(name).unlink(missing_ok=True)
@@ -111,14 +114,26 @@ class Adding:
             "refused": refused,
         }
 
-    def _take_in(self, rows: Mapping[str, Row | None]) -> None:
-        did = f"Add {counted(len(rows), 'photo')}"
+    def _take_in(self, rows: Mapping[str, Row | None], labels: Mapping[str, str]) -> None:
         with self._changes.lock:
             try:
-                self._changes.apply(rows, did, tell=False)
+                self._apply(rows, labels)
             except StudioConflictError:
                 # The table was read again; new photos conflict with nothing in it.
-                self._changes.apply(rows, did, tell=False)
+                self._apply(rows, labels)
+
+    def _apply(self, rows: Mapping[str, Row | None], labels: Mapping[str, str]) -> None:
+        """Add photos, and label those that were here without one: half a folder, after a crash."""
+        there = self._project.rows
+        labelled: dict[str, Row | None] = {
+            name: Row(label, there[name].group)
+            for name, label in labels.items()
+            if name in there and not there[name].label
+        }
+        if rows or labelled:
+            did = f"Add {counted(len(rows), 'photo')}" if rows else ""
+            did = did or f"Label {counted(len(labelled), 'photo')}"
+            self._changes.apply({**labelled, **rows}, did, tell=False)
 
     def _read(self, sent: Sent, refused: list[dict[str, str]]) -> ReadPhoto | None:
         why = sent.why

@@ -186,7 +186,10 @@ class Changes:
         with self.lock:
             try:
                 write_atomically(path, content)
-                for row in open_table(path).rows(("image", "label")):
+                table = open_table(path)
+                if not {"image", "label"} <= set(table.columns):
+                    raise DataError(f"it has {', '.join(table.columns)[:200]}")
+                for row in table.rows(("image", "label")):
                     image, label = row.cells[:2] if not row.problem else ("", "")
                     try:
                         wanted[image] = checked_label(label)
@@ -195,8 +198,9 @@ class Changes:
                             {"name": image or f"row {row.number}", "why": row.problem or str(error)}
                         )
             except (DataError, ValueError) as error:
+                why = str(error).replace(str(path), "it").rstrip(".")
                 raise StudioError(
-                    f"{name}: expected a table with the columns image and label ({error})."
+                    f"{name}: expected a table with the columns image and label ({why})."
                 ) from error
             finally:
                 path.unlink(missing_ok=True)
@@ -218,7 +222,7 @@ class Changes:
         edited = [] if force else self._album.edited_since(names, revision)
         if edited:
             raise StudioConflictError(
-                f"Somebody else has changed {counted(len(edited), 'photo')} of these meanwhile; "
+                f"Somebody else has changed {len(edited):,} of these photos meanwhile; "
                 "nothing was changed. Look, and do it once more.",
                 {"conflicts": [{"id": name, "label": label or None} for name, label in edited]},
             )

@@ -182,8 +182,9 @@ def what_next(
     """
     advice = []
     if len(counts) < 2:
-        have = f"all {sum(counts.values()):,} have one" if counts else "none has a name yet"
-        text = f"Name photos of at least two things: {have}."
+        text = "Label photos of at least two things: none has a label yet."
+        for label in counts:
+            text = f"Label photos of a second thing: so far all that have a label are {label}."
         advice.append(_advice("labels", "", None, ADD, text))
     for label, photos in sorted(counts.items(), key=lambda pair: pair[1]):
         if photos < FEW_PHOTOS:
@@ -199,7 +200,8 @@ def what_next(
             )
             advice.append(_advice("confused", pair.label, pair.taken_for, ADD, text))
     if unlabelled:
-        text = f"{counted(unlabelled, 'photo')} without a label: confirm what the model thinks."
+        how = "confirm what the model thinks" if len(counts) > 1 else "select some, then label them"
+        text = f"{counted(unlabelled, 'photo')} without a label: {how}."
         advice.append(_advice("unlabelled", "", None, unlabelled, text))
     return advice[:_MAX_NEXT]
 

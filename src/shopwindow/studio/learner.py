@@ -168,6 +168,9 @@ class Learner:
         examples = self._examples(photos, with_groups=False)
         before = self._learned.fitted
         if examples is None:
+            # What no model says any more would look like an answer, of labels that may be gone.
+            nothing = {"guess": "", "confidence": 0, "doubt": False}
+            self._album.update({name: nothing for name, photo in photos.items() if photo.guess})
             if before is not None:
                 self._know(fitted=None, measured=None, doubts=())
             return

@@ -15,6 +15,8 @@ _MAX_STEM_CHARACTERS = 80
 _ODD = re.compile(r"[^\w.() +-]+")
 # What Windows does not take for the name of a file, whatever its ending.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+# Invisible, but part of words in Persian and Hindi, and of emoji of more than one sign.
+_JOINERS = dict.fromkeys((0x200C, 0x200D))
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
 
 
@@ -58,6 +60,7 @@ def checked_label(text: object) -> str:
         raise StudioError(
             f"A label cannot contain a vertical bar: choose a name other than {label!r}."
         )
-    if not label.isprintable():
+    visible = label.translate(_JOINERS)
+    if not (visible and visible.isprintable()):
         raise StudioError("A label is one line of visible characters; this one has others in it.")
     return label

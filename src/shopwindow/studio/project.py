@@ -24,10 +24,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shopwindow.atomic_write import write_atomically
-from shopwindow.errors import StudioConflictError, UsageError
+from shopwindow.errors import StudioConflictError, StudioError, UsageError
 from shopwindow.plain_text import counted, escape_formula, unescape_formula
 from shopwindow.studio.journal import Entry, Journal, Row, digest_rows
-from shopwindow.studio.names import safe_name
+from shopwindow.studio.names import checked_label, safe_name
 
 PHOTOS, TABLE, RUNS, HIDDEN, WINDOW = "photos", "labels.csv", "runs", ".studio", "model.onnx"
 FIGURES = "version.json"  # in the folder of a version: what is known of its model
@@ -110,6 +110,7 @@ class Project:
 
         Raises:
             StudioConflictError: The table was changed by another program; it has been read again.
+            StudioError: So it was, and it cannot be read; nothing has changed.
             OSError: The disk is full or cannot be written; nothing has changed.
         """
         self._expect_own_table()
@@ -165,10 +166,12 @@ class Project:
         path = self.folder / TABLE
         if not path.exists():
             write_atomically(path, _as_csv({}))
-        self._stamp = _stamp(path)
+        stamp = _stamp(path)
+        table = _read_table(path)  # before anything is given up: it may be wrong
+        self._stamp = stamp
         there, trashed = _names_in(self.folder / PHOTOS), _names_in(self.trash)
         self.rows, self.missing = {}, {}
-        for name, row in _read_table(path).items():
+        for name, row in table.items():
             if name not in there and name in trashed:  # killed while it was being deleted
                 (self.trash / name).rename(self.photo(name))
                 there.add(name)
@@ -193,7 +196,17 @@ class Project:
         path = self.folder / TABLE
         if _stamp(path) == self._stamp:
             return
-        self._read()
+        if not path.exists():  # deleted by hand: what it said is still known
+            write_atomically(path, _as_csv(self._all_rows()))
+            self._stamp = _stamp(path)
+            return
+        try:
+            self._read()
+        except UsageError as error:
+            raise StudioError(
+                f"{TABLE} was changed by another program, and cannot be read any more; your change "
+                f"was not made. {error}, or delete it: the studio then writes it again as it was."
+            ) from error
         self._journal = Journal(self.hidden / "journal.jsonl", digest_rows(self._all_rows()))
         self._adopt()
         raise StudioConflictError(
@@ -263,11 +276,12 @@ def _read_table(path: Path) -> dict[str, Row]:
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (OSError, csv.Error) as error:
         raise UsageError(f"{path}: expected a table in CSV, found {error}; mend it") from error
-    header = tuple(lines[0]) if lines else _COLUMNS
+    header = tuple(lines[0]) if lines else ()  # empty: an editor that was killed
     if header not in (_COLUMNS, _COLUMNS[:2]):
         raise UsageError(
             f"{path}: expected the columns image,label or image,label,group, found "
-            f"{','.join(header)[:100]}; rename them, or open a new folder and import this one"
+            f"{','.join(header)[:100] or 'nothing'}; rename them, or open a new folder and import "
+            "this one"
         )
     rows: dict[str, Row] = {}
     for number, cells in enumerate(lines[1:], start=2):
@@ -277,8 +291,12 @@ def _read_table(path: Path) -> dict[str, Row]:
             raise UsageError(
                 f"{path}: expected {len(header)} cells in row {number}, found {len(cells)}; mend it"
             )
-        name, *values = (unescape_formula(cell.strip()) for cell in cells)
-        rows.setdefault(name.removeprefix(f"{PHOTOS}/"), Row(*values))
+        name, label, *group = (unescape_formula(cell.strip()) for cell in cells)
+        try:
+            row = Row(checked_label(label) if label else "", *group)
+        except StudioError as error:
+            raise UsageError(f"{path}: row {number}: {error} Mend it") from error
+        rows.setdefault(name.removeprefix(f"{PHOTOS}/"), row)
     return rows
 
 

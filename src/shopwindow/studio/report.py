@@ -128,8 +128,5 @@ def _why_none(photos: Mapping[str, Photo]) -> str:
         return "Photos are being read."
     read = {name: photo for name, photo in photos.items() if photo.status == READ}
     labels = sum(count > 1 for count in counts_of(read).values())
-    return f"Name two photos each of at least two things; so far there {_are(labels)}."
-
-
-def _are(labels: int) -> str:
-    return "is one" if labels == 1 else "are none"
+    have = "one thing has" if labels else "nothing has"
+    return f"Label two or more photos each of at least two things; so far {have} that many."

@@ -114,7 +114,7 @@ class Studio:
             StudioError: There is none yet.
         """
         if self._batcher is None or self._learner.learned.fitted is None:
-            raise StudioError("There is no model yet: name photos of at least two things first.")
+            raise StudioError("There is no model yet: label photos of at least two things first.")
         return self._batcher
 
     def make_version(self, *, promote: bool, note: str) -> str:
@@ -122,7 +122,7 @@ class Studio:
         photos = self.album.snapshot()
         if sum(count > 1 for count in counts_of(photos).values()) < 2:
             raise StudioError(
-                "A model needs two photos each of at least two things: name some more first."
+                "A model needs two photos each of at least two things: label some more first."
             )
         with self.changes.lock:
             grouped = any(row.group for row in self._project.rows.values())

@@ -115,8 +115,9 @@ class Versions:
 
         Raises:
             StudioConflictError: A job is running already.
-            StudioError: The disk has no room.
+            StudioError: The disk has no room, or the note is too long.
         """
+        _check_note(note)
         wanted = photos * _BYTES_PER_PHOTO + _BUNDLE_BYTES
         free = shutil.disk_usage(self._folder).free
         if free < wanted:
@@ -242,8 +243,7 @@ class Versions:
         Raises:
             StudioError: It is too long, or there is no such version.
         """
-        if len(note) > MAX_NOTE_CHARACTERS:
-            raise StudioError(f"A note has at most {MAX_NOTE_CHARACTERS:,} characters.")
+        _check_note(note)
         folder = self._folder / RUNS / version
         if not _NAME.fullmatch(version) or not folder.is_dir():
             raise StudioError(f"There is no version {version[:40]}.")
@@ -291,6 +291,9 @@ class Versions:
         self._changed()
 
     def _show(self) -> None:
+        with self._lock:  # what the last job put in the window may not be there any more
+            if self._job is not None and self._job["status"] != "running":
+                self._job = None
         self.put_in_window()
         self._changed()
 
@@ -332,6 +335,11 @@ class Versions:
             return (self._folder / RUNS / version / "note.txt").read_text("utf-8")
         except OSError:
             return ""
+
+
+def _check_note(note: str) -> None:
+    if len(note) > MAX_NOTE_CHARACTERS:
+        raise StudioError(f"A note has at most {MAX_NOTE_CHARACTERS:,} characters.")
 
 
 def _read_id(path: Path) -> str:

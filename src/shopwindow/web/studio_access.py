@@ -6,6 +6,7 @@ name: a page elsewhere must not reach it through a name that leads here (DNS reb
 
 from __future__ import annotations
 
+import errno
 import hmac
 import ipaddress
 import secrets
@@ -112,10 +113,12 @@ def refuse(error: StudioError) -> Response:
 
 def refuse_for_disk(error: OSError) -> Response:
     """Say that the disk is full or cannot be written, which no reload mends."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    what = "Make room on its disk" if is_full else "Check its folder and who may write there"
     current_app.logger.error("The studio cannot write: %s", error)
     sentence = (
         f"The project cannot be written ({error.strerror or 'unknown'}), and nothing was changed. "
-        "Make room on the disk of the server, and do it once more."
+        f"{what}, and do it once more."
     )
     return Problem(507, "Insufficient Storage", sentence).as_response()
 

@@ -38,7 +38,7 @@ def test_ending_of_a_file_without_one_comes_from_its_content() -> None:
     assert safe_name("image", "HEIC", set()) == "image.heic"
 
 
-@pytest.mark.parametrize("label", ["", "  ", "a|b", "a\nb", "x" * 201, None, 3])
+@pytest.mark.parametrize("label", ["", "  ", "\u200d", "a|b", "a\nb", "x" * 201, None, 3])
 def test_label_that_a_table_would_read_otherwise_is_refused(label: object) -> None:
     with pytest.raises(StudioError, match=r"label|characters"):
         checked_label(label)
@@ -46,3 +46,10 @@ def test_label_that_a_table_would_read_otherwise_is_refused(label: object) -> No
 
 def test_spaces_around_a_label_do_not_count() -> None:
     assert checked_label(" straw hat ") == "straw hat"
+
+
+@pytest.mark.parametrize(
+    "label", ["\u0645\u06cc\u200c\u0634\u0648\u062f", "\U0001f469\u200d\U0001f680"]
+)
+def test_words_and_emoji_of_joined_signs_are_labels(label: str) -> None:
+    assert checked_label(label) == label

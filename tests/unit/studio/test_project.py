@@ -10,7 +10,7 @@ import pytest
 
 from shopwindow.data.catalogue import read_catalogue
 from shopwindow.data.spec import DataSpec
-from shopwindow.errors import StudioConflictError, UsageError
+from shopwindow.errors import StudioConflictError, StudioError, UsageError
 from shopwindow.studio import journal
 from shopwindow.studio.journal import Row
 from shopwindow.studio.project import Project
@@ -146,6 +146,30 @@ def test_table_changed_by_hand_is_read_again_and_never_overwritten(project: Proj
     assert project.rows["new.jpg"] == Row("cap")
     project.change({"a.jpg": Row("hat")}, "label")
     assert "photos/new.jpg,cap" in table(project)
+
+
+@pytest.mark.parametrize(
+    "line", ["photos/a.jpg,hat,more,cells", "photos/a.jpg,A|B", 'photos/a.jpg,"open', "\0"]
+)
+def test_table_that_a_hand_broke_is_left_alone_and_loses_no_label(
+    project: Project, line: str
+) -> None:
+    project.change({"a.jpg": Row("hat"), "b.jpg": Row("shoe")}, "label")
+    good = table(project)
+    broken = good.replace("photos/a.jpg,hat", line)
+    for _ in range(2):  # also when it was seen before
+        (project.folder / "labels.csv").write_text(broken, "utf-8")
+        with pytest.raises(StudioError, match="cannot be read"):
+            project.change({"c.jpg": Row("cap")}, "label")
+        assert table(project) == broken
+        assert project.rows["b.jpg"] == Row("shoe")
+    (project.folder / "labels.csv").unlink()
+    project.change({"c.jpg": Row("cap")}, "label")
+    assert table(project) == good.replace("photos/c.jpg,", "photos/c.jpg,cap")
+    assert project.undo() is not None
+    (project.folder / "labels.csv").write_bytes(b"")
+    with pytest.raises(StudioError, match="found nothing"):
+        project.undo()
 
 
 def test_deleted_cache_loses_nothing_but_history(

@@ -31,6 +31,9 @@ export const perCent = (share, decimals = 0) => {
   return `${value.toFixed(decimals)}\u202f%`;
 };
 
+// The same of a whole number of per cent.
+export const wholePerCent = (number) => (number > 99 ? '>99\u202f%' : `${number}\u202f%`);
+
 // A measured share may well be 0 or 100 %.
 export const measured = (share) => (share === 0 || share === 1 ? `${share * 100}\u202f%` : perCent(share));
 

@@ -1,7 +1,7 @@
 // The photos: a grid that holds only what is in sight, so that 20,000 scroll like 20.
 
 import { firstBelow, layOut, sections } from './arrange.js';
-import { $, button, counted, main, make, redraw } from './dom.js';
+import { $, button, counted, main, make, redraw, wholePerCent } from './dom.js';
 import { address, on, project, READING, UNREADABLE } from './state.js';
 
 const BEYOND_PX = 600; // above and below what is in sight
@@ -62,7 +62,7 @@ const nameOf = (photo) => {
 
 const drawPhoto = (element, { photo, group }) => {
   const doubt = photo.doubt ? `${photo.guess}?` : '';
-  const share = group.kind === 'guess' ? `${guesses.get(photo.id)?.confidence ?? photo.confidence}\u202f%` : '';
+  const share = group.kind === 'guess' ? wholePerCent(guesses.get(photo.id)?.confidence ?? photo.confidence) : '';
   redraw(element, [photo, share], () => [
     photo.status === UNREADABLE ? make('span', { class: 'failed', text: photo.id })
       : make('img', { alt: '', decoding: 'async', draggable: false, onerror: (event) => event.target.remove() }),
@@ -113,7 +113,12 @@ const sortDocument = () => {
 
 let settling = 0;
 let lastTop = 0;
+let isPressed = false; // on the grid, by a mouse, a pen or a finger
 const settle = () => {
+  if (isPressed) { // what moves in the document under a press is never clicked
+    settling = setTimeout(settle, SETTLED_MS);
+    return;
+  }
   loadPictures();
   sortDocument();
 };
@@ -213,11 +218,11 @@ export const scrollTo = (item) => {
   else if (foot > scroller.scrollTop + scroller.clientHeight - room) scroller.scrollTop = foot - scroller.clientHeight + room;
 };
 
-export const goTo = (id, { focus = true } = {}) => {
+export const goTo = (id, { focus = true, scroll = true } = {}) => {
   const item = layout.places.get(id);
   if (!item) return;
   current = id;
-  scrollTo(item);
+  if (scroll) scrollTo(item);
   draw();
   if (focus) drawn.get(id)?.focus({ preventScroll: true });
 };
@@ -228,8 +233,9 @@ export const goToLabel = (label) => {
 };
 
 const tally = () => {
-  const { reading } = project.server.project;
-  $('tally').textContent = reading ? `Reading ${counted(reading, 'photo')} …` : counted(project.photos.size, 'photo');
+  const { reading, missing } = project.server.project;
+  $('tally').textContent = reading ? `Reading ${counted(reading, 'photo')} …`
+    : `${counted(project.photos.size, 'photo')}${missing ? `; ${missing.toLocaleString('en')} more in labels.csv, whose files are gone` : ''}`;
 };
 
 export const startGrid = (others) => {
@@ -240,6 +246,10 @@ export const startGrid = (others) => {
   new ResizeObserver(arrange).observe(scroller);
   ['pointermove', 'pointerdown', 'keydown', 'wheel'].forEach((kind) => {
     scroller.addEventListener(kind, () => { lastTouch = performance.now(); }, { passive: true });
+  });
+  scroller.addEventListener('pointerdown', () => { isPressed = true; });
+  ['pointerup', 'pointercancel', 'dragend'].forEach((kind) => {
+    addEventListener(kind, () => { isPressed = false; });
   });
   on('photos', () => {
     arrange();

@@ -80,7 +80,7 @@ const finish = () => {
   const parts = [
     added && `${counted(added, 'photo')} added.`,
     duplicates && `${counted(duplicates, 'photo')} ${duplicates === 1 ? 'was' : 'were'} here already.`,
-    refused.length > duplicates && 'Some files were left out; see the list beside the photos.',
+    refused.length > duplicates && 'Some files were left out: open their list to see why.',
   ].filter(Boolean);
   if (parts.length) tell(parts.join(' '));
   added = 0;

@@ -1,26 +1,31 @@
 // Labels: their list, and giving, changing and taking them.
 
 import { change } from './api.js';
-import { $, button, counted, make, redraw, tell } from './dom.js';
+import { $, button, counted, main, make, redraw, tell } from './dom.js';
 import { currentId, goTo, goToLabel, order } from './grid.js';
-import { clear, meant, selection } from './select.js';
+import { clear, DOUBLE_MS, meant, select, selection } from './select.js';
 import { expect, on, project, readAgain } from './state.js';
 
 const KEYS = '123456789';
 export const labelOfKey = (key) => (KEYS.includes(key) ? project.labels[KEYS.indexOf(key)]?.label : undefined);
 
-// Gives photos a label; null takes it away.
+// Gives photos a label; null takes it away. Resolves to whether it did.
 export const setLabel = async (ids, label) => {
-  if (!ids.length) return;
-  const wasFocused = document.activeElement?.dataset.id;
+  if (!ids.length) return true;
+  const goesOn = document.activeElement?.dataset.id || $('name-form').contains(document.activeElement);
   const all = order();
   const next = all.slice(all.indexOf(ids.at(-1)) + 1).find((id) => !ids.includes(id));
   clear();
   expect(ids, label ?? '');
-  if (wasFocused && next) goTo(next); // on to the next photo
+  if (goesOn && next) goTo(next); // on to the next photo
   const answer = await change('/labels', { ids, label });
-  if (!answer) readAgain();
-  else tell(label === null ? `${counted(ids.length, 'photo')} without a label now.` : `${counted(ids.length, 'photo')} labelled ${label}.`, { act: 'Undo', onact: () => undo(), stays: false });
+  if (!answer) {
+    await readAgain();
+    if (!selection().length) select(ids.filter((id) => project.photos.has(id)));
+    return false;
+  }
+  tell(label === null ? `${counted(ids.length, 'photo')} without a label now.` : `${counted(ids.length, 'photo')} labelled ${label}.`, { act: 'Undo', onact: () => undo(), stays: false });
+  return true;
 };
 
 export const acceptGuesses = async (ids) => {
@@ -80,7 +85,7 @@ const drawLabels = () => {
   [...$('label-list').children].forEach((row, at) => {
     const { label, photos, key } = rows[at];
     redraw(row.firstChild, [label, photos, key], () => [
-      key && make('kbd', { text: key }), make('span', { class: 'of', text: label }), make('span', { class: 'count', text: photos.toLocaleString('en') }),
+      key && make('kbd', { text: key }), make('span', { class: 'of', text: label, title: label }), make('span', { class: 'count', text: photos.toLocaleString('en') }),
     ].filter(Boolean));
   });
   $('no-labels').hidden = rows.length > 0;
@@ -92,12 +97,17 @@ const drawLabels = () => {
 const drawChips = () => {
   const some = project.labels.slice(0, 9).map((one) => one.label);
   redraw($('chips'), some, () => some.map((label, at) => button('', () => setLabel(selection(), label), { 'data-keep': label })));
-  [...$('chips').children].forEach((chip, at) => redraw(chip, some[at], () => [some[at], make('kbd', { text: KEYS[at] })]));
+  [...$('chips').children].forEach((chip, at) => redraw(chip, some[at], () => [make('span', { class: 'of', text: some[at] }), make('kbd', { text: KEYS[at] })]));
 };
 
 export const drawSelection = () => {
   const count = selection().length;
-  $('name-form').hidden = !count;
+  const form = $('name-form');
+  if (form.hidden && count) { // the second click of two was meant for the photo that it covers now
+    form.classList.add('fresh');
+    setTimeout(() => form.classList.remove('fresh'), DOUBLE_MS);
+  }
+  form.hidden = !count;
   $('how-many').textContent = `${count.toLocaleString('en')} selected`;
   $('labels-hint').textContent = count ? `Press a label to give it to ${count === 1 ? 'the photo' : `the ${count} photos`}.` : 'Press a label to see its photos.';
   $('accept').hidden = !selection().some((id) => project.photos.get(id)?.guess && !project.photos.get(id).label);
@@ -113,18 +123,24 @@ export const startLabels = () => {
   });
   $('undo').addEventListener('click', () => undo());
   $('redo').addEventListener('click', () => undo('/redo'));
-  $('name-form').addEventListener('submit', (event) => {
+  $('name-form').addEventListener('submit', async (event) => {
     event.preventDefault();
-    const label = $('name-field').value.trim();
+    const field = $('name-field');
+    const label = field.value.trim();
     if (!label) return;
-    setLabel(selection(), label);
-    $('name-field').value = '';
+    const done = setLabel(selection(), label);
+    field.value = '';
     goTo(currentId());
+    if (!await done) field.value ||= label; // to be mended
   });
   $('accept').addEventListener('click', () => acceptGuesses(selection()));
   $('unname').addEventListener('click', () => setLabel(selection(), null));
   $('delete').addEventListener('click', () => remove(selection()));
   $('clear').addEventListener('click', clear);
+  new ResizeObserver(() => { // what is told comes above the bar
+    const height = $('name-form').offsetHeight;
+    main.style.setProperty('--bar', `${height && height + 12}px`);
+  }).observe($('name-form'));
   $('edit').querySelector('.cancel').addEventListener('click', () => $('edit').close());
   drawSelection();
 };

@@ -1,6 +1,6 @@
 // One photo, large.
 
-import { $ } from './dom.js';
+import { $, wholePerCent } from './dom.js';
 import { goTo, order } from './grid.js';
 import { setLabel, remove } from './labels.js';
 import { address, on, project } from './state.js';
@@ -18,7 +18,7 @@ const draw = () => {
   $('look-title').textContent = photo.label || 'No label yet';
   $('look-title').className = photo.label ? '' : 'asking';
   const differs = photo.guess && photo.guess !== photo.label;
-  $('look-note').textContent = `${photo.id}${photo.guess ? ` · the model says ${photo.guess}, ${photo.confidence}\u202f%` : ''}${photo.twin ? ` · the same as ${photo.twin}` : ''}`;
+  $('look-note').textContent = `${photo.id}${photo.guess ? ` · the model says ${photo.guess}, ${wholePerCent(photo.confidence)}` : ''}${photo.twin ? ` · the same as ${photo.twin}` : ''}`;
   $('look-guess').hidden = !differs;
   $('look-guess').textContent = `It is ${photo.guess}`;
 };

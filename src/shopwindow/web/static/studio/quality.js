@@ -19,7 +19,7 @@ const drawFigure = () => {
   const has = accuracy !== null && accuracy !== undefined;
   $('accuracy').textContent = has ? measured(accuracy) : '–';
   $('accuracy-note').textContent = has
-    ? `right on photos that it had not seen (${measured(interval[0])} to ${measured(interval[1])}, by ${counted(on_, 'photo')}). Always saying the commonest label would get ${measured(commonest)}.`
+    ? `right on photos that it had not seen (${measured(interval[0])} to ${measured(interval[1])}, from ${counted(on_, 'photo')}). Always saying the commonest label would get ${measured(commonest)}.`
     : model.why ?? (model.status === 'fitting' ? 'Learning …' : 'Not measured yet.');
   $('tab-figure').textContent = has ? measured(accuracy) : '';
   $('fitted').textContent = model.status === 'fitting' ? 'Learning …'

@@ -1,10 +1,10 @@
 // Which photos are selected: by click, shift and drag, and by the keyboard.
 
 import { $ } from './dom.js';
-import { currentId, goTo, order, placeOf, showSelection } from './grid.js';
+import { currentId, goTo, order, placeOf, scrollTo, showSelection } from './grid.js';
 import { on, project } from './state.js';
 
-const DOUBLE_MS = 500;
+export const DOUBLE_MS = 500;
 
 const selected = new Set();
 let from = ''; // where a range begins
@@ -89,10 +89,20 @@ export const startSelecting = ({ onchange, look }) => {
   const scroller = $('photos');
   const hasDragged = watchDrag(scroller);
   let last = { id: '', at: 0 };
+  let scrolling = 0;
+  // A photo under the bar at the foot is scrolled into sight, but not before a second click is over:
+  // that would meet another photo.
+  const showSoon = (id) => {
+    clearTimeout(scrolling);
+    scrolling = setTimeout(() => {
+      if (currentId() === id && placeOf(id) && !document.querySelector('dialog[open]')) scrollTo(placeOf(id));
+    }, DOUBLE_MS);
+  };
   scroller.addEventListener('click', (event) => {
     const id = event.target.closest('[data-id]')?.dataset.id;
     if (!id || hasDragged()) return;
-    goTo(id);
+    goTo(id, { scroll: false });
+    showSoon(id);
     if (event.shiftKey && from) select(between(from, id));
     else select([id], !selected.has(id));
     // Browsers count no double click on what was redrawn in between.

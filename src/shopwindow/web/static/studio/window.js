@@ -23,8 +23,8 @@ const gateInWords = (gate) => {
   if (!gate) return 'The first one: there is nothing to compare it with.';
   if (gate.sentence) return gate.sentence;
   const points = Math.abs(gate.difference * 100).toFixed(1);
-  const change = points === '0.0' ? 'the same' : `${points} points ${gate.difference < 0 ? 'less' : 'more'}`;
-  return `${measured(gate.new)} right on ${counted(gate.images, 'photo')} that neither had seen; what is in the window${gate.against ? ` (${gate.against})` : ''}: ${measured(gate.in_service)}, so ${change}.`;
+  const change = points === '0.0' ? 'the same' : `this is ${points} points ${gate.difference < 0 ? 'lower' : 'higher'}`;
+  return `${measured(gate.new)} right on ${counted(gate.images, 'photo')} that neither had seen. ${gate.against ?? 'The model'}, in the window then, had ${measured(gate.in_service)}: ${change}.`;
 };
 
 const drawVersion = (one) => make('li', { class: one.in_window ? 'version shown-now' : 'version' },
@@ -67,7 +67,7 @@ const drawState = () => {
   const { window: shown, job, model } = project.server;
   $('shown-now').textContent = shown
     ? `Visitors see ${shown.version ?? shown.name}${shown.since ? `, since ${day(shown.since)}` : ''}.`
-    : 'Visitors see the bundled model so far.';
+    : 'Visitors still see the bundled model.';
   const isRunning = job?.status === 'running';
   $('put').disabled = isRunning || !model.photos || !(model.labels > 1);
   $('stop-job').hidden = !isRunning;
