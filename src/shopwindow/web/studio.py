@@ -54,8 +54,9 @@ def show() -> ResponseReturnValue:
     kinds = [kind for name in formats for kind in MEDIA_TYPES[name] + ENDINGS.get(name, ())]
     return render_template(
         "studio.html",
+        title=access.studio.folder.name,
         token=token,
-        api="/studio/api",
+        address=url_for("studio.show"),
         has_password=not access.is_open,
         accept=",".join([*kinds, ".zip"]),
         max_upload_bytes=settings.max_upload_bytes,

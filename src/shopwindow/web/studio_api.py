@@ -38,7 +38,10 @@ def show_state() -> Response:
             access.studio.album.wait(since, min(wait_s, _MAX_WAIT_S), gone)
         finally:
             access.waits.release()
-    return jsonify(access.studio.report.state())
+    state = access.studio.report.state()
+    for name in ("thumbnail", "preview"):  # below `path_prefix`, where there is one
+        state[name] = request.script_root + state[name]
+    return jsonify(state)
 
 
 @bp.get("/photos")

@@ -1,7 +1,7 @@
 // In the window: versions of the model, the gate between them and the public page, and the way back.
 
 import { failed, read, send } from './api.js';
-import { $, button, counted, make, measured, redraw, tell } from './dom.js';
+import { $, button, counted, main, make, measured, redraw, tell } from './dom.js';
 import { on, project } from './state.js';
 
 let versions = [];
@@ -46,7 +46,7 @@ const drawVersion = (one) => make('li', { class: one.in_window ? 'version shown-
     })),
   make('p', { class: 'acts' },
     one.in_window ? '' : button('Put it in', () => put(one.version), { 'data-keep': `put ${one.version}`, 'aria-label': `Put ${one.version} in the window` }),
-    make('a', { href: `/studio/versions/${one.version}/model.onnx`, text: 'Download', 'aria-label': `Download ${one.version} as an ONNX file` })));
+    make('a', { href: `${main.dataset.studio}/versions/${one.version}/model.onnx`, text: 'Download', 'aria-label': `Download ${one.version} as an ONNX file` })));
 
 const draw = () => {
   $('versions-part').hidden = !versions.length;
