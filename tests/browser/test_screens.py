@@ -6,14 +6,13 @@ keeps them. The photos on them are drawings, as nobody's data belongs into the r
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
+from visitor import save_picture
 
 OpenPage = Callable[..., Page]
 pytestmark = pytest.mark.slow
@@ -34,11 +33,7 @@ def test_every_state_can_be_pictured(
     page = open_page(base=bundled_url, color_scheme=scheme, reduced_motion="reduce", **options)
 
     def picture(state: str) -> None:
-        path = folder / f"{state}-{device}-{scheme}.webp"
-        screen = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
-        screen.convert("RGB").save(path, quality=85, method=6)
-        # Large enough to show something, small enough to be in the repository.
-        assert 4_000 < path.stat().st_size < 100_000
+        save_picture(page, folder / f"{state}-{device}-{scheme}.webp")
 
     def show_why() -> None:
         page.get_by_label("Why?").check()

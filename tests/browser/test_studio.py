@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import time
 import zipfile
@@ -12,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from visitor import drop_files
+from visitor import drop_files, save_picture
 
 from studio_server import studio
 
@@ -94,6 +95,9 @@ def test_photos_become_a_model_in_the_window(
 
         expect(page.locator("#tally")).to_have_text("60 photos")
         show(page, "How good")
+        expect(page.locator("#doubts li").first).to_be_visible()
+        device = "desktop" if options is DESKTOP else "phone"
+        save_picture(page, Path(os.environ.get("SCREENS") or tmp_path) / f"studio-{device}.webp")
         wrong = page.locator("#doubts li").filter(has=page.get_by_label("Look at odd.jpg"))
         wrong.get_by_role("button", name="It is Shoes").click()
         expect(page.locator("#doubts").get_by_label("Look at odd.jpg")).to_have_count(0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 # Builds the event that the browser itself would send for a file dragged or pasted in.
@@ -58,3 +60,11 @@ def check_grid(page: Page, answers: list[str], *, failed: int = 0) -> None:
     if failed:
         expect(page.locator(".tile").last).to_have_class(re.compile("bad"))
     expect(page.locator("h1")).to_have_text(f"{len(answers) + failed} photos")
+
+
+def save_picture(page: Page, path: Path) -> None:
+    """Keep what a page shows as a picture for docs/screens."""
+    screen = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
+    screen.convert("RGB").save(path, quality=85, method=6)
+    # Large enough to show something, small enough to be in the repository.
+    assert 4_000 < path.stat().st_size < 130_000
