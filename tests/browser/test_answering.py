@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
-from visitor import check_answer, hand_in
+from visitor import check_answer, hand_in, save_picture
 
 OpenPage = Callable[..., Page]
 Photo = Callable[..., Path]
@@ -116,3 +119,19 @@ def test_doubt_is_said_in_the_same_words_with_and_without_javascript(
         seen.append([page.locator(part).inner_text() for part in
                      ("h1", "#verdict", "#note", "#bars", "#more")] + [page.title()])  # fmt: skip
     assert seen[0] == seen[1]
+
+
+def test_a_picture_unlike_all_that_the_model_knows_is_called_that(
+    open_page: OpenPage, bundled_url: str, tmp_path: Path
+) -> None:
+    squares = Image.new("RGB", (240, 320), "white")
+    for x, y in product(range(0, 240, 20), range(0, 320, 20)):
+        squares.paste("black" if (x + y) // 20 % 2 else "white", (x, y, x + 20, y + 20))
+    squares.save(tmp_path / "squares.png")
+    page = open_page(base=bundled_url, size=(1280, 720))
+    page.set_input_files("#image-file", tmp_path / "squares.png")
+    expect(page.locator("h1.unknown")).to_have_text("Hard to tell")
+    expect(page.locator("#verdict")).to_have_text("Unlike the photos it learned from")
+    expect(page.locator("#note")).to_contain_text("has not seen anything like this")
+    expect(page.locator("#note")).to_contain_text("after all, its best guess is")
+    save_picture(page, Path(os.environ.get("SCREENS") or tmp_path) / "unlike.webp")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from test_accessible import _RULES, _SMALL
+from visitor import save_picture
 
 from drifting import add_photos, sampled_bundle
 from feedback_server import serving
@@ -41,15 +44,16 @@ def open_figures(open_page: OpenPage, url: str, **options: object) -> Page:
 
 
 def test_hover_shows_the_photo_and_a_click_leads_to_its_label(
-    open_page: OpenPage, drifted: str
+    open_page: OpenPage, drifted: str, tmp_path: Path
 ) -> None:
-    page = open_figures(open_page, drifted)
+    page = open_figures(open_page, drifted, size=(1280, 720))
     shown = page.locator("#on-map")
     expect(shown).to_be_hidden()
     point = page.locator(".map a").last
     point.hover(force=True)
     expect(shown).to_be_visible()
     expect(shown).to_contain_text("red, 70")
+    save_picture(page, Path(os.environ.get("SCREENS") or tmp_path) / "drift.webp")
     page.locator(".map a.current").click(force=True)
     expect(page).to_have_url(re.compile(r"/review\?item=[0-9a-f]{32}$"))
     expect(page.get_by_role("heading", level=1)).to_have_text("blue?")

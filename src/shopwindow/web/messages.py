@@ -76,7 +76,8 @@ def in_words(prediction: Prediction, info: BundleInfo) -> Words:
     few = set_note(prediction, info)
     confidence, share = None, ""
     if prediction.known is False:
-        note = f"{unlike_note(info.novelty)} If it shows one of the labels after all: {guess}"
+        after_all = f"If it shows one of the labels after all, i{guess.removeprefix('I')}"
+        note = f"{unlike_note(info.novelty)} {after_all}"
     elif kind == "unknown":
         note = f"{guess} {MAY_BE_NONE} {few or measured}".strip()
     elif kind == "unsure":
