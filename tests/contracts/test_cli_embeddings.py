@@ -41,7 +41,8 @@ def test_embeddings_are_one_more_column_that_other_tools_read(
 def test_duckdb_reads_embeddings(
     run_shopwindow: Run, embedding_bundle: Path, colour_photos: Path, tmp_path: Path
 ) -> None:
-    duckdb = pytest.importorskip("duckdb")
+    import duckdb
+
     command = ("predict", colour_photos, "--model", embedding_bundle, "--embeddings")
     assert run_shopwindow(*command, "--output", "out.parquet").returncode == 0
     path = str(tmp_path / "out.parquet")
