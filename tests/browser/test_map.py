@@ -49,6 +49,7 @@ def test_hover_shows_the_photo_and_a_click_leads_to_its_label(
     page = open_figures(open_page, drifted, size=(1280, 720))
     shown = page.locator("#on-map")
     expect(shown).to_be_hidden()
+    expect(page.locator('.map a[tabindex="0"]')).to_have_count(1)  # the script is there
     point = page.locator(".map a").last
     point.hover(force=True)
     expect(shown).to_be_visible()

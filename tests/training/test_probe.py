@@ -628,7 +628,7 @@ def test_pictures_of_something_else_are_unknown_and_fresh_drawings_are_not(
 ) -> None:
     novelty = probed.info.novelty
     assert novelty is not None
-    assert [(one.images, one.source) for one in novelty.known] == [(IMAGES // 2, "drawings0")]
+    assert [(one.images, one.source) for one in novelty.known] == [(IMAGES, "drawings0")]
     predictor = Predictor(probed, engine="onnxruntime")
     write_drawings(tmp_path / "fresh", 30, first_seed=1000)
     fresh = [path.read_bytes() for path in sorted((tmp_path / "fresh").iterdir())]
