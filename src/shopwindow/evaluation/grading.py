@@ -238,8 +238,11 @@ def read_dataset(
         if not spec.is_recorded or spec == plain:
             raise
         return read(plain)
-    filtered = spec.is_recorded and spec.min_images > 1
-    if filtered and not exposure_of(bundle, dataset).seen.all():
-        # Other images than those of the training: what was too rare to learn is there to be graded.
-        return read(replace(spec, min_images=1))
-    return dataset
+    if not spec.is_recorded or spec.min_images <= 1:
+        return dataset
+    # Of a part of the training's images, labels that the model has may be too rare to be kept.
+    is_whole = set(main.labels) <= set(dataset.vocabularies[dataset.label_columns[0]])
+    if is_whole and exposure_of(bundle, dataset).seen.all():
+        return dataset
+    # Other images than those of the training: what was too rare to learn is there to be graded.
+    return read(replace(spec, min_images=1))
