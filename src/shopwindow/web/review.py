@@ -20,13 +20,13 @@ from werkzeug.exceptions import (
     Conflict,
     Forbidden,
     NotFound,
-    TooManyRequests,
     UnprocessableEntity,
 )
 
 from shopwindow.feedback.drift import MIN_PHOTOS
 from shopwindow.feedback.feedback import Feedback, Status
 from shopwindow.web.drift_watch import FARTHEST
+from shopwindow.web.login import WRONG, login_form, password_is_right, start_session
 from shopwindow.web.state import STUDIO, app_state, feedback_or_404
 
 if TYPE_CHECKING:  # it imports SQLAlchemy, which takes its time
@@ -130,20 +130,9 @@ def show() -> ResponseReturnValue:
 @bp.post("/login")
 def log_in() -> ResponseReturnValue:
     """Start a session for whoever knows the password."""
-    state = app_state()
-    try:
-        state.access.check_login(request.remote_addr, request.headers.get)
-    except TooManyRequests:
-        state.metrics.count_login("refused")
-        raise
-    given = request.form.get("password", "")
-    if not hmac.compare_digest(given.encode(), state.settings.review_password.encode()):
-        state.metrics.count_login("wrong")
-        return _login_form("This password is wrong.", status=403)
-    state.metrics.count_login("in")
-    session.permanent = True
-    session["in"] = _store().sessions()
-    session["token"] = secrets.token_urlsafe()  # somebody may have planted the one before
+    if not password_is_right():
+        return _login_form(WRONG)
+    start_session(_store().sessions())
     return redirect(url_for("review.show"), 303)
 
 
@@ -223,9 +212,10 @@ def _has_token() -> bool:
     return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
 
 
-def _login_form(error: str = "", status: int = 200) -> Response:
-    token = session.setdefault("token", secrets.token_urlsafe())
-    return Response(render_template("login.html", token=token, error=error), status=status)
+def _login_form(error: str = "") -> Response:
+    session.setdefault("token", secrets.token_urlsafe())
+    note = "This is where the owner of this server reviews feedback from visitors."
+    return login_form("Review", note, url_for("review.log_in"), error)
 
 
 def _read_skip(text: str | None) -> int:

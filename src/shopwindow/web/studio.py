@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 from functools import cache
 from pathlib import Path
@@ -14,17 +13,17 @@ from flask import (
     current_app,
     redirect,
     render_template,
-    request,
     send_file,
     send_from_directory,
     session,
     url_for,
 )
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import NotFound, TooManyRequests
+from werkzeug.exceptions import NotFound
 
 from shopwindow.errors import StudioError
 from shopwindow.imaging.formats import ENDINGS, MEDIA_TYPES
+from shopwindow.web.login import WRONG, login_form, password_is_right, start_session
 from shopwindow.web.state import app_state
 from shopwindow.web.studio_access import (
     MAX_FILES,
@@ -82,20 +81,9 @@ def show_file(digest: str, name: str) -> Response:
 @bp.post("/login")
 def log_in() -> ResponseReturnValue:
     """Start a session for whoever knows the password."""
-    state = app_state()
-    try:
-        state.access.check_login(request.remote_addr, request.headers.get)
-    except TooManyRequests:
-        state.metrics.count_login("refused")
-        raise
-    password, given = state.settings.review_password, request.form.get("password", "")
-    if not password or not hmac.compare_digest(given.encode(), password.encode()):
-        state.metrics.count_login("wrong")
-        return _login_form("This password is wrong.", status=403)
-    state.metrics.count_login("in")
-    session.permanent = True
-    session["in"] = studio_access().epoch
-    session["token"] = secrets.token_urlsafe()  # somebody may have planted the one before
+    if not password_is_right():
+        return _login_form(WRONG)
+    start_session(studio_access().epoch)
     return redirect(url_for("studio.show"), 303)
 
 
@@ -151,9 +139,9 @@ def _digest_of(folder: Path) -> str:
     return found.hexdigest()[:12]
 
 
-def _login_form(error: str = "", status: int = 200) -> Response:
-    html = render_template("studio-login.html", token=session["token"], error=error)
-    return Response(html, status=status)
+def _login_form(error: str = "") -> Response:
+    note = "This is where the owner of this server makes its model."
+    return login_form("Studio", note, url_for("studio.log_in"), error)
 
 
 def _picture(jpeg: bytes | None) -> Response:
