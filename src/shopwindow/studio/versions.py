@@ -219,6 +219,8 @@ class Versions:
         Raises:
             StudioError: Nothing was.
         """
+        if self._history.before() is None:
+            raise StudioError("There is no earlier model to go back to.")
         try:
             with self._history.locked():
                 self._history.rollback()
